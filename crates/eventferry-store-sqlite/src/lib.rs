@@ -1,0 +1,1 @@
+//! eventferry-store-sqlite
