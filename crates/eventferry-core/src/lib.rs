@@ -1,1 +1,23 @@
-//! eventferry-core
+//! The head of eventferry: the outbox's words, the contract of stores and publishers, and the state machine that
+//! decides what may be sent, what is settled and how far a position may move.
+//!
+//! No I/O, no clock, no randomness and no dependencies: time is an argument, maps are ordered, and the same inputs
+//! always give the same actions. The modules stand in the order in which an event travels.
+#![no_std]
+
+extern crate alloc;
+
+pub mod enqueue;
+pub mod event;
+pub mod fault;
+pub mod lane;
+pub mod publisher;
+pub mod record;
+mod sha256;
+pub mod store;
+
+pub use enqueue::{Enqueue, EnqueueFault, EnqueueFaultKind};
+pub use event::{Aggregate, Event, Header, MessageId};
+pub use fault::{PublishFault, PublishFaultKind, StoreFault, StoreFaultKind};
+pub use lane::{Lane, Lease};
+pub use record::{Envelope, Record, Row, StoredEvent, Timestamp};

@@ -1,0 +1,455 @@
+//! The contract of stores: what a relay asks of a database.
+//!
+//! A store has four roles, each with a connection of its own, so that renewing a lease never waits behind a slow
+//! read: [`Lanes`] (who owns what), [`Feed`] (the events), [`Ledger`] (how far they were carried) and [`Upkeep`]
+//! (old rows and figures). A relay calls each role's methods one at a time; roles run side by side.
+//!
+//! Every method may be called again after an error. A future that is dropped before it is ready leaves the role
+//! usable: its effect may or may not have happened, as after an error.
+
+use alloc::string::String;
+use alloc::vec::Vec;
+use core::fmt::Debug;
+use core::future::Future;
+use core::time::Duration;
+
+use crate::fault::StoreFault;
+use crate::lane::{Lane, Lease};
+use crate::record::{Record, Row, Timestamp};
+
+/// A database that keeps an outbox.
+pub trait Store: Sized + Send + 'static {
+    /// A place in a lane. Only its store can read it: it is neither compared nor ordered elsewhere.
+    type Mark: Clone + Debug + Send + 'static;
+    /// An event's columns.
+    type Row: Row;
+    /// See [`Lanes`].
+    type Lanes: Lanes;
+    /// See [`Feed`].
+    type Feed: Feed<Mark = Self::Mark, Row = Self::Row>;
+    /// See [`Ledger`].
+    type Ledger: Ledger<Mark = Self::Mark, Row = Self::Row>;
+    /// See [`Upkeep`].
+    type Upkeep: Upkeep;
+
+    /// What this store can do; constant after [`Store::prepare`].
+    fn capabilities(&self) -> Capabilities;
+
+    /// Checks the schema, or makes it: called once, first.
+    ///
+    /// # Errors
+    /// `Unavailable`: the database is away. `Misconfigured`: the schema is missing, older or newer than this
+    /// version, a privilege is lacking, or a setting would break a promise; the message says what to do.
+    fn prepare(&mut self, prepare: Prepare) -> impl Future<Output = Result<Prepared, StoreFault>> + Send;
+
+    /// The four roles, for the relay of this name. Connects to nothing yet: each role connects when first asked.
+    ///
+    /// `relay` tells relays apart, so two must never share one: [`Lanes::hold`] notices.
+    fn roles(self, relay: &RelayId) -> Roles<Self>;
+}
+
+/// A store's roles, each on its own connection.
+pub struct Roles<S: Store> {
+    /// Who owns what.
+    pub lanes: S::Lanes,
+    /// The events.
+    pub feed: S::Feed,
+    /// How far they were carried.
+    pub ledger: S::Ledger,
+    /// Old rows and figures.
+    pub upkeep: S::Upkeep,
+}
+
+/// What a relay calls itself: 1 to 200 characters, unlike any other's.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RelayId(pub String);
+
+/// Whether [`Store::prepare`] may change the database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Prepare {
+    /// Look only.
+    Check,
+    /// Create or upgrade the schema.
+    Apply,
+}
+
+/// What [`Store::prepare`] found or did.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Prepared {
+    /// The schema's version now.
+    pub version: u32,
+    /// The version before, where the schema was created (0) or upgraded.
+    pub upgraded_from: Option<u32>,
+    /// How many lanes the outbox has.
+    pub lanes: u16,
+}
+
+/// What a store can do, as declared by it. The conformance suite reads this and asks no more.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Capabilities {
+    /// Between which transactions promise 3 (order) holds.
+    pub order: Order,
+    /// Whether settled events stay readable.
+    pub keeps: Keeps,
+    /// Whether lanes are leased one by one.
+    pub ownership: Ownership,
+    /// Whether a slow transaction holds up the others' events.
+    pub stall: Stall,
+    /// Whether an event enqueued inside a savepoint that is rolled back disappears.
+    pub savepoints: bool,
+    /// The most events one transaction can enqueue.
+    pub events_per_transaction_max: u64,
+    /// The largest payload that can be enqueued, in bytes.
+    pub payload_bytes_max: u64,
+    /// The most items (marks and parked events) that one settlement call applies at once.
+    pub settle_items_max: u32,
+}
+
+/// Between which transactions order holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Between any two, as promise 3 says it.
+    Strict,
+    /// Between two that touch a common row, such as one for each aggregate.
+    SharedRow,
+}
+
+/// What becomes of settled events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeps {
+    /// They stay until retention: a settlement names its last mark only.
+    Log,
+    /// Settling deletes them: a settlement names every mark.
+    UntilSettled,
+}
+
+/// What is leased.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ownership {
+    /// Each lane by itself.
+    PerLane,
+    /// All lanes at once.
+    Whole,
+}
+
+/// Whether others wait for a slow transaction.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stall {
+    /// They do not.
+    None,
+    /// Whatever was enqueued after the slowest open transaction began waits for it.
+    SlowestTransaction,
+}
+
+/// Who owns which lane.
+pub trait Lanes: Send + 'static {
+    /// Beats, and brings ownership up to date: called at every renewal, and between them when a relay gives lanes up
+    /// or wants more.
+    ///
+    /// In this order: the relay's heartbeat is renewed; lanes whose row names this relay but which `claim.keep` does
+    /// not list are freed (so a lane is given up by leaving it out, and a restarted relay is not kept away from its
+    /// former lanes by its own heartbeat); up to `claim.take_max` lanes that are free, or whose owner's heartbeat has
+    /// run out by the store's clock, are taken, each with its epoch one higher. A lane of `claim.keep` that is held
+    /// by another epoch is lost: it is missing in the answer.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended`: nothing is known; the leases run on from the last good answer.
+    /// `Misconfigured`: another relay lives under the same [`RelayId`].
+    fn hold(&mut self, claim: Claim) -> impl Future<Output = Result<Held, StoreFault>> + Send;
+}
+
+/// What a relay wants to own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Claim {
+    /// The leases it has and keeps.
+    pub keep: Vec<Lease>,
+    /// The most lanes it takes beside them.
+    pub take_max: u16,
+    /// How long its leases last from now on, unless renewed. Zero: it leaves, and counts no longer as alive.
+    pub lease: Duration,
+}
+
+/// What a relay owns.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// Every lease it holds now: kept ones and new ones.
+    pub leases: Vec<Lease>,
+    /// Relays whose heartbeat has not run out, this one included (unless it leaves).
+    pub relays_live: u32,
+    /// How many lanes there are in all.
+    pub lanes_total: u16,
+}
+
+/// The events.
+pub trait Feed: Send + 'static {
+    /// See [`Store::Mark`].
+    type Mark;
+    /// See [`Store::Row`].
+    type Row;
+
+    /// Opens lanes for reading from their stored positions, forgetting what was remembered of them: called for each
+    /// new lease before anything is read under it, and again after `HistoryLost`.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended`: ask again.
+    fn open(&mut self, leases: &[Lease]) -> impl Future<Output = Result<Vec<Opened>, StoreFault>> + Send;
+
+    /// Forgets lanes: nothing more is read for them.
+    fn close(&mut self, lanes: &[Lane]);
+
+    /// Reads on in the lanes that `wish` names, all of them open.
+    ///
+    /// Every event whose transaction is committed *and durable* comes once for each opening; of one aggregate in the
+    /// order of promise 3. An empty page says whether to ask again at once. A single event larger than
+    /// `wish.bytes_max` still comes, alone.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended`: nothing was handed over; ask again. `HistoryLost`: open the lanes again.
+    fn read(
+        &mut self,
+        wish: Wish<'_>,
+    ) -> impl Future<Output = Result<Page<Self::Mark, Self::Row>, StoreFault>> + Send;
+}
+
+/// How a lane was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Opened {
+    /// Which lane.
+    pub lane: Lane,
+    /// From where it will be read.
+    pub anchor: Anchor,
+}
+
+/// From where a lane is read after it was opened.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Anchor {
+    /// From where its last owner had settled.
+    Continued,
+    /// From the beginning: no relay had settled anything.
+    First,
+    /// From a point before anything unsettled, because the database was restored from a copy: events that had been
+    /// shipped may be shipped again.
+    Restored,
+    /// From the last position that survived a failover: events that had been shipped may be shipped again, and
+    /// what the failover lost of the database's tail is gone.
+    FailedOver,
+}
+
+/// What a relay has room for.
+#[derive(Clone, Copy, Debug)]
+pub struct Wish<'a> {
+    /// The lanes to read, in ascending order.
+    pub lanes: &'a [Lane],
+    /// The most records to hand over.
+    pub records_max: u32,
+    /// The most bytes of payload to hand over.
+    pub bytes_max: u64,
+}
+
+/// What a feed hands over.
+#[derive(Clone, Debug)]
+pub struct Page<M, R> {
+    /// Events, in an order that keeps every aggregate's.
+    pub records: Vec<Record<M, R>>,
+    /// Marks up to which everything of a lane has now been handed over, so that the positions of quiet lanes can
+    /// move too. They come after the page's records.
+    pub passed: Vec<(Lane, M)>,
+    /// What to expect of the next call.
+    pub rest: Rest,
+}
+
+/// What to expect of the next reading.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// There may be more at once.
+    More,
+    /// Everything committed has been handed over: look again after a while.
+    Quiet,
+    /// Events are there but must wait since then (a slow transaction, a flush): look again soon, and say so.
+    Waiting(Timestamp),
+}
+
+/// How far the events were carried.
+pub trait Ledger: Send + 'static {
+    /// See [`Store::Mark`].
+    type Mark;
+    /// See [`Store::Row`].
+    type Row;
+
+    /// Moves positions and parks events: for each lane atomically, durably, and only under its lease's epoch.
+    ///
+    /// Repeating a call changes nothing: after an error it may have happened, so the same call is made again,
+    /// unchanged, until it answers. A call that arrives late, after its lane has changed hands or after a later call,
+    /// changes nothing either. The answers are in the order of `settlements`.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended`: repeat it. `HistoryLost`: the marks speak of another history; throw them away.
+    fn settle(
+        &mut self,
+        settlements: &[Settlement<'_, Self::Mark, Self::Row>],
+    ) -> impl Future<Output = Result<Vec<Verdict>, StoreFault>> + Send;
+
+    /// Lists the parked events of lanes, oldest first: after [`Feed::open`] and before the first reading, page by
+    /// page to the end, because a relay must know which aggregates wait.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended`: ask again.
+    fn parked(&mut self, ask: ParkedAsk<'_>) -> impl Future<Output = Result<ParkedPage, StoreFault>> + Send;
+}
+
+/// How far one lane was carried since its last settlement.
+#[derive(Debug)]
+pub struct Settlement<'a, M, R> {
+    /// Under which lease.
+    pub lease: Lease,
+    /// The marks newly settled, in the order in which the feed handed them over; never empty. With [`Keeps::Log`] the
+    /// last one alone.
+    pub prefix: &'a [M],
+    /// Those of them that were parked instead of shipped, in the same order.
+    pub park: Vec<Park<'a, M, R>>,
+}
+
+/// An event to park: a full copy is kept, so that its lane's position and retention go on.
+#[derive(Debug)]
+pub struct Park<'a, M, R> {
+    /// Its place in the lane.
+    pub mark: &'a M,
+    /// Its columns, for a store that has no log to copy them from.
+    pub row: &'a R,
+    /// Why.
+    pub reason: ParkReason<'a>,
+}
+
+/// Why an event is parked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParkReason<'a> {
+    /// The broker refused it, with these words.
+    Refused(&'a str),
+    /// An earlier event of its aggregate is parked.
+    Behind,
+}
+
+/// What became of one settlement.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It holds, now or already.
+    Done,
+    /// The lane has changed hands: nothing changed, and nothing of it may be sent any more.
+    Fenced,
+}
+
+/// Which parked events to list.
+#[derive(Clone, Copy, Debug)]
+pub struct ParkedAsk<'a> {
+    /// Of which lanes.
+    pub lanes: &'a [Lane],
+    /// After which one, in the order of the list; `None`: from the first.
+    pub after: Option<ParkedKey>,
+    /// At most how many.
+    pub limit: u32,
+}
+
+/// A parked event's place in the list of parked events: lane, then the order of parking in it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ParkedKey {
+    /// Its lane.
+    pub lane: Lane,
+    /// Grows along the lane.
+    pub ordinal: i64,
+}
+
+/// Some parked events.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedPage {
+    /// In ascending order of their keys.
+    pub events: Vec<ParkedEvent>,
+    /// Whether there are more after the last of them.
+    pub more: bool,
+}
+
+/// A parked event as a relay must know it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkedEvent {
+    /// Its place in the list.
+    pub key: ParkedKey,
+    /// What kind of thing it is about.
+    pub aggregate_type: String,
+    /// Which one it is about.
+    pub aggregate_id: String,
+    /// Its message id.
+    pub message_id: crate::event::MessageId,
+    /// Its topic.
+    pub topic: String,
+    /// Why it is parked; `None`: an earlier event of its aggregate is.
+    pub refused: Option<String>,
+    /// Since when.
+    pub parked_at: Timestamp,
+}
+
+/// Old rows and figures: off the hot path.
+pub trait Upkeep: Send + 'static {
+    /// Removes what is settled and older than `retention`, and what the store no longer needs of its own books.
+    /// Never makes an enqueue wait, and does a bounded piece of work a call.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended`: ask again later; nothing depends on it. `Misconfigured`: the retention is longer
+    /// than the store can keep.
+    fn sweep(&mut self, retention: Duration) -> impl Future<Output = Result<Swept, StoreFault>> + Send;
+
+    /// Takes stock, for people and monitors.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended`: ask again later.
+    fn gauge(&mut self) -> impl Future<Output = Result<Gauge, StoreFault>> + Send;
+}
+
+/// What a sweep did.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Swept {
+    /// Events removed, where the store can count them; a store that drops them in bulk says what it dropped.
+    pub events: u64,
+    /// Whether there was more to do.
+    pub more: bool,
+}
+
+/// The state of an outbox.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gauge {
+    /// The store's clock when it was taken.
+    pub at: Timestamp,
+    /// Every lane, in ascending order.
+    pub lanes: Vec<LaneGauge>,
+    /// Relays seen lately, in the order of their names.
+    pub relays: Vec<RelayGauge>,
+}
+
+/// The state of a lane.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LaneGauge {
+    /// Which lane.
+    pub lane: Lane,
+    /// Who owns it, whether or not its lease still runs.
+    pub owner: Option<String>,
+    /// Its epoch.
+    pub epoch: u64,
+    /// Committed events that are not settled, up to [`LAG_RECORDS_MAX`] over all lanes.
+    pub lag_records: u64,
+    /// When the oldest of them was enqueued.
+    pub oldest_unsettled: Option<Timestamp>,
+    /// Parked events, those that wait behind others included.
+    pub parked: u64,
+}
+
+/// Counting lag stops at this many events over all lanes: a figure that reaches it means "at least".
+pub const LAG_RECORDS_MAX: u64 = 1_000_000;
+
+/// The state of a relay.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RelayGauge {
+    /// What it calls itself.
+    pub id: String,
+    /// Its last heartbeat.
+    pub last_beat: Timestamp,
+    /// Whether its leases still run.
+    pub live: bool,
+}
