@@ -178,12 +178,11 @@ fn archive_in(folder: &Path) -> Result<PathBuf, Trouble> {
     })
 }
 
+/// The archive names files but not all of their folders: the umask decides whether the server's user may enter those.
 fn extract(archive: &Path, folder: &Path) -> Result<(), Trouble> {
-    let output = Command::new("tar")
-        .args(["--no-same-owner", "-xJf"])
-        .arg(archive)
-        .arg("-C")
-        .arg(folder)
+    let output = Command::new("sh")
+        .args(["-c", "umask 022 && exec tar --no-same-owner -xJf \"$1\" -C \"$2\"", "tar"])
+        .args([archive, folder])
         .output()
         .attempt(|| "cannot run tar".to_owned())?;
     if output.status.success() {
