@@ -7,5 +7,7 @@
 //! TLS and SCRAM need the feature `ssl` (or `ssl-vendored`), Zstandard the feature `zstd`; `dynamic-linking` uses the
 //! system's librdkafka.
 
+mod config;
 mod fault;
 
+pub use config::{Compression, KafkaConfig};
