@@ -9,5 +9,6 @@
 
 mod config;
 mod fault;
+mod route;
 
 pub use config::{Compression, KafkaConfig};
