@@ -20,7 +20,7 @@ use crate::record::{Record, Row, Timestamp};
 /// A database that keeps an outbox.
 pub trait Store: Sized + Send + 'static {
     /// A place in a lane. Only its store can read it: it is neither compared nor ordered elsewhere.
-    type Mark: Clone + Debug + Send + 'static;
+    type Mark: Clone + Debug + Send + Sync + 'static;
     /// An event's columns.
     type Row: Row;
     /// See [`Lanes`].
