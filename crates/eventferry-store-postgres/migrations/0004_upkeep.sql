@@ -3,11 +3,13 @@
 -- Where the log must still be read from: nothing that is not settled was written by a transaction below this xid,
 -- nor lies at or below this id.
 CREATE FUNCTION eventferry.unsettled_from(OUT xid xid8, OUT id bigint) LANGUAGE sql VOLATILE AS $$
-    SELECT min(CASE WHEN p.last_id < 9223372036854775807 THEN pg_snapshot_xmin(p.prev) ELSE pg_snapshot_xmin(p.cur) END),
+    -- Ordered and picked, because min() knows no xid8 before PostgreSQL 16.
+    SELECT (array_agg(pg_snapshot_xmin(s.still_running_in) ORDER BY pg_snapshot_xmin(s.still_running_in)))[1],
            min(CASE WHEN p.last_id < 9223372036854775807 THEN p.late_floor ELSE coalesce(
                (SELECT a.floor FROM eventferry.anchor AS a WHERE a.xid < pg_snapshot_xmin(p.cur)
                 ORDER BY a.xid DESC LIMIT 1), 0) END)
     FROM eventferry.positions((SELECT pg_catalog.array_agg(l.lane) FROM eventferry.lane AS l)) AS p
+    CROSS JOIN LATERAL (SELECT CASE WHEN p.last_id < 9223372036854775807 THEN p.prev ELSE p.cur END) AS s (still_running_in)
 $$;
 
 -- Empties one slot of the ring, if everything in it is settled and older than the retention; says how many rows it
