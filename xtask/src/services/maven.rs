@@ -85,7 +85,7 @@ mod tests {
     fn a_pom_names_each_part_of_an_artifact() {
         let text = pom(&[Artifact("org.example:thing:1.2"), Artifact("org.example:other:3")]);
         assert!(text.contains(
-            "<dependency><groupId>org.example</groupId><artifactId>thing</artifactId><version>1.2</version></dependency>"
+            "<groupId>org.example</groupId><artifactId>thing</artifactId><version>1.2</version></dependency>"
         ));
         assert_eq!(text.matches("<dependency>").count(), 2);
     }
