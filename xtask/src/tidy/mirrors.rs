@@ -70,6 +70,8 @@ fn modules_of<'a>(files: &'a [SourceFile], family: &str) -> BTreeMap<&'a str, BT
     for modules in back_ends.values_mut() {
         modules.remove("lib");
     }
+    // A room that is all in its lib.rs is not furnished yet.
+    back_ends.retain(|_, modules| !modules.is_empty());
     back_ends
 }
 
@@ -105,6 +107,13 @@ mod tests {
         let files = house(&["a/src/fault.rs", "a/src/window.rs", "b/src/fault.rs"]);
         assert!(mirrors_in(&files, FAMILY, &[extra("window")]).is_empty());
         assert_eq!(mirrors_in(&files, FAMILY, &[extra("window"), extra("gone")]).len(), 1);
+    }
+
+    #[test]
+    fn a_room_that_is_not_furnished_yet_mirrors_nothing() {
+        assert!(
+            mirrors_in(&house(&["a/src/lib.rs", "a/src/feed.rs", "b/src/lib.rs"]), FAMILY, &[]).is_empty()
+        );
     }
 
     #[test]
