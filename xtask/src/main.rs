@@ -1,11 +1,14 @@
 //! The workspace's own commands, run as `cargo xtask COMMAND`. It stays light, so that it builds in seconds:
 //! what needs a database driver or a Kafka client lives in `trials`.
 
-mod trouble;
 mod checkout;
 mod services;
+mod test;
 mod tidy;
 mod trials;
+mod lock;
+mod log;
+mod trouble;
 
 use std::process::ExitCode;
 
@@ -16,6 +19,9 @@ use trouble::Trouble;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
+  test               set up what is missing and run everything; the last line counts
+    --only NAME        only this suite; may be repeated
+    --list             the suites, and what each proves
   tidy               check the rules of the house
   services up        start PostgreSQL 18 and 14 and Kafka on free loopback ports; installs them on first use
   services down      stop what `up` started in this checkout, and remove its data
@@ -37,6 +43,7 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str]) -> Result<ExitCode, Trouble> {
     match words {
+        ["test", rest @ ..] => test::run(rest),
         ["tidy"] => run_tidy(),
         ["services", rest @ ..] => run_services(rest),
         [trial @ ("bench" | "storm" | "memory"), rest @ ..] => trials::run(&Checkout::find()?, trial, rest),
