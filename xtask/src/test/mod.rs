@@ -42,6 +42,15 @@ struct Outcome {
     tally: Tally,
     /// What a person wants to know first: names of failed tests, or why it could not run.
     notes: Vec<String>,
+    /// Shown instead of the end of the log, which may tell of something else.
+    excerpt: Vec<String>,
+}
+
+impl Outcome {
+    /// Of a suite that counts as one test.
+    fn of_one(passed: bool, notes: Vec<String>) -> Self {
+        Self { tally: Tally::of_one(passed), notes, excerpt: Vec::new() }
+    }
 }
 
 pub(crate) fn run(words: &[&str]) -> Result<ExitCode, Trouble> {
@@ -111,10 +120,7 @@ impl TestRun {
             let began = Instant::now();
             self.log(suite).clear()?;
             let outcome = variables.and_then(|variables| self.work(suite, variables));
-            let outcome = outcome.unwrap_or_else(|trouble| Outcome {
-                tally: Tally::of_one(false),
-                notes: vec![trouble.to_string()],
-            });
+            let outcome = outcome.unwrap_or_else(|trouble| Outcome::of_one(false, vec![trouble.to_string()]));
             self.report(suite, &outcome, began);
             sum += outcome.tally;
         }
@@ -147,7 +153,10 @@ impl TestRun {
             println!("    {note}");
         }
         let log = self.log(suite);
-        if outcome.tally.failed > 0 && log.path().exists() {
+        if !outcome.excerpt.is_empty() {
+            println!("  from {}:", log.path().display());
+            outcome.excerpt.iter().for_each(|line| println!("    {line}"));
+        } else if outcome.tally.failed > 0 && log.path().exists() {
             println!("  {}", log.tail(40));
         }
     }
@@ -161,11 +170,10 @@ impl TestRun {
                 let path = log.path();
                 fs::write(path, findings.join("\n"))
                     .attempt(|| format!("cannot write {}", path.display()))?;
-                Ok(Outcome { tally: Tally::of_one(findings.is_empty()), notes: Vec::new() })
+                Ok(Outcome::of_one(findings.is_empty(), Vec::new()))
             }
             Work::Cargo(arguments) => {
-                let passed = self.cargo(arguments, variables, &log)?;
-                Ok(Outcome { tally: Tally::of_one(passed), notes: Vec::new() })
+                Ok(Outcome::of_one(self.cargo(arguments, variables, &log)?, Vec::new()))
             }
             Work::Tests { must_run } => self.tests(must_run, variables, &log),
             Work::Later(why) => Err(Trouble::new(why)),
@@ -183,8 +191,7 @@ impl TestRun {
         let output = self.cargo_command(&build, log)?.stdout(Stdio::piped()).output();
         let output = output.attempt(|| "cannot run cargo".to_owned())?;
         if !output.status.success() {
-            let notes = vec!["the tests do not build".to_owned()];
-            return Ok(Outcome { tally: Tally::of_one(false), notes });
+            return Ok(Outcome::of_one(false, vec!["the tests do not build".to_owned()]));
         }
         let targets = targets::targets(&String::from_utf8_lossy(&output.stdout));
         let passed = self.cargo(&["test", "--workspace", "--no-fail-fast"], variables, log)?;
@@ -201,7 +208,7 @@ impl TestRun {
                 notes.push(format!("{} of {} must run, and ran no test", must.target, must.package));
             }
         }
-        Ok(Outcome { tally, notes })
+        Ok(Outcome { tally, notes, excerpt: test_log.failure_lines })
     }
 
     /// Runs cargo with its output in the log, and says whether it succeeded.
@@ -218,6 +225,8 @@ impl TestRun {
     fn cargo_command(&self, arguments: &[&str], log: &Log) -> Result<Command, Trouble> {
         let mut command = Command::new("cargo");
         command.args(arguments).current_dir(self.checkout.root()).env("CARGO_TERM_COLOR", "never");
+        // rustfmt colours a file as well, unless the terminal cannot.
+        command.env("TERM", "dumb");
         log.record(&mut command)?;
         Ok(command)
     }

@@ -52,7 +52,8 @@ pub(crate) struct Ran {
     pub(crate) program: String,
     pub(crate) tally: Tally,
     printed_a_result: bool,
-    failed: bool,
+    /// How cargo says to run it again, if it failed.
+    rerun: Option<String>,
 }
 
 /// Everything a `cargo test` did, read from its output.
@@ -60,7 +61,13 @@ pub(crate) struct Ran {
 pub(crate) struct TestLog {
     pub(crate) ran: Vec<Ran>,
     pub(crate) failed_tests: Vec<String>,
+    /// What the failed tests printed.
+    pub(crate) failure_lines: Vec<String>,
+    reads_failures: bool,
 }
+
+/// A failed test's output is cut after this many lines; the log has it all.
+const FAILURE_LINES_MAX: usize = 15;
 
 impl TestLog {
     pub(crate) fn read(text: &str) -> Self {
@@ -69,13 +76,16 @@ impl TestLog {
             log.read_line(line);
         }
         for ran in &mut log.ran {
-            if ran.failed && ran.tally.failed == 0 {
-                // It crashed: what it had counted until then, it never said.
-                ran.tally.failed = 1;
-                log.failed_tests.push(format!("{} ended without saying which test failed", ran.program));
-            } else if !ran.printed_a_result {
+            match &ran.rerun {
+                Some(rerun) if ran.tally.failed == 0 => {
+                    // It crashed: what it had counted until then, it never said.
+                    ran.tally.failed = 1;
+                    log.failed_tests
+                        .push(format!("cargo test {rerun} ended without saying which test failed"));
+                }
                 // A program with a harness of its own counts as one test.
-                ran.tally = Tally::of_one(!ran.failed);
+                None if !ran.printed_a_result => ran.tally = Tally::of_one(true),
+                _ => {}
             }
         }
         log
@@ -83,16 +93,31 @@ impl TestLog {
 
     fn read_line(&mut self, line: &str) {
         if let Some(program) = program_started(line) {
-            self.ran.push(Ran { program, tally: Tally::default(), printed_a_result: false, failed: false });
+            self.ran.push(Ran { program, tally: Tally::default(), printed_a_result: false, rerun: None });
+            self.reads_failures = false;
+        } else if line == "failures:" {
+            self.reads_failures = false;
+        } else if let Some(name) = failure_heading(line) {
+            self.failure_lines.push(format!("---- {name}"));
+            self.reads_failures = true;
+        } else if self.reads_failures {
+            self.read_failure_line(line);
         } else if let Some(name) = failed_test(line) {
             self.failed_tests.push(name.to_owned());
         } else if let Some(ran) = self.ran.last_mut() {
             if let Some(tally) = Tally::from_result_line(line) {
                 ran.tally += tally;
                 ran.printed_a_result = true;
-            } else if line.starts_with("error: ") && line.contains("test failed, to rerun pass") {
-                ran.failed = true;
+            } else if let Some(rerun) = rerun(line) {
+                ran.rerun = Some(rerun.to_owned());
             }
+        }
+    }
+
+    fn read_failure_line(&mut self, line: &str) {
+        let own = self.failure_lines.iter().rev().take_while(|line| !line.starts_with("---- ")).count();
+        if own < FAILURE_LINES_MAX && !line.is_empty() {
+            self.failure_lines.push(line.to_owned());
         }
     }
 
@@ -125,6 +150,17 @@ fn failed_test(line: &str) -> Option<&str> {
     line.strip_prefix("test ")?.strip_suffix(" ... FAILED")
 }
 
+/// The name in `---- module::test stdout ----`.
+fn failure_heading(line: &str) -> Option<&str> {
+    line.strip_prefix("---- ")?.strip_suffix(" stdout ----")
+}
+
+/// The arguments in ``error: test failed, to rerun pass `-p a --lib` ``.
+fn rerun(line: &str) -> Option<&str> {
+    let is_it = line.starts_with("error: ") && line.contains("test failed, to rerun pass");
+    is_it.then(|| line.split('`').nth(1)).flatten()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,6 +172,18 @@ mod tests {
 running 2 tests
 test one ... ok
 test two ... FAILED
+
+failures:
+
+---- two stdout ----
+
+thread 'two' panicked at src/lib.rs:1:1:
+on purpose
+
+
+failures:
+    two
+
 test result: FAILED. 1 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s
 
 error: test failed, to rerun pass `-p a --lib`
@@ -153,6 +201,7 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
         assert_eq!(log.tally(), Tally { passed: 4, failed: 1, skipped: 3 });
         assert_eq!(log.tally().to_string(), "4 passed, 1 failed, 3 skipped");
         assert_eq!(log.failed_tests, ["two"]);
+        assert_eq!(log.failure_lines, ["---- two", "thread 'two' panicked at src/lib.rs:1:1:", "on purpose"]);
     }
 
     #[test]
@@ -170,7 +219,7 @@ test result: ok. 2 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; fini
              test result: ok. 5 passed; 0 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s\n",
         );
         assert_eq!(log.tally(), Tally { passed: 5, failed: 1, skipped: 0 });
-        assert_eq!(log.failed_tests, ["a-11 ended without saying which test failed"]);
+        assert_eq!(log.failed_tests, ["cargo test -p a --lib ended without saying which test failed"]);
     }
 
     #[test]
