@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
 
-pub(crate) use hired::Hired;
+pub(crate) use hired::{Hired, stand_aside_if_interrupted};
 
 use account::Account;
 use cache::{Cache, make_folder};

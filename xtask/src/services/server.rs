@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::account::Account;
 use super::cache::{Cache, make_folder};
+use super::hired::stand_aside_if_interrupted;
 use super::port;
 use super::process::{Process, wait_until};
 use crate::log::Log;
@@ -136,6 +137,7 @@ impl Place<'_> {
     }
 
     fn start(&self, programs: &Path, on_start: &dyn Fn()) -> Result<(), Trouble> {
+        stand_aside_if_interrupted();
         let name = self.server.name();
         let last_port = Record::read(&self.home).map(|record| record.port);
         let port = port::free(last_port.unwrap_or(self.port_wish))?;

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::checkout::Checkout;
 use crate::lock::lock;
 use crate::log::Log;
-use crate::services::Hired;
+use crate::services::{Hired, stand_aside_if_interrupted};
 use crate::tidy;
 use crate::trouble::{Attempt, Trouble};
 use suite::{MustRun, SUITES, Suite, Work};
@@ -121,6 +121,7 @@ impl TestRun {
             self.log(suite).clear()?;
             let outcome = variables.and_then(|variables| self.work(suite, variables));
             let outcome = outcome.unwrap_or_else(|trouble| Outcome::of_one(false, vec![trouble.to_string()]));
+            stand_aside_if_interrupted();
             self.report(suite, &outcome, began);
             sum += outcome.tally;
         }
