@@ -122,7 +122,8 @@ async fn check(connection: &mut Connection) -> Result<u16, StoreFault> {
     }
     if let Some(lacking) = row.get::<_, Option<String>>(2) {
         return Err(misconfigured(format!(
-            "the role lacks privileges on {lacking}; grant them by `SELECT eventferry.grant_relay('ROLE')` as the schema's owner"
+            "the role lacks privileges on {lacking}; grant them by `SELECT eventferry.grant_relay('ROLE')` \
+             as the schema's owner"
         )));
     }
     let isolation: &str = row.get(3);

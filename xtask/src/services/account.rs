@@ -29,8 +29,8 @@ impl Account {
         let found = CANDIDATES.iter().find_map(|name| Self::in_table(&table, name));
         found.map(Some).ok_or_else(|| {
             Trouble::new(
-                "PostgreSQL does not run as root and there is no user `postgres` or `nobody`: add one of them, \
-                 or run this as an ordinary user",
+                "PostgreSQL does not run as root and there is no user `postgres` or `nobody`: \
+                 add one of them, or run this as an ordinary user",
             )
         })
     }

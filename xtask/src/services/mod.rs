@@ -1,29 +1,30 @@
 //! The servers tests need, installed on first use and started on free loopback ports: no container, no root.
 
-mod account;
-mod cache;
-mod hired;
+mod server;
+mod postgres;
 mod kafka;
 mod maven;
-mod port;
-mod postgres;
-mod process;
-mod server;
 mod tools;
+mod cache;
+mod account;
+mod port;
+mod process;
+mod hired;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use account::Account;
-pub(crate) use hired::Hired;
+pub(crate) use hired::{Hired, stand_aside_if_interrupted};
 
-use cache::{Cache, lock, make_folder};
+use account::Account;
+use cache::{Cache, make_folder};
 use kafka::Kafka;
 use postgres::Postgres;
 use server::{Condition, Place, Server};
 
 use crate::checkout::Checkout;
+use crate::lock::lock;
 use crate::trouble::Trouble;
 
 /// The newest release, and the oldest that is supported.
