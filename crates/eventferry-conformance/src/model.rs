@@ -1,0 +1,164 @@
+//! A store in memory: the smallest one that keeps every clause, for tests and as an example.
+//!
+//! It is a log in the order of commits. An event gets its place when its transaction commits, so a late commit simply
+//! comes later, and a lane's position is the place up to which it was settled. Everything sits behind one lock, time
+//! is moved by [`ModelOutbox::advance`] alone, and every future is ready when first polled.
+//!
+//! | idea | where |
+//! |---|---|
+//! | the log, the lanes, the relays, the clock | `world.rs` |
+//! | a transaction: what it enqueued is its own until it commits | `writer.rs` |
+//! | who owns which lane | `lanes.rs` |
+//! | reading on from a position | `feed.rs` |
+//! | moving positions, parking | `ledger.rs` |
+//! | removing what is settled, counting what is not | `upkeep.rs` |
+//!
+//! [`Flaw`] lists what can be broken in it on purpose.
+
+mod feed;
+mod flaw;
+mod lanes;
+mod ledger;
+mod store;
+mod upkeep;
+mod world;
+mod writer;
+
+use std::future::Future;
+use std::pin::pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Wake, Waker};
+use std::thread::{self, Thread};
+use std::time::Duration;
+
+use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
+
+pub use feed::ModelFeed;
+pub use flaw::{FLAWS, Flaw};
+pub use lanes::ModelLanes;
+pub use ledger::ModelLedger;
+pub use store::{ModelMark, ModelStore};
+pub use upkeep::ModelUpkeep;
+pub use writer::{ModelEnqueue, ModelWriter};
+
+use crate::subject::{Step, Subject, Trouble, Writers};
+use world::World;
+
+/// The model as a subject of the clauses: whole, or with a flaw.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Model {
+    flaw: Option<Flaw>,
+}
+
+impl Model {
+    /// A model that breaks the contract in this way.
+    pub fn with_flaw(flaw: Flaw) -> Self {
+        Self { flaw: Some(flaw) }
+    }
+}
+
+impl Subject for Model {
+    type Store = ModelStore;
+    type Outbox = ModelOutbox;
+    type Writer = ModelWriter;
+
+    fn writers(&self) -> Writers {
+        Writers::Many
+    }
+
+    async fn outbox(&self) -> Result<ModelOutbox, Trouble> {
+        Ok(ModelOutbox::new(self.flaw))
+    }
+
+    async fn store(&self, outbox: &ModelOutbox) -> Result<ModelStore, Trouble> {
+        Ok(outbox.store())
+    }
+
+    async fn writer(&self, outbox: &ModelOutbox) -> Result<ModelWriter, Trouble> {
+        Ok(outbox.writer())
+    }
+
+    async fn step(&self, writer: &mut ModelWriter, step: Step) -> Result<(), Trouble> {
+        writer.step(step);
+        Ok(())
+    }
+
+    async fn enqueue(
+        &self,
+        writer: &mut ModelWriter,
+        events: &[Event],
+    ) -> Result<Vec<MessageId>, EnqueueFault> {
+        ModelEnqueue.enqueue(writer, events).await
+    }
+
+    async fn advance(&self, outbox: &ModelOutbox, by: Duration) -> bool {
+        outbox.advance(by);
+        true
+    }
+
+    fn block_on<F: Future>(&self, work: F) -> F::Output {
+        block_on(work)
+    }
+}
+
+/// An outbox in memory; clones are the same outbox.
+#[derive(Clone, Debug)]
+pub struct ModelOutbox {
+    world: Shared,
+}
+
+impl Default for ModelOutbox {
+    fn default() -> Self {
+        Self::new(None)
+    }
+}
+
+impl ModelOutbox {
+    fn new(flaw: Option<Flaw>) -> Self {
+        Self { world: Shared(Arc::new(Mutex::new(World::new(flaw)))) }
+    }
+
+    /// A new store instance on this outbox.
+    pub fn store(&self) -> ModelStore {
+        ModelStore::new(self.world.clone())
+    }
+
+    /// A new application on this outbox.
+    pub fn writer(&self) -> ModelWriter {
+        ModelWriter::new(self.world.clone())
+    }
+
+    /// Moves the outbox's clock, which otherwise goes on by a microsecond whenever it is looked at.
+    pub fn advance(&self, by: Duration) {
+        self.world.lock().advance(by);
+    }
+}
+
+/// The world that the handles of one outbox share.
+#[derive(Clone, Debug)]
+struct Shared(Arc<Mutex<World>>);
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, World> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Runs a future to its end on this thread, for back ends that need no runtime.
+pub fn block_on<F: Future>(work: F) -> F::Output {
+    struct Unpark(Thread);
+    impl Wake for Unpark {
+        fn wake(self: Arc<Self>) {
+            self.0.unpark();
+        }
+    }
+    let waker = Waker::from(Arc::new(Unpark(thread::current())));
+    let mut context = Context::from_waker(&waker);
+    let mut work = pin!(work);
+    loop {
+        match work.as_mut().poll(&mut context) {
+            Poll::Ready(value) => return value,
+            Poll::Pending => thread::park(),
+        }
+    }
+}
