@@ -90,6 +90,8 @@ pub enum Need {
     ManyWriters,
     /// Others' events can be read while a slow transaction is open.
     NoStall,
+    /// A slow transaction holds others' events back.
+    Stall,
     /// Settled events stay until retention.
     Log,
     /// Lanes are leased one by one.
@@ -104,6 +106,7 @@ impl Need {
             Self::Savepoints => capabilities.savepoints,
             Self::ManyWriters => *writers == Writers::Many,
             Self::NoStall => capabilities.stall == Stall::None,
+            Self::Stall => capabilities.stall == Stall::SlowestTransaction,
             Self::Log => capabilities.keeps == Keeps::Log,
             Self::LaneByLane => capabilities.ownership == Ownership::PerLane,
         }
@@ -115,6 +118,7 @@ impl Need {
             Self::Savepoints => "the database has no savepoints",
             Self::ManyWriters => "the database lets one transaction write at a time",
             Self::NoStall => "the store holds events back until the slowest open transaction ends",
+            Self::Stall => "the store holds no events back",
             Self::Log => "the store deletes events when they are settled",
             Self::LaneByLane => "the store leases all lanes at once",
         }

@@ -38,3 +38,24 @@ pub fn render_contract_md(back_ends: &[(&str, Declared)]) -> String {
 fn cell(text: &str) -> String {
     text.replace('|', "\\|")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Model;
+
+    #[test]
+    fn every_clause_has_a_row_and_every_back_end_a_column() {
+        let whole = Model::default().declared().clone();
+        let mut lesser = whole.clone();
+        lesser.capabilities.savepoints = false;
+        let page = render_contract_md(&[("whole", whole), ("less|er", lesser)]);
+        for clause in clauses() {
+            let row = page.lines().find(|line| line.starts_with(&format!("| `{}` | ", clause.id))).unwrap();
+            assert_eq!(row.replace("\\|", "").matches('|').count(), 5, "{row}");
+        }
+        assert!(page.contains("| clause | what holds | whole | less\\|er |\n|---|---|---|---|\n"));
+        assert!(page.contains(" yes | not applicable: the database has no savepoints |\n"));
+        assert_eq!(page.matches("\n## ").count(), 10);
+    }
+}

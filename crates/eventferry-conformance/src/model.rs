@@ -13,7 +13,9 @@
 //! | moving positions, parking | `ledger.rs` |
 //! | removing what is settled, counting what is not | `upkeep.rs` |
 //!
-//! [`Flaw`] lists what can be broken in it on purpose.
+//! Told to declare less ([`Model::declaring`]) it does less: it deletes what is settled, leases all lanes at once, holds
+//! back what a slow transaction might still precede, or lets one transaction write at a time. [`Flaw`] lists what can be
+//! broken in it on purpose.
 
 mod feed;
 mod flaw;
@@ -31,6 +33,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
+use eventferry_core::store::{Capabilities, Keeps, Order, Ownership, Stall};
 use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
 
 pub use feed::ModelFeed;
@@ -41,20 +44,54 @@ pub use store::{ModelMark, ModelStore};
 pub use upkeep::ModelUpkeep;
 pub use writer::{ModelEnqueue, ModelWriter};
 
+use crate::clause::Declared;
 use crate::subject::{Step, Subject, Trouble, Writers};
 use world::World;
 
-/// The model as a subject of the clauses: whole, or with a flaw.
-#[derive(Clone, Copy, Debug, Default)]
+/// The model as a subject of the clauses: whole, of lesser capabilities, or with a flaw.
+#[derive(Clone, Debug)]
 pub struct Model {
+    declared: Declared,
     flaw: Option<Flaw>,
 }
 
-impl Model {
-    /// A model that breaks the contract in this way.
-    pub fn with_flaw(flaw: Flaw) -> Self {
-        Self { flaw: Some(flaw) }
+impl Default for Model {
+    fn default() -> Self {
+        Self { declared: declared_in_full(), flaw: None }
     }
+}
+
+impl Model {
+    /// What the model declares unless told otherwise: it can do everything.
+    pub fn declared(&self) -> &Declared {
+        &self.declared
+    }
+
+    /// A model that declares this, and behaves as it declares.
+    #[must_use]
+    pub fn declaring(self, declared: Declared) -> Self {
+        Self { declared, ..self }
+    }
+
+    /// A model that breaks the contract in this way.
+    #[must_use]
+    pub fn with_flaw(self, flaw: Flaw) -> Self {
+        Self { flaw: Some(flaw), ..self }
+    }
+}
+
+fn declared_in_full() -> Declared {
+    let capabilities = Capabilities {
+        order: Order::Strict,
+        keeps: Keeps::Log,
+        ownership: Ownership::PerLane,
+        stall: Stall::None,
+        savepoints: true,
+        events_per_transaction_max: u64::MAX,
+        payload_bytes_max: 2 << 20,
+        settle_items_max: u32::MAX,
+    };
+    Declared { capabilities, writers: Writers::Many }
 }
 
 impl Subject for Model {
@@ -63,11 +100,11 @@ impl Subject for Model {
     type Writer = ModelWriter;
 
     fn writers(&self) -> Writers {
-        Writers::Many
+        self.declared.writers
     }
 
     async fn outbox(&self) -> Result<ModelOutbox, Trouble> {
-        Ok(ModelOutbox::new(self.flaw))
+        Ok(ModelOutbox::new(self.declared.clone(), self.flaw))
     }
 
     async fn store(&self, outbox: &ModelOutbox) -> Result<ModelStore, Trouble> {
@@ -109,13 +146,13 @@ pub struct ModelOutbox {
 
 impl Default for ModelOutbox {
     fn default() -> Self {
-        Self::new(None)
+        Self::new(declared_in_full(), None)
     }
 }
 
 impl ModelOutbox {
-    fn new(flaw: Option<Flaw>) -> Self {
-        Self { world: Shared(Arc::new(Mutex::new(World::new(flaw)))) }
+    fn new(declared: Declared, flaw: Option<Flaw>) -> Self {
+        Self { world: Shared(Arc::new(Mutex::new(World::new(declared, flaw)))) }
     }
 
     /// A new store instance on this outbox.

@@ -214,7 +214,11 @@ impl<'b> Relay<'b> {
     }
 
     /// Reads until the feed says that it has no more for now.
-    async fn read_on(&mut self, appetite: &Appetite, reading: &mut Reading) -> Result<Rest, Broken> {
+    pub(crate) async fn read_on(
+        &mut self,
+        appetite: &Appetite,
+        reading: &mut Reading,
+    ) -> Result<Rest, Broken> {
         let mut empty_pages = 0;
         loop {
             let sheet = self.read(appetite).await?;

@@ -6,7 +6,7 @@ use eventferry_core::store::{ParkedAsk, ParkedEvent};
 use eventferry_core::{Lane, Timestamp};
 
 use super::{Kept, clause};
-use crate::application::{about, exactly, tell};
+use crate::application::{Posted, about, exactly, tell};
 use crate::bench::{Bench, events};
 use crate::broken::ensure;
 use crate::clause::Clause;
@@ -71,12 +71,25 @@ async fn parked_with_its_position(bench: &Bench) -> Kept {
     for name in ["a", "b", "a"] {
         relay.leave().await?;
         relay = bench.started_relay(name).await?;
-        let listed: Vec<_> = relay.parked().await?.iter().map(|one| one.message_id).collect();
-        let expected = [posted[1].message_id, posted[2].message_id];
+        let listed = told(&relay.parked().await?, &posted);
+        let expected = told_of(&posted[1..]);
         ensure!(listed == expected, "relay {name} found {listed:?} parked, not {expected:?}");
         exactly(&relay.drain().await?, &later, &format!("as relay {name}"))?;
     }
     Ok(())
+}
+
+/// Parked events in the words of what was enqueued, or as strangers.
+fn told(parked: &[ParkedEvent], posted: &[Posted]) -> Vec<String> {
+    let name = |one: &ParkedEvent| {
+        let event = posted.iter().find(|posted| posted.message_id == one.message_id);
+        event.map_or_else(|| format!("a stranger {}", one.message_id), |posted| tell(&posted.event))
+    };
+    parked.iter().map(name).collect()
+}
+
+fn told_of(posted: &[Posted]) -> Vec<String> {
+    posted.iter().map(|one| tell(&one.event)).collect()
 }
 
 /// Breaks the clause unless the parked event is this one.
@@ -140,7 +153,7 @@ async fn parked_keeps_its_order(bench: &Bench) -> Kept {
             let seen = relay.drain().await?;
             exactly(&seen, &posted, "at first")?;
             relay.settle_parking(&seen, &[(&seen[1], Some("no")), (&seen[2], None)]).await?;
-            of_lane.extend([posted[1].message_id, posted[2].message_id]);
+            of_lane.extend_from_slice(&posted[1..]);
         }
         expected.splice(0..0, of_lane);
     }
@@ -160,14 +173,14 @@ async fn parked_keeps_its_order(bench: &Bench) -> Kept {
                 break;
             }
         }
-        let ids: Vec<_> = listed.iter().map(|one| one.message_id).collect();
-        ensure!(ids == expected, "in pages of {limit}: listed {ids:?}, not {expected:?}");
+        let (listed_told, all_told) = (told(&listed, &expected), told_of(&expected));
+        ensure!(listed_told == all_told, "in pages of {limit}: listed {listed_told:?}, not {all_told:?}");
         let ascending = listed.windows(2).all(|pair| pair[0].key < pair[1].key);
         ensure!(ascending, "in pages of {limit}: the keys of parked events do not ascend");
     }
     let one_lane = relay.parked_page(ParkedAsk { lanes: &[Lane(1)], after: None, limit: 100 }).await?;
-    let ids: Vec<_> = one_lane.events.iter().map(|one| one.message_id).collect();
-    ensure!(ids == expected[4..8], "asked for lane 1: listed {ids:?}, not {:?}", &expected[4..8]);
+    let (listed, of_lane) = (told(&one_lane.events, &expected), told_of(&expected[4..8]));
+    ensure!(listed == of_lane, "asked for lane 1: listed {listed:?}, not {of_lane:?}");
     Ok(())
 }
 
@@ -182,8 +195,7 @@ async fn parking_twice_parks_once(bench: &Bench) -> Kept {
     }
     relay.settle_parking(&seen[2..3], &[(&seen[2], None)]).await?;
     relay.settle_parking(&seen[..2], &first).await?;
-    let listed: Vec<_> = relay.parked().await?.iter().map(|one| one.message_id).collect();
-    let expected: Vec<_> = posted[..3].iter().map(|one| one.message_id).collect();
+    let (listed, expected) = (told(&relay.parked().await?, &posted), told_of(&posted[..3]));
     ensure!(listed == expected, "parked {expected:?} several times over, and {listed:?} is listed");
     relay.open_all().await?;
     exactly(&relay.drain().await?, &posted[3..], "after reopening")
@@ -200,12 +212,13 @@ async fn parked_outlives_the_sweep(bench: &Bench) -> Kept {
     relay.sweep(Duration::ZERO).await?;
     let after = relay.parked().await?;
     ensure!(before.len() == 2, "parked 2 events, and {} are listed", before.len());
-    ensure!(after == before, "before the sweep {before:?} was parked, and after it {after:?}");
+    let expected = told_of(&posted[2..]);
+    ensure!(after == before, "parked {expected:?}, and after the sweep found {:?}", told(&after, &posted));
     relay.leave().await?;
     let mut successor = bench.started_relay("b").await?;
     exactly(&successor.drain().await?, &[], "as a new owner")?;
     let listed = successor.parked().await?;
-    ensure!(listed == before, "a new owner found {listed:?} parked, not {before:?}");
+    ensure!(listed == before, "parked {expected:?}, and a new owner found {:?}", told(&listed, &posted));
     Ok(())
 }
 

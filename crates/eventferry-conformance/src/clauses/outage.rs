@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use eventferry_core::store::{Claim, Gauge, LaneGauge, Prepare, Wish};
+use eventferry_core::store::{Claim, Gauge, LaneGauge, Prepare, Rest, Wish};
 use eventferry_core::{Lane, StoreFaultKind, Timestamp};
 
 use super::{Kept, clause};
@@ -12,6 +12,7 @@ use crate::bench::{Bench, LEASE_LONG, LEASE_SHORT, Patience, events};
 use crate::broken::{Broken, ensure};
 use crate::clause::Clause;
 use crate::pause::poll_once;
+use crate::relay::Reading;
 
 pub(super) static CLAUSES: &[Clause] = &[
     clause!(
@@ -41,6 +42,13 @@ pub(super) static CLAUSES: &[Clause] = &[
         "A relay that comes back after its lease, when nobody took its lanes, keeps them and settles what it carried.",
         [],
         lapsed_lease_nobody_took_goes_on
+    ),
+    clause!(
+        7,
+        "what-is-held-back-is-said",
+        "A feed that holds events back until a slow transaction ends says so and since when, not that all is quiet.",
+        [Stall, ManyWriters],
+        what_is_held_back_is_said
     ),
     clause!(
         7,
@@ -168,6 +176,26 @@ async fn lapsed_lease_nobody_took_goes_on(bench: &Bench) -> Kept {
     relay.leave().await?;
     let mut successor = bench.started_relay("b").await?;
     exactly(&successor.drain().await?, &posted[2..], "as a new owner")
+}
+
+async fn what_is_held_back_is_said(bench: &Bench) -> Kept {
+    let mut relay = bench.started_relay("a").await?;
+    let (mut slow, mut quick) = (bench.application().await?, bench.application().await?);
+    slow.begin().await?;
+    let mut posted = slow.enqueue(&events("slow", 1..=1)).await?;
+    posted.extend(quick.post(&events("quick", 1..=2)).await?);
+    let mut reading = Reading::default();
+    let rest = relay.read_on(&relay.appetite(), &mut reading).await?;
+    let now = relay.gauge().await?.at;
+    if reading.records.len() < 2 {
+        ensure!(
+            matches!(rest, Rest::Waiting(since) if since <= now),
+            "two committed events were held back, and at {now:?} the feed said {rest:?}"
+        );
+    }
+    slow.commit().await?;
+    reading.records.extend(relay.drain().await?);
+    exactly(&reading.records, &posted, "after the slow transaction had ended")
 }
 
 /// Breaks the clause unless a lane's figures are these.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use eventferry_core::store::{Anchor, Feed, Opened, Page, Rest, Wish};
+use eventferry_core::store::{Anchor, Feed, Keeps, Opened, Page, Rest, Wish};
 use eventferry_core::{Lane, Lease, Record, StoreFault, StoredEvent};
 
 use super::Shared;
@@ -15,6 +15,8 @@ use super::world::{Logged, World};
 pub struct ModelFeed {
     world: Shared,
     open: BTreeMap<Lane, Cursor>,
+    /// The latest enqueued event that was handed over. Only flawed models look at it.
+    enqueued_max: u64,
 }
 
 /// How far a lane has been handed over since it was opened.
@@ -27,16 +29,25 @@ struct Cursor {
 
 impl ModelFeed {
     pub(super) fn new(world: Shared) -> Self {
-        Self { world, open: BTreeMap::new() }
+        Self { world, open: BTreeMap::new(), enqueued_max: 0 }
     }
 
-    /// The events to read next, at most as many as the wish says, and whether that is all there is.
-    fn next(&self, world: &World, wish: &Wish<'_>) -> (Vec<Logged>, bool) {
+    /// The events to read next, at most as many as the wish says, and what to expect after them.
+    fn next(&self, world: &World, wish: &Wish<'_>) -> (Vec<Logged>, Rest) {
         let mut candidates: Vec<_> =
             world.log.iter().filter(|event| self.is_wished(world, wish, event)).collect();
         if world.has(Flaw::OrdersByTransaction) {
             candidates.sort_by_key(|event| event.transaction);
         }
+        if world.has(Flaw::LateComeLast) {
+            candidates.sort_by_key(|event| event.enqueued < self.enqueued_max);
+        }
+        if world.has(Flaw::NewestComeFirst) {
+            candidates.reverse();
+        }
+        // Nothing may pass an event that is held back: it would be behind its lane's position.
+        let stalled = candidates.iter().position(|event| world.stalls(event));
+        candidates.truncate(stalled.unwrap_or(candidates.len()));
         let total = candidates.len();
         if !world.has(Flaw::IgnoresRecordsMax) {
             candidates.truncate(wish.records_max.max(1) as usize);
@@ -48,7 +59,14 @@ impl ModelFeed {
         if world.has(Flaw::ReversesCutPages) && !is_all {
             candidates.reverse();
         }
-        (candidates.into_iter().cloned().collect(), is_all)
+        let since =
+            world.open.values().next().filter(|_| stalled.is_some() && !world.has(Flaw::WaitsInSilence));
+        let rest = match (is_all, since) {
+            (false, _) => Rest::More,
+            (true, Some(since)) => Rest::Waiting(*since),
+            (true, None) => Rest::Quiet,
+        };
+        (candidates.into_iter().cloned().collect(), rest)
     }
 
     fn is_wished(&self, world: &World, wish: &Wish<'_>, event: &Logged) -> bool {
@@ -60,19 +78,19 @@ impl ModelFeed {
         if world.has(Flaw::RepeatsItself) {
             read_to = read_to.saturating_sub(1);
         }
-        let stalls = world.has(Flaw::WaitsForTheSlow)
-            && world.open.first().is_some_and(|slowest| *slowest < event.transaction);
         let is_too_large = world.has(Flaw::SkipsTheOversized) && payload_bytes(event) > wish.bytes_max;
         (wish.lanes.contains(&event.lane) || world.has(Flaw::IgnoresTheWish))
             && event.place > read_to
             && event.enqueued > cursor.enqueued_after
-            && !stalls
             && !is_too_large
     }
 
     /// Marks up to which every wished lane has been handed over: to the log's end, or to the last record of a page
     /// that was cut.
     fn passed(&self, world: &World, wish: &Wish<'_>, last: Option<u64>) -> Vec<(Lane, ModelMark)> {
+        if world.declared.capabilities.keeps == Keeps::UntilSettled {
+            return Vec::new();
+        }
         let end = world.next_place - 1;
         let to = match last {
             Some(last) if !world.has(Flaw::PassesUnread) => last,
@@ -109,6 +127,9 @@ impl Feed for ModelFeed {
             let row = &world.lanes[usize::from(lane.0)];
             let mut anchor = row.position.map_or(Anchor::First, |_| Anchor::Continued);
             let mut cursor = Cursor { place: row.position.unwrap_or(0), enqueued_after: 0 };
+            if world.declared.capabilities.keeps == Keeps::UntilSettled {
+                cursor.place = 0;
+            }
             if world.has(Flaw::AlwaysContinues) {
                 anchor = Anchor::Continued;
             }
@@ -144,9 +165,11 @@ impl Feed for ModelFeed {
 
     async fn read(&mut self, wish: Wish<'_>) -> Result<Page<ModelMark, StoredEvent>, StoreFault> {
         let mut world = self.world.lock();
-        let (events, is_all) = self.next(&world, &wish);
-        let last = if is_all { None } else { events.last().map(|event| event.place) };
+        let (events, rest) = self.next(&world, &wish);
+        let last =
+            if rest == Rest::Quiet { None } else { Some(events.last().map_or(0, |event| event.place)) };
         for event in &events {
+            self.enqueued_max = self.enqueued_max.max(event.enqueued);
             if let Some(cursor) = self.open.get_mut(&event.lane) {
                 cursor.place = cursor.place.max(event.place);
             }
@@ -175,7 +198,6 @@ impl Feed for ModelFeed {
             }
             Record { lane: event.lane, mark: ModelMark(event.place), row }
         });
-        let rest = if is_all { Rest::Quiet } else { Rest::More };
         Ok(Page { records: records.collect(), passed, rest })
     }
 }

@@ -80,6 +80,10 @@ flaws! {
     NewOwnerForgetsTheLate,
     /// Events that are read together are ordered by when their transaction began.
     OrdersByTransaction,
+    /// Late commits come after newer events that are read together with them.
+    LateComeLast,
+    /// Events that are read together come newest first.
+    NewestComeFirst,
     /// A page that does not hold everything is in the opposite order.
     ReversesCutPages,
 
@@ -102,6 +106,8 @@ flaws! {
     IgnoresTheWish,
     /// What was enqueued after the slowest open transaction began is held back.
     WaitsForTheSlow,
+    /// A feed that holds events back says that there are none.
+    WaitsInSilence,
     /// Passed marks cover what a page had no room for.
     PassesUnread,
     /// Pages have any number of records.

@@ -1,6 +1,6 @@
 //! Who owns what in the model.
 
-use eventferry_core::store::{Claim, Held, Lanes, RelayId};
+use eventferry_core::store::{Claim, Held, Lanes, Ownership, RelayId};
 use eventferry_core::{Lane, Lease, StoreFault, StoreFaultKind, Timestamp};
 
 use super::Shared;
@@ -67,9 +67,18 @@ impl ModelLanes {
 
     /// Takes lanes that are free or whose owner is dead.
     fn take(&self, world: &mut World, claim: &Claim) {
-        let mut left = claim.take_max;
+        if world.declared.capabilities.ownership == Ownership::Whole && !self.can_take_all(world) {
+            return;
+        }
+        let takes_all =
+            world.has(Flaw::TakesEverything) || world.declared.capabilities.ownership == Ownership::Whole;
+        let mut left = match claim.take_max {
+            0 => 0,
+            _ if takes_all => world.lanes_total(),
+            take_max => take_max,
+        };
         for lane in (0..world.lanes_total()).map(Lane) {
-            if left == 0 && !(claim.take_max > 0 && world.has(Flaw::TakesEverything)) {
+            if left == 0 {
                 break;
             }
             let owner = world.lane(lane).and_then(|row| row.owner.clone());
@@ -87,6 +96,11 @@ impl ModelLanes {
                 left = left.saturating_sub(1);
             }
         }
+    }
+
+    fn can_take_all(&self, world: &mut World) -> bool {
+        let owners: Vec<_> = world.lanes.iter().filter_map(|row| row.owner.clone()).collect();
+        owners.iter().all(|owner| *owner == self.relay || !world.is_live(owner))
     }
 
     fn held(&self, world: &mut World, claim: &Claim) -> Held {
@@ -117,6 +131,7 @@ impl Lanes for ModelLanes {
     async fn hold(&mut self, claim: Claim) -> Result<Held, StoreFault> {
         let shared = self.world.clone();
         let mut world = shared.lock();
+        world.write()?;
         let has_lapsed = !world.is_live(&self.relay);
         self.beat(&mut world, &claim)?;
         self.free(&mut world, &claim);

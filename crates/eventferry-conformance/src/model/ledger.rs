@@ -1,9 +1,9 @@
 //! Moving the model's positions, and parking.
 
 use eventferry_core::store::{
-    Ledger, ParkReason, ParkedAsk, ParkedEvent, ParkedKey, ParkedPage, Settlement, Verdict,
+    Keeps, Ledger, ParkReason, ParkedAsk, ParkedEvent, ParkedKey, ParkedPage, Settlement, Verdict,
 };
-use eventferry_core::{StoreFault, StoredEvent};
+use eventferry_core::{StoreFault, StoreFaultKind, StoredEvent};
 
 use super::Shared;
 use super::flaw::Flaw;
@@ -31,6 +31,15 @@ impl Ledger for ModelLedger {
         settlements: &[Settlement<'_, ModelMark, StoredEvent>],
     ) -> Result<Vec<Verdict>, StoreFault> {
         let mut world = self.world.lock();
+        world.write()?;
+        let items: usize = settlements.iter().map(|one| one.prefix.len() + one.park.len()).sum();
+        let items_max = world.declared.capabilities.settle_items_max;
+        if items > items_max as usize {
+            return Err(StoreFault::new(
+                StoreFaultKind::Misconfigured,
+                format!("{items} items in one settlement call; send at most {items_max}"),
+            ));
+        }
         let mut verdicts: Vec<_> =
             settlements.iter().map(|settlement| fence(&mut world, settlement)).collect();
         if world.has(Flaw::OneFenceForAll) && verdicts.contains(&Verdict::Fenced) {
@@ -110,6 +119,10 @@ fn settle(world: &mut World, settlement: &Settlement<'_, ModelMark, StoredEvent>
     }
     if let Some(row) = world.lane(lane) {
         row.position = Some(to);
+    }
+    if world.declared.capabilities.keeps == Keeps::UntilSettled {
+        let is_settled = |place: u64| settlement.prefix.iter().any(|mark| mark.0 == place);
+        world.log.retain(|event| event.lane != lane || !is_settled(event.place));
     }
     Verdict::Done
 }

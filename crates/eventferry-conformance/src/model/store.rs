@@ -1,8 +1,6 @@
 //! The model as a store: its schema and its roles.
 
-use eventferry_core::store::{
-    Capabilities, Keeps, Order, Ownership, Prepare, Prepared, RelayId, Roles, Stall, Store,
-};
+use eventferry_core::store::{Capabilities, Prepare, Prepared, RelayId, Roles, Store};
 use eventferry_core::{StoreFault, StoreFaultKind, StoredEvent};
 
 use super::Shared;
@@ -11,9 +9,6 @@ use super::flaw::Flaw;
 use super::lanes::ModelLanes;
 use super::ledger::ModelLedger;
 use super::upkeep::ModelUpkeep;
-
-/// The largest payload, in bytes.
-pub(super) const PAYLOAD_BYTES_MAX: u64 = 2 << 20;
 
 /// The version of a schema that never changes.
 const VERSION: u32 = 1;
@@ -43,16 +38,7 @@ impl Store for ModelStore {
     type Upkeep = ModelUpkeep;
 
     fn capabilities(&self) -> Capabilities {
-        Capabilities {
-            order: Order::Strict,
-            keeps: Keeps::Log,
-            ownership: Ownership::PerLane,
-            stall: Stall::None,
-            savepoints: true,
-            events_per_transaction_max: u64::MAX,
-            payload_bytes_max: PAYLOAD_BYTES_MAX,
-            settle_items_max: u32::MAX,
-        }
+        self.world.lock().declared.capabilities.clone()
     }
 
     async fn prepare(&mut self, prepare: Prepare) -> Result<Prepared, StoreFault> {
@@ -67,6 +53,7 @@ impl Store for ModelStore {
             }
             Prepare::Check => {}
             Prepare::Apply if world.has(Flaw::ApplyStartsOver) => world.start_over(),
+            Prepare::Apply if was_made => world.write()?,
             Prepare::Apply => world.made = true,
         }
         let upgraded_from = (prepare == Prepare::Apply && !was_made).then_some(0);

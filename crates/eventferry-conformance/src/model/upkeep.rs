@@ -24,6 +24,7 @@ impl ModelUpkeep {
 impl Upkeep for ModelUpkeep {
     async fn sweep(&mut self, retention: Duration) -> Result<Swept, StoreFault> {
         let mut world = self.world.lock();
+        world.write()?;
         let now = world.now();
         let before = world.log.len();
         if !world.has(Flaw::SweepsNothing) {

@@ -1,18 +1,20 @@
 //! What the model remembers: the log, the lanes, the relays, what is parked, and the time.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use eventferry_core::lane::LANES_DEFAULT;
-use eventferry_core::store::{ParkedEvent, ParkedKey, RelayId};
-use eventferry_core::{Event, Lane, MessageId, StoredEvent, Timestamp};
+use eventferry_core::store::{ParkedEvent, ParkedKey, RelayId, Stall};
+use eventferry_core::{Event, Lane, MessageId, StoreFault, StoreFaultKind, StoredEvent, Timestamp};
 
 use super::flaw::Flaw;
+use crate::clause::Declared;
 
 /// Everything in one outbox.
 #[derive(Debug)]
 pub(super) struct World {
+    pub(super) declared: Declared,
     flaw: Option<Flaw>,
     clock: i64,
     /// Whether the schema is there.
@@ -24,8 +26,10 @@ pub(super) struct World {
     pub(super) lanes: Vec<LaneRow>,
     pub(super) relays: BTreeMap<RelayId, Beat>,
     pub(super) parked: BTreeMap<ParkedKey, ParkedEvent>,
-    /// Transactions that have begun and not ended, by number.
-    pub(super) open: BTreeSet<u64>,
+    /// Transactions that have begun and not ended, by number, and since when.
+    pub(super) open: BTreeMap<u64, Timestamp>,
+    /// Where one transaction can write at a time: the one that does.
+    pub(super) writing: Option<u64>,
     next_number: u64,
     /// Set by a flawed sweep: whoever begins a transaction now is kept waiting.
     pub(super) locked: bool,
@@ -64,8 +68,9 @@ pub(super) struct Beat {
 }
 
 impl World {
-    pub(super) fn new(flaw: Option<Flaw>) -> Self {
+    pub(super) fn new(declared: Declared, flaw: Option<Flaw>) -> Self {
         Self {
+            declared,
             flaw,
             clock: 1_700_000_000_000_000,
             made: false,
@@ -74,7 +79,8 @@ impl World {
             lanes: vec![LaneRow::default(); usize::from(LANES_DEFAULT)],
             relays: BTreeMap::new(),
             parked: BTreeMap::new(),
-            open: BTreeSet::new(),
+            open: BTreeMap::new(),
+            writing: None,
             next_number: 1,
             locked: false,
         }
@@ -87,7 +93,7 @@ impl World {
 
     /// Throws everything away but the flaw and the time.
     pub(super) fn start_over(&mut self) {
-        *self = Self { clock: self.clock, made: true, ..Self::new(self.flaw) };
+        *self = Self { clock: self.clock, made: true, ..Self::new(self.declared.clone(), self.flaw) };
     }
 
     /// The time, later at each look.
@@ -98,6 +104,31 @@ impl World {
 
     pub(super) fn advance(&mut self, by: Duration) {
         self.clock += micros(by);
+    }
+
+    /// Refuses whoever would write beside an open transaction, where only one can.
+    pub(super) fn write(&self) -> Result<(), StoreFault> {
+        match self.writing {
+            None => Ok(()),
+            Some(_) => Err(StoreFault::new(
+                StoreFaultKind::Contended,
+                "another transaction is writing; ask again when it has ended",
+            )),
+        }
+    }
+
+    /// Ends a transaction.
+    pub(super) fn end(&mut self, transaction: u64) {
+        self.open.remove(&transaction);
+        self.writing = self.writing.filter(|writing| *writing != transaction);
+    }
+
+    /// Whether an event is held back because a transaction that began before its own is open still.
+    pub(super) fn stalls(&self, event: &Logged) -> bool {
+        let declares_so = self.declared.capabilities.stall == Stall::SlowestTransaction;
+        let slowest = self.open.keys().next();
+        (declares_so || self.has(Flaw::WaitsForTheSlow))
+            && slowest.is_some_and(|slowest| *slowest < event.transaction)
     }
 
     /// A number that was never given before, greater than all of them.

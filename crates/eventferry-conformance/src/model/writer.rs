@@ -5,9 +5,8 @@ use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
 
 use super::Shared;
 use super::flaw::Flaw;
-use super::store::PAYLOAD_BYTES_MAX;
 use super::world::{Logged, World};
-use crate::subject::Step;
+use crate::subject::{Step, Writers};
 
 /// An application's connection to the model.
 #[derive(Debug)]
@@ -38,8 +37,8 @@ impl ModelWriter {
         let mut world = self.world.lock();
         match step {
             Step::Begin => {
-                let number = world.number();
-                world.open.insert(number);
+                let (number, now) = (world.number(), world.now());
+                world.open.insert(number, now);
                 self.transaction = Some(Transaction { number, events: Vec::new(), savepoint: 0 });
             }
             Step::Savepoint => {
@@ -54,13 +53,13 @@ impl ModelWriter {
             }
             Step::Commit => {
                 if let Some(transaction) = self.transaction.take() {
-                    world.open.remove(&transaction.number);
+                    world.end(transaction.number);
                     world.commit(transaction.events);
                 }
             }
             Step::Rollback => {
                 if let Some(transaction) = self.transaction.take() {
-                    world.open.remove(&transaction.number);
+                    world.end(transaction.number);
                     if world.has(Flaw::CommitsOnRollback) {
                         world.commit(transaction.events);
                     }
@@ -81,8 +80,9 @@ impl ModelWriter {
         if let Some(why) = kept_waiting(&mut world, events, transaction) {
             return Err(EnqueueFault::database("enqueue waited in vain", why));
         }
+        let payload_bytes_max = world.declared.capabilities.payload_bytes_max;
         for (nth, event) in events.iter().enumerate() {
-            if let Err(refused) = check(event, PAYLOAD_BYTES_MAX)
+            if let Err(refused) = check(event, payload_bytes_max)
                 && !world.has(Flaw::ChecksNoLimits)
             {
                 if world.has(Flaw::AddsBeforeRefusing) {
@@ -91,6 +91,21 @@ impl ModelWriter {
                     transaction.events.extend(before.collect::<Vec<_>>());
                 }
                 return Err(refused);
+            }
+        }
+        let events_max = world.declared.capabilities.events_per_transaction_max;
+        if (transaction.events.len() + events.len()) as u64 > events_max {
+            return Err(EnqueueFault::refused(format!("a transaction takes at most {events_max} events")));
+        }
+        if world.declared.writers == Writers::One && !events.is_empty() {
+            match world.writing {
+                Some(other) if other != transaction.number => {
+                    return Err(EnqueueFault::database(
+                        "enqueue waited in vain",
+                        "another transaction is writing",
+                    ));
+                }
+                _ => world.writing = Some(transaction.number),
             }
         }
         let added: Vec<_> =
@@ -109,7 +124,7 @@ impl Drop for ModelWriter {
     fn drop(&mut self) {
         let mut world = self.world.lock();
         if let Some(transaction) = self.transaction.take() {
-            world.open.remove(&transaction.number);
+            world.end(transaction.number);
             if world.has(Flaw::CommitsLostConnections) {
                 world.commit(transaction.events);
             }
