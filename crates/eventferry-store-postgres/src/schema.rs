@@ -1,5 +1,7 @@
 //! The schema: its migrations, and what must hold before a relay may run.
 
+use std::time::Duration;
+
 use eventferry_core::store::{Prepare, Prepared};
 use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::types::{ToSql, Type};
@@ -28,7 +30,11 @@ pub fn sql() -> String {
     script
 }
 
-pub(crate) async fn prepare(connection: &mut Connection, prepare: Prepare) -> Result<Prepared, StoreFault> {
+pub(crate) async fn prepare(
+    connection: &mut Connection,
+    prepare: Prepare,
+    slot: Option<Duration>,
+) -> Result<Prepared, StoreFault> {
     let found = version(connection).await?;
     let mut upgraded_from = None;
     match (found.unwrap_or(0), prepare) {
@@ -55,6 +61,9 @@ pub(crate) async fn prepare(connection: &mut Connection, prepare: Prepare) -> Re
             apply(connection, version).await?;
             upgraded_from = Some(version);
         }
+    }
+    if let (Prepare::Apply, Some(slot)) = (prepare, slot) {
+        set_slot(connection, slot).await?;
     }
     let lanes = check(connection).await?;
     Ok(Prepared { version: VERSION, upgraded_from, lanes })
@@ -103,6 +112,15 @@ async fn apply(connection: &mut Connection, from: u32) -> Result<(), StoreFault>
         }
     }
     applied
+}
+
+async fn set_slot(connection: &mut Connection, slot: Duration) -> Result<(), StoreFault> {
+    const WHAT: &str = "set the length of a slot";
+    let seconds = i32::try_from(slot.as_secs()).unwrap_or(i32::MAX);
+    let client = connection.client(WHAT).await?;
+    let params: [(&(dyn ToSql + Sync), Type); 1] = [(&seconds, Type::INT4)];
+    let query = client.query_typed(include_str!("../sql/set_slot.sql"), &params);
+    connection.answer(WHAT, query).await.map(drop)
 }
 
 /// What must hold of the server and the role; returns the number of lanes.
