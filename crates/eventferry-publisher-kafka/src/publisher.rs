@@ -215,8 +215,8 @@ fn partitions(client: &AdminClient<Quiet>, topic: &str) -> Result<i32, PublishFa
     }
 }
 
-/// Asks for a topic's `max.message.bytes`. `None` if the cluster does not say, for want of a permission (DescribeConfigs
-/// on the topic) or because it does not know the request: then only the broker itself can refuse.
+/// Asks for a topic's `max.message.bytes`. `None` if the cluster does not say, for want of a permission
+/// (DescribeConfigs on the topic) or because it does not know the request: then only the broker itself can refuse.
 async fn batch_bytes_max(client: &AdminClient<Quiet>, topic: &str) -> Option<usize> {
     let options = AdminOptions::new().request_timeout(Some(ANSWER_MAX));
     let described = client.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await;

@@ -14,7 +14,11 @@ struct Extra {
     reason: &'static str,
 }
 
-const EXTRAS: &[Extra] = &[];
+const EXTRAS: &[Extra] = &[Extra {
+    back_end: "eventferry-store-postgres",
+    module: "window",
+    reason: "it reads between two snapshots; a store with one writer reads on from an id",
+}];
 
 pub(crate) fn mirrors(files: &[SourceFile]) -> Vec<Finding> {
     FAMILIES.iter().flat_map(|family| mirrors_in(files, family, EXTRAS)).collect()
@@ -120,6 +124,6 @@ mod tests {
     fn families_are_compared_apart() {
         let mut files = house(&["a/src/feed.rs"]);
         files.push(SourceFile::new("crates/eventferry-publisher-a/src/session.rs", ""));
-        assert!(mirrors(&files).is_empty());
+        assert!(FAMILIES.iter().all(|family| mirrors_in(&files, family, &[]).is_empty()));
     }
 }
