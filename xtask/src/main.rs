@@ -71,10 +71,10 @@ fn run_services(words: &[&str]) -> Result<ExitCode, Trouble> {
     match words {
         ["up"] => {
             services.up()?;
-            services.print_status()?;
+            services.print_status();
         }
         ["down"] => services.down()?,
-        ["status"] => services.print_status()?,
+        ["status"] => services.print_status(),
         ["env"] => {
             for (name, value) in services.variables()? {
                 println!("export {name}={}", services::shell_quoted(&value));

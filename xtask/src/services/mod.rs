@@ -123,7 +123,7 @@ impl Services {
         Ok(())
     }
 
-    pub(crate) fn print_status(&self) -> Result<(), Trouble> {
+    pub(crate) fn print_status(&self) {
         println!("{:<12} {:<8} {:>8}  ADDRESS", "SERVER", "STATE", "PID");
         for place in self.places() {
             let (state, pid, address) = match place.condition() {
@@ -138,7 +138,6 @@ impl Services {
             println!("{:<12} {state:<8} {pid:>8}  {}", place.server.name(), without_password(&address));
         }
         println!("homes, with their logs: {}", self.run.display());
-        Ok(())
     }
 
     /// What tests read: addresses, and the folders of programs for those that start servers of their own.

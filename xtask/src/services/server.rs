@@ -149,7 +149,11 @@ impl Place<'_> {
         // In a group of its own, so that Ctrl-C in the terminal does not reach it.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().attempt(|| format!("cannot start {name}"))?;
-        let process = Process::running(child.id()).ok_or_else(|| self.start_failure(&log))?;
+        let Some(process) = Process::running(child.id()) else {
+            // What cannot be written down must not stay.
+            child.kill().attempt(|| format!("cannot stop {name}"))?;
+            return Err(self.start_failure(&log));
+        };
         Record { process, port, address }.write(&self.home)?;
         on_start();
         let deadline = Instant::now() + START_PATIENCE;
@@ -193,7 +197,14 @@ impl Place<'_> {
 
     fn install(&self) -> Result<PathBuf, Trouble> {
         if let Some(folder) = self.programs() {
-            return Ok(folder);
+            if folder.is_dir() {
+                return Ok(folder);
+            }
+            let variable = self.server.programs_variable();
+            let folder = folder.display();
+            return Err(Trouble::new(format!(
+                "{variable} is {folder}, which is no folder: unset it or correct it"
+            )));
         }
         let (name, began) = (self.server.name(), Instant::now());
         println!("{name}: installing into {} (first use only)", self.cache.folder().display());
