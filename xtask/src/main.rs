@@ -1,2 +1,86 @@
-//! TBD
-fn main() {}
+//! The workspace's own commands, run as `cargo xtask COMMAND`. It stays light, so that it builds in seconds:
+//! what needs a database driver or a Kafka client lives in `trials`.
+
+mod checkout;
+mod services;
+mod test;
+mod tidy;
+mod trials;
+mod lock;
+mod log;
+mod trouble;
+
+use std::process::ExitCode;
+
+use checkout::Checkout;
+use services::Services;
+use trouble::Trouble;
+
+const USAGE: &str = "\
+usage: cargo xtask COMMAND
+
+  test               set up what is missing and run everything; the last line counts
+    --only NAME        only this suite; may be repeated
+    --list             the suites, and what each proves
+  tidy               check the rules of the house
+  services up        start PostgreSQL 18 and 14 and Kafka on free loopback ports; installs them on first use
+  services down      stop what `up` started in this checkout, and remove its data
+  services status    say what runs, where
+  services env       print the variables tests read; use as: eval \"$(cargo xtask services env)\"
+";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match run(&words) {
+        Ok(code) => code,
+        Err(trouble) => {
+            eprintln!("xtask: {trouble}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[&str]) -> Result<ExitCode, Trouble> {
+    match words {
+        ["test", rest @ ..] => test::run(rest),
+        ["tidy"] => run_tidy(),
+        ["services", rest @ ..] => run_services(rest),
+        [trial @ ("bench" | "storm" | "memory"), rest @ ..] => trials::run(&Checkout::find()?, trial, rest),
+        [] | ["help" | "--help" | "-h"] => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        [unknown, ..] => Err(Trouble::new(format!("unknown command `{unknown}`\n\n{USAGE}"))),
+    }
+}
+
+fn run_tidy() -> Result<ExitCode, Trouble> {
+    let findings = tidy::findings(&Checkout::find()?)?;
+    for finding in &findings {
+        println!("{finding}");
+    }
+    match findings.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        count => Err(Trouble::new(format!("{count} places are not tidy"))),
+    }
+}
+
+fn run_services(words: &[&str]) -> Result<ExitCode, Trouble> {
+    let services = Services::of(&Checkout::find()?)?;
+    match words {
+        ["up"] => {
+            services.up()?;
+            services.print_status()?;
+        }
+        ["down"] => services.down()?,
+        ["status"] => services.print_status()?,
+        ["env"] => {
+            for (name, value) in services.variables()? {
+                println!("export {name}={}", services::shell_quoted(&value));
+            }
+        }
+        _ => return Err(Trouble::new(format!("services takes one of up, down, status, env\n\n{USAGE}"))),
+    }
+    Ok(ExitCode::SUCCESS)
+}

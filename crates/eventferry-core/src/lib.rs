@@ -11,6 +11,7 @@ pub mod enqueue;
 pub mod event;
 pub mod fault;
 pub mod lane;
+pub mod machine;
 pub mod publisher;
 pub mod record;
 mod sha256;

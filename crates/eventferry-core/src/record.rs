@@ -21,7 +21,7 @@ impl Timestamp {
 ///
 /// A store hands rows over by the thousand, so this is a view and not a struct: a store that has the row in a
 /// network buffer need not copy it. One without such worries hands over a [`StoredEvent`].
-pub trait Row: Send + 'static {
+pub trait Row: Send + Sync + 'static {
     /// The message's identity, the same at every reading.
     fn message_id(&self) -> MessageId;
     /// The broker's topic.

@@ -1,1 +1,68 @@
-//! eventferry-relay
+//! eventferry's relay: the hands of [`eventferry_core::machine`], on tokio.
+//!
+//! ```no_run
+//! # async fn run<S: eventferry_core::store::Store, P: eventferry_core::publisher::Publisher>(store: S, publisher: P)
+//! # -> Result<(), Box<dyn std::error::Error>> {
+//! use eventferry_relay::Relay;
+//!
+//! let relay = Relay::builder().store(store).publisher(publisher).build()?;
+//! relay.run(async { tokio::signal::ctrl_c().await.unwrap_or_default() }).await?;
+//! # Ok(())
+//! # }
+//! ```
+
+mod builder;
+mod calls;
+mod engine;
+mod rows;
+mod topics;
+mod upkeep;
+mod voice;
+
+pub use builder::{BuildError, NoPublisher, NoStore, PublisherPart, RelayBuilder, StorePart};
+pub use engine::{Finished, RunError};
+pub use eventferry_core::machine::Settings;
+
+use std::future::Future;
+use std::time::Duration;
+
+use eventferry_core::publisher::Publisher;
+use eventferry_core::store::{RelayId, Store};
+
+/// A relay: carries what a store holds to a publisher, together with any number of others on the same store.
+#[derive(Debug)]
+pub struct Relay<S, P> {
+    pub(crate) store: S,
+    pub(crate) publisher: P,
+    pub(crate) id: RelayId,
+    pub(crate) settings: Settings,
+    pub(crate) retention: Duration,
+    pub(crate) dead_letter_topic: Option<String>,
+}
+
+impl Relay<NoStore, NoPublisher> {
+    /// Begins a relay; it needs a store and a publisher.
+    pub fn builder() -> RelayBuilder<NoStore, NoPublisher> {
+        RelayBuilder::new()
+    }
+}
+
+impl<S: Store, P: Publisher> Relay<S, P> {
+    /// What this relay calls itself.
+    pub fn id(&self) -> &RelayId {
+        &self.id
+    }
+
+    /// Carries events until `shutdown` is ready; then settles what is in flight, hands its lanes over and returns,
+    /// within the grace time.
+    ///
+    /// Outages of either side are waited out: they are never an error. Must run on a tokio runtime with time and I/O
+    /// enabled.
+    ///
+    /// # Errors
+    /// Only what waiting does not mend; see [`RunError`]. Nothing is lost then: what was not settled is carried by
+    /// the next relay.
+    pub async fn run(self, shutdown: impl Future<Output = ()> + Send) -> Result<Finished, RunError> {
+        engine::run(self, shutdown).await
+    }
+}

@@ -1,1 +1,91 @@
-//! eventferry-store-postgres
+//! eventferry's PostgreSQL store: the outbox as a log, read through snapshot windows.
+//!
+//! Applications append events in their own transactions ([`PostgresOutbox`], or `eventferry.enqueue()` in SQL). Relays
+//! read what is visible in one snapshot and was not in the one before ([`PostgresFeed`]); no statement updates or
+//! deletes an event while events flow. PostgreSQL 14 to 18, also through a transaction pooler.
+
+mod config;
+mod connection;
+mod enqueue;
+mod fault;
+mod feed;
+mod lanes;
+mod ledger;
+mod row;
+mod schema;
+mod upkeep;
+mod window;
+
+pub use config::PostgresConfig;
+pub use enqueue::PostgresOutbox;
+pub use feed::PostgresFeed;
+pub use lanes::PostgresLanes;
+pub use ledger::PostgresLedger;
+pub use row::PostgresRow;
+pub use schema::sql as schema_sql;
+pub use upkeep::PostgresUpkeep;
+pub use window::PostgresMark;
+
+use connection::Connection;
+use eventferry_core::StoreFault;
+use eventferry_core::store::{
+    Capabilities, Keeps, Order, Ownership, Prepare, Prepared, RelayId, Roles, Stall, Store,
+};
+use ledger::Positions;
+
+/// The largest payload that can be enqueued: 16 MiB.
+pub const PAYLOAD_BYTES_MAX: u64 = 16 << 20;
+
+/// An outbox in a PostgreSQL database.
+#[derive(Debug)]
+pub struct PostgresStore {
+    config: PostgresConfig,
+    lanes_total: u16,
+}
+
+impl PostgresStore {
+    /// The outbox in the database that `config` reaches. Connects to nothing yet.
+    pub fn new(config: PostgresConfig) -> Self {
+        Self { config, lanes_total: eventferry_core::lane::LANES_DEFAULT }
+    }
+}
+
+impl Store for PostgresStore {
+    type Mark = PostgresMark;
+    type Row = PostgresRow;
+    type Lanes = PostgresLanes;
+    type Feed = PostgresFeed;
+    type Ledger = PostgresLedger;
+    type Upkeep = PostgresUpkeep;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            order: Order::Strict,
+            keeps: Keeps::Log,
+            ownership: Ownership::PerLane,
+            stall: Stall::None,
+            savepoints: true,
+            events_per_transaction_max: u64::MAX,
+            payload_bytes_max: PAYLOAD_BYTES_MAX,
+            settle_items_max: 10_000,
+        }
+    }
+
+    async fn prepare(&mut self, prepare: Prepare) -> Result<Prepared, StoreFault> {
+        let mut connection = Connection::new(self.config.clone());
+        let prepared = schema::prepare(&mut connection, prepare, self.config.slot).await?;
+        self.lanes_total = prepared.lanes;
+        Ok(prepared)
+    }
+
+    fn roles(self, relay: &RelayId) -> Roles<Self> {
+        let connection = || Connection::new(self.config.clone());
+        let positions = Positions::default();
+        Roles {
+            lanes: PostgresLanes::new(connection(), relay),
+            feed: PostgresFeed::new(connection(), positions.clone(), self.lanes_total),
+            ledger: PostgresLedger::new(connection(), relay, positions),
+            upkeep: PostgresUpkeep::new(connection()),
+        }
+    }
+}

@@ -1,1 +1,23 @@
-//! eventferry
+//! The front door of eventferry: the transactional outbox as a log.
+//!
+//! An application appends an [`Event`] in the same transaction as its data; relays carry it to the broker, in order,
+//! without loss. Everything here is re-exported from the room where it lives; features choose the rooms.
+
+pub use eventferry_core as core;
+pub use eventferry_core::{Aggregate, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, MessageId};
+pub use eventferry_relay as relay;
+pub use eventferry_relay::{Relay, Settings};
+#[cfg(feature = "json")]
+pub use eventferry_serializer_json::{Json, NotJson};
+
+/// The PostgreSQL store.
+#[cfg(feature = "postgres")]
+pub use eventferry_store_postgres as postgres;
+
+/// The SQLite store.
+#[cfg(feature = "sqlite")]
+pub use eventferry_store_sqlite as sqlite;
+
+/// The publisher for Kafka and what speaks its protocol.
+#[cfg(feature = "kafka")]
+pub use eventferry_publisher_kafka as kafka;

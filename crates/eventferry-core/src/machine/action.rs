@@ -1,0 +1,136 @@
+//! What the core asks for, and what it says.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use crate::fault::{PublishFaultKind, StoreFaultKind};
+use crate::lane::{Lane, Lease};
+use crate::publisher::{Role, Token};
+use crate::store::{Anchor, Claim, ParkedKey};
+
+/// What to do next. Each is performed once; what it answers comes back through the method named with it.
+#[derive(Debug)]
+pub enum Action<M> {
+    /// Call `Lanes::hold`; answer by [`Core::handle_held`](super::Core::handle_held).
+    Hold(Claim),
+    /// Call `Feed::open`; answer by [`Core::handle_opened`](super::Core::handle_opened).
+    Open(Vec<Lease>),
+    /// Call `Feed::close`; no answer.
+    Close(Vec<Lane>),
+    /// Call `Ledger::parked` for these lanes, after this event; answer by
+    /// [`Core::handle_parked`](super::Core::handle_parked).
+    ReadParked {
+        /// The lanes, in ascending order.
+        lanes: Vec<Lane>,
+        /// The last parked event already known.
+        after: Option<ParkedKey>,
+    },
+    /// Call `Feed::read`; answer by [`Core::handle_page`](super::Core::handle_page).
+    Read {
+        /// The lanes, in ascending order.
+        lanes: Vec<Lane>,
+        /// The most records.
+        records_max: u32,
+        /// The most payload bytes.
+        bytes_max: u64,
+    },
+    /// Call `Ledger::settle` with these, and keep them until it answered; answer by
+    /// [`Core::handle_settled`](super::Core::handle_settled).
+    Settle(Vec<SettleOrder<M>>),
+    /// Make the last [`Action::Settle`] again, unchanged.
+    SettleAgain,
+    /// Call `Publisher::connect`; answer by [`Core::handle_connected`](super::Core::handle_connected).
+    Connect(Role),
+    /// Call `Publisher::learn`; answer by [`Core::handle_learned`](super::Core::handle_learned).
+    Learn(TopicId),
+    /// Call `Publisher::route` for this record; answer by [`Core::handle_routed`](super::Core::handle_routed).
+    Route(Token),
+    /// Call `Session::send`; if it was not taken, say so by [`Core::handle_full`](super::Core::handle_full) or
+    /// [`Core::handle_ended`](super::Core::handle_ended); reports come by
+    /// [`Core::handle_report`](super::Core::handle_report).
+    Send(Role, Token),
+    /// Call `Session::abandon`; answer by [`Core::handle_abandoned`](super::Core::handle_abandoned).
+    Abandon(Role, Duration),
+    /// These records are needed no longer. (An acknowledged record is needed no longer either, without a word.)
+    Forget(Vec<Token>),
+    /// Tell people.
+    Say(Notice),
+    /// Nothing to do until this time, or until something answers.
+    Sleep(Duration),
+    /// Everything is done, or cannot be: end.
+    Stop(Stop),
+}
+
+/// A topic as the engine numbers it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TopicId(pub u32);
+
+/// How far one lane was carried.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SettleOrder<M> {
+    /// Under which lease.
+    pub lease: Lease,
+    /// See [`Settlement::prefix`](crate::store::Settlement::prefix).
+    pub prefix: Vec<M>,
+    /// Those of them that were not shipped.
+    pub park: Vec<ParkOrder<M>>,
+}
+
+/// A record to park.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ParkOrder<M> {
+    /// Which record.
+    pub token: Token,
+    /// Its place.
+    pub mark: M,
+    /// Whether it only waits behind an earlier one of its aggregate.
+    pub behind: bool,
+}
+
+/// Something people may want to know. What keeps happening is said once.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// These lanes are now this relay's.
+    Gained(Vec<Lane>),
+    /// These lanes were handed over.
+    Released(Vec<Lane>),
+    /// These lanes have another owner.
+    Lost(Vec<Lane>),
+    /// The lease could not be renewed in time: all sending has stopped.
+    LeaseExpired,
+    /// The lane was opened elsewhere than where its last owner had settled.
+    Anchored(Lane, Anchor),
+    /// The database does not answer.
+    StoreAway(StoreFaultKind),
+    /// The database answers again.
+    StoreBack,
+    /// The database's history changed: everything in memory was thrown away, and lanes are opened again.
+    HistoryLost,
+    /// A session ended by a fault.
+    SessionEnded(Role, Option<PublishFaultKind>),
+    /// The broker cannot be reached: tried again and again.
+    BrokerAway(PublishFaultKind),
+    /// A session is open after a failure.
+    BrokerBack,
+    /// The broker refuses this topic: its events wait.
+    TopicHeld(TopicId, PublishFaultKind),
+    /// The broker takes this topic again.
+    TopicReleased(TopicId),
+    /// This record was refused for good: it is parked, and the later ones of its aggregate wait behind it.
+    Parked(Token),
+    /// The lane has as many parked events as it may: it waits.
+    LaneFull(Lane),
+}
+
+/// Why it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// It was asked to, and everything was settled and handed over.
+    Drained,
+    /// It was asked to, and the grace time ran out: what was unsettled will be sent again by the next owner.
+    GraceOver,
+    /// The store said that waiting does not help.
+    StoreMisconfigured,
+    /// The publisher said that waiting does not help.
+    PublisherMisconfigured,
+}

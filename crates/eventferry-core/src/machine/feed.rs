@@ -1,0 +1,256 @@
+//! Opening lanes and reading them, as far as there is room.
+
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::action::{Action, Notice, TopicId};
+use super::entry::{AggregateKey, ChannelId, Entry, Routed, State};
+use super::lanes::LanePhase;
+use super::{Core, Settings};
+use crate::fault::StoreFaultKind;
+use crate::lane::{Lane, Lease};
+use crate::publisher::{Role, Token};
+use crate::store::{Anchor, Opened, Rest};
+
+/// The feed's one open call.
+pub(super) struct FeedDesk {
+    call: Call,
+    /// Lanes to close before anything else is asked.
+    pub(super) close: Vec<Lane>,
+    /// Lanes opened together, whose parked events are being listed.
+    pub(super) listing: Vec<Lane>,
+    next_at: Duration,
+    pause: Duration,
+    failures: u32,
+    /// Lanes were left out of the last reading for want of room: they may have more.
+    skipped: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Call {
+    None,
+    Opening,
+    Reading,
+}
+
+impl FeedDesk {
+    pub(super) fn new() -> Self {
+        Self {
+            call: Call::None,
+            close: Vec::new(),
+            listing: Vec::new(),
+            next_at: Duration::ZERO,
+            pause: Duration::ZERO,
+            failures: 0,
+            skipped: false,
+        }
+    }
+}
+
+/// A record that the feed handed over, as the core needs to know it.
+#[derive(Clone, Debug)]
+pub struct Arrival<M> {
+    /// Its lane.
+    pub lane: Lane,
+    /// Its place.
+    pub mark: M,
+    /// Its aggregate.
+    pub aggregate: AggregateKey,
+    /// Its topic.
+    pub topic: TopicId,
+    /// Where the publisher routed it.
+    pub route: Routed,
+    /// The bytes it takes in memory.
+    pub size_bytes: u32,
+}
+
+impl<M: Clone> Core<M> {
+    pub(super) fn next_feed(&mut self) -> Option<Action<M>> {
+        if self.feed.call != Call::None {
+            return None;
+        }
+        if !self.feed.close.is_empty() {
+            return Some(Action::Close(core::mem::take(&mut self.feed.close)));
+        }
+        if self.now < self.feed.next_at {
+            return None;
+        }
+        self.next_open().or_else(|| self.next_read())
+    }
+
+    fn next_open(&mut self) -> Option<Action<M>> {
+        if self.ledger.settling() || !self.feed.listing.is_empty() {
+            return None;
+        }
+        let mut leases: Vec<Lease> = Vec::new();
+        for state in self.lanes.values_mut().filter(|state| state.phase == LanePhase::New) {
+            state.phase = LanePhase::Opening;
+            leases.push(state.lease);
+        }
+        if leases.is_empty() {
+            return None;
+        }
+        self.feed.call = Call::Opening;
+        Some(Action::Open(leases))
+    }
+
+    fn next_read(&mut self) -> Option<Action<M>> {
+        let (records_max, bytes_max) = self.room()?;
+        let mut lanes = Vec::new();
+        let mut full = Vec::new();
+        let mut active = 0;
+        for (lane, state) in &mut self.lanes {
+            if state.phase != LanePhase::Active {
+                continue;
+            }
+            active += 1;
+            let parked_full = state.parked_records + state.park.len() >= self.settings.lane_parked_max;
+            if parked_full && !core::mem::replace(&mut state.told_full, true) {
+                full.push(*lane);
+            }
+            if !parked_full
+                && state.log_records() < self.settings.lane_records_max
+                && state.payload_bytes < self.settings.lane_bytes_max
+            {
+                lanes.push(*lane);
+            }
+        }
+        for lane in full {
+            self.say(Notice::LaneFull(lane));
+        }
+        if lanes.is_empty() {
+            return None;
+        }
+        self.feed.skipped = lanes.len() < active;
+        self.feed.call = Call::Reading;
+        Some(Action::Read { lanes, records_max, bytes_max })
+    }
+
+    /// The records and bytes there is room for, if it is worth a reading: small pages cost as much as large ones.
+    fn room(&self) -> Option<(u32, u64)> {
+        let Settings { page_records_max, page_bytes_max, .. } = self.settings;
+        let records = self.settings.memory_records_max.saturating_sub(self.entries.len());
+        let records = records.min(page_records_max as usize) as u32;
+        let bytes = self.settings.memory_bytes_max.saturating_sub(self.payload_bytes).min(page_bytes_max);
+        (records > page_records_max / 2 && bytes > page_bytes_max / 4).then_some((records, bytes))
+    }
+
+    pub(super) fn feed_due(&self) -> Option<Duration> {
+        (self.feed.call == Call::None && self.feed.next_at > self.now).then_some(self.feed.next_at)
+    }
+
+    /// [`Action::Open`] was answered.
+    pub fn handle_opened(&mut self, now: Duration, result: Result<&[Opened], StoreFaultKind>) {
+        self.now = now;
+        self.feed.call = Call::None;
+        match result {
+            Ok(opened) => {
+                self.store_answered();
+                self.feed.failures = 0;
+                for Opened { lane, anchor } in opened {
+                    let state = self.lanes.get_mut(lane).filter(|state| state.phase == LanePhase::Opening);
+                    let Some(state) = state else { continue };
+                    state.phase = LanePhase::Listing;
+                    self.feed.listing.push(*lane);
+                    if !matches!(anchor, Anchor::Continued | Anchor::First) {
+                        self.say(Notice::Anchored(*lane, *anchor));
+                    }
+                }
+                self.feed.listing.sort_unstable();
+                self.feed.next_at = now;
+                self.feed.pause = Duration::ZERO;
+            }
+            Err(kind) => {
+                self.feed_failed(kind);
+            }
+        }
+        // What the answer did not name is asked for again.
+        for state in self.lanes.values_mut().filter(|state| state.phase == LanePhase::Opening) {
+            state.phase = LanePhase::New;
+        }
+    }
+
+    fn feed_failed(&mut self, kind: StoreFaultKind) {
+        self.feed.next_at = self.now + self.store_pause(kind, self.feed.failures);
+        self.feed.failures = self.feed.failures.saturating_add(1);
+        self.store_failed(kind);
+    }
+
+    /// [`Action::Read`] failed: nothing was handed over.
+    pub fn handle_read_failed(&mut self, now: Duration, kind: StoreFaultKind) {
+        self.now = now;
+        self.feed.call = Call::None;
+        self.feed_failed(kind);
+    }
+
+    /// [`Action::Read`] was answered. Adds to `tokens` one for each of `arrivals`, in their order; `None` for a
+    /// record that is not wanted, because its lane was given up meanwhile.
+    pub fn handle_page(
+        &mut self,
+        now: Duration,
+        arrivals: impl IntoIterator<Item = Arrival<M>>,
+        passed: impl IntoIterator<Item = (Lane, M)>,
+        rest: Rest,
+        tokens: &mut Vec<Option<Token>>,
+    ) {
+        self.now = now;
+        self.feed.call = Call::None;
+        self.feed.failures = 0;
+        self.store_answered();
+        let before = tokens.len();
+        for arrival in arrivals {
+            tokens.push(self.arrive(arrival));
+        }
+        for (lane, mark) in passed {
+            if let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.phase == LanePhase::Active) {
+                state.pass(mark);
+                self.advance_lane(lane);
+            }
+        }
+        let empty = tokens.len() == before;
+        self.feed.pause = match rest {
+            Rest::More => Duration::ZERO,
+            Rest::Quiet if self.feed.skipped => Duration::ZERO,
+            Rest::Quiet | Rest::Waiting(_) if !empty => self.settings.poll_min,
+            Rest::Quiet => (self.feed.pause * 2).clamp(self.settings.poll_min, self.settings.poll_max),
+            Rest::Waiting(_) => self.settings.poll_min,
+        };
+        self.feed.next_at = now + self.feed.pause;
+    }
+
+    fn arrive(&mut self, arrival: Arrival<M>) -> Option<Token> {
+        let Arrival { lane, mark, aggregate, topic, route, size_bytes } = arrival;
+        let state = self.lanes.get_mut(&lane).filter(|state| state.phase == LanePhase::Active)?;
+        let entry = Entry {
+            lane,
+            arrival: self.entries.next_arrival(),
+            aggregate,
+            topic,
+            route,
+            size_bytes,
+            state: State::Waiting,
+            orphan: false,
+            refusals: 0,
+            channel: ChannelId { role: Role::Main, number: 0 },
+            mark,
+        };
+        let index = self.entries.insert(entry);
+        state.hand_over(index);
+        state.payload_bytes += u64::from(size_bytes);
+        self.payload_bytes += u64::from(size_bytes);
+        if route == Routed::Unknown {
+            self.wait_for_topic(index);
+        }
+        self.admit(index);
+        self.advance_parked(index);
+        Some(self.entries.token(index))
+    }
+
+    /// A record parked on arrival may be the first of its lane's unsettled ones.
+    fn advance_parked(&mut self, index: u32) {
+        if matches!(self.entries[index].state, State::Parking { .. }) {
+            let lane = self.entries[index].lane;
+            self.advance_lane(lane);
+        }
+    }
+}

@@ -1,0 +1,185 @@
+//! Sending: which queued record goes next, and what its report means.
+
+use super::Core;
+use super::action::Stop;
+use super::entry::State;
+use super::session::{Outcome, Phase};
+use crate::fault::PublishFaultKind;
+use crate::lane::Lane;
+use crate::publisher::{Refusal, Role, Token};
+
+impl<M: Clone> Core<M> {
+    /// The next record to hand to a session, if any may go.
+    pub(super) fn next_send(&mut self) -> Option<(Role, Token)> {
+        if !self.may_send() {
+            return None;
+        }
+        [Role::Main, Role::Alone].into_iter().find_map(|role| self.next_send_of(role))
+    }
+
+    fn next_send_of(&mut self, role: Role) -> Option<(Role, Token)> {
+        let port = match role {
+            Role::Main => &mut self.main,
+            Role::Alone => &mut self.alone,
+        };
+        if port.phase != Phase::Open || port.full {
+            return None;
+        }
+        let over = port.flight_records >= self.settings.flight_records_max
+            || port.flight_bytes >= self.settings.flight_bytes_max;
+        if over && port.flight_records > 0 {
+            return None;
+        }
+        while let Some(number) = port.ready.front().copied() {
+            let channel = &mut port.channels[number as usize];
+            let pipelining = role == Role::Alone || channel.pipelining(self.now, self.abilities.first_alone);
+            let blocked = self.topics.held(channel.topic) || (!pipelining && channel.flight_records > 0);
+            let Some(index) = (if blocked { None } else { channel.queue.pop_front() }) else {
+                // Listed again by the next report, the topic's release, or the next record.
+                port.ready.pop_front();
+                channel.listed = false;
+                continue;
+            };
+            channel.flight_records += 1;
+            let entry = &mut self.entries[index];
+            entry.state = State::Flying;
+            port.flight_records += 1;
+            port.flight_bytes += u64::from(entry.size_bytes);
+            return Some((role, self.entries.token(index)));
+        }
+        None
+    }
+
+    /// The session had no room for this record: it stays first in its queue, until a report makes room.
+    pub fn handle_full(&mut self, now: core::time::Duration, token: Token) {
+        self.now = now;
+        if let Some(index) = self.entries.find(token) {
+            self.take_back(index);
+            let role = self.entries[index].channel.role;
+            self.port_mut(role).full = true;
+        }
+    }
+
+    /// The session had ended when this record was offered: it is abandoned, and the record goes with the next one.
+    pub fn handle_ended(&mut self, now: core::time::Duration, token: Token) {
+        self.now = now;
+        if let Some(index) = self.entries.find(token) {
+            self.take_back(index);
+            let role = self.entries[index].channel.role;
+            self.end_session(role, None);
+        }
+    }
+
+    /// A session reports what became of a record. Reports of tokens that are no longer here are passed over.
+    pub fn handle_report(&mut self, now: core::time::Duration, token: Token, outcome: Outcome) {
+        self.now = now;
+        let Some(index) =
+            self.entries.find(token).filter(|index| self.entries[*index].state == State::Flying)
+        else {
+            return;
+        };
+        match outcome {
+            Outcome::Acknowledged => self.acknowledge(index),
+            Outcome::Uncertain => {
+                let role = self.entries[index].channel.role;
+                self.end_session(role, None);
+            }
+            Outcome::Refused(kind) => self.refuse(index, kind),
+        }
+    }
+
+    pub(super) fn acknowledge(&mut self, index: u32) {
+        let channel = self.entries[index].channel;
+        let now = self.now;
+        self.leave_flight(index);
+        let port = self.port_mut(channel.role);
+        port.failures = 0;
+        port.channels[channel.number as usize].acknowledged_at = Some(now);
+        port.list(channel.number);
+        let entry = &mut self.entries[index];
+        let (key, lane, size_bytes) = (entry.aggregate, entry.lane, u64::from(entry.size_bytes));
+        if entry.orphan {
+            self.payload_bytes -= size_bytes;
+            self.entries.remove(index);
+            self.land(key);
+            return;
+        }
+        entry.state = State::Settled;
+        self.payload_bytes -= size_bytes;
+        if let Some(lane) = self.lanes.get_mut(&lane) {
+            lane.payload_bytes -= size_bytes;
+        }
+        self.land(key);
+        self.advance_lane(lane);
+    }
+
+    fn refuse(&mut self, index: u32, kind: PublishFaultKind) {
+        let role = self.entries[index].channel.role;
+        if matches!(kind, PublishFaultKind::Misconfigured) {
+            self.stop = Some(Stop::PublisherMisconfigured);
+            return;
+        }
+        let believed = role == Role::Alone || self.abilities.refusal == Refusal::PerRecord;
+        if !believed {
+            self.suspect(index, kind);
+            self.end_session(role, Some(kind));
+            return;
+        }
+        let rejected = match kind {
+            PublishFaultKind::Rejected => true,
+            PublishFaultKind::Unknown => self.unknown_is_rejected(index),
+            _ => false,
+        };
+        if rejected && !self.entries[index].orphan {
+            self.leave_flight(index);
+            if let Some(aggregate) = self.aggregates.get_mut(&self.entries[index].aggregate) {
+                aggregate.pending -= 1;
+            }
+            self.park(index);
+            return;
+        }
+        self.suspect(index, kind);
+        self.end_session(role, Some(kind));
+    }
+
+    /// What a refusal says of its record and topic before it is believed.
+    pub(super) fn suspect(&mut self, index: u32, kind: PublishFaultKind) {
+        let topic = self.entries[index].topic;
+        match kind {
+            PublishFaultKind::Rejected | PublishFaultKind::Unknown => {
+                let entry = &mut self.entries[index];
+                entry.refusals = entry.refusals.saturating_add(1);
+                let until = self.now + self.settings.quarantine;
+                self.topics.quarantine(topic, until);
+            }
+            PublishFaultKind::TopicRefused => self.hold_topic(topic, kind),
+            _ => {}
+        }
+    }
+
+    /// Takes a record out of its session's hands.
+    pub(super) fn leave_flight(&mut self, index: u32) {
+        let entry = &self.entries[index];
+        let (channel, size_bytes) = (entry.channel, u64::from(entry.size_bytes));
+        let port = self.port_mut(channel.role);
+        port.full = false;
+        port.flight_records -= 1;
+        port.flight_bytes -= size_bytes;
+        port.channels[channel.number as usize].flight_records -= 1;
+    }
+
+    fn take_back(&mut self, index: u32) {
+        self.leave_flight(index);
+        self.entries[index].state = State::Queued;
+        let channel = self.entries[index].channel;
+        let port = self.port_mut(channel.role);
+        port.channels[channel.number as usize].queue.push_front(index);
+        port.list(channel.number);
+    }
+
+    /// Moves a lane's settled prefix, wherever it now ends.
+    pub(super) fn advance_lane(&mut self, lane: Lane) {
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        state.advance(&mut self.entries, self.keeps, self.ledger.items_max);
+    }
+}

@@ -1,0 +1,455 @@
+//! Ownership: which lanes this relay holds, until when, and how it gives them up.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::Core;
+use super::action::{Action, Notice, ParkOrder, Stop};
+use super::entry::{AggregateKey, Entries, State};
+use crate::fault::StoreFaultKind;
+use crate::lane::{Lane, Lease};
+use crate::publisher::{Role, Token};
+use crate::store::{Claim, Held, Keeps};
+
+/// A lane this relay holds.
+pub(super) struct LaneState<M> {
+    pub(super) lease: Lease,
+    pub(super) phase: LanePhase,
+    /// What the feed handed over and is not behind the prefix, in the order of handing over.
+    log: VecDeque<Handed<M>>,
+    /// Aggregates with a parked event: what comes later of them is parked behind it.
+    pub(super) held: BTreeSet<AggregateKey>,
+    pub(super) parked_records: usize,
+    pub(super) payload_bytes: u64,
+    /// Newly settled, to be told to the ledger.
+    pub(super) prefix: Vec<M>,
+    pub(super) park: Vec<ParkOrder<M>>,
+    /// The prefix moved over records, not only over silence.
+    pub(super) carried: bool,
+    pub(super) settled_at: Duration,
+    pub(super) told_full: bool,
+}
+
+enum Handed<M> {
+    Record(u32),
+    /// Everything up to here has been handed over.
+    Passed(M),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum LanePhase {
+    /// Leased; the feed must open it.
+    New,
+    /// The feed was asked to open it.
+    Opening,
+    /// Its parked events are being listed.
+    Listing,
+    Active,
+    /// Read no more; what is in flight is settled.
+    Draining,
+    /// Settled: left out of the next claim.
+    Releasing,
+}
+
+impl<M: Clone> LaneState<M> {
+    fn new(lease: Lease, now: Duration) -> Self {
+        Self {
+            lease,
+            phase: LanePhase::New,
+            log: VecDeque::new(),
+            held: BTreeSet::new(),
+            parked_records: 0,
+            payload_bytes: 0,
+            prefix: Vec::new(),
+            park: Vec::new(),
+            carried: false,
+            settled_at: now,
+            told_full: false,
+        }
+    }
+
+    pub(super) fn log_records(&self) -> usize {
+        self.log.len()
+    }
+
+    pub(super) fn hand_over(&mut self, index: u32) {
+        self.log.push_back(Handed::Record(index));
+    }
+
+    pub(super) fn pass(&mut self, mark: M) {
+        if matches!(self.log.back(), Some(Handed::Passed(_))) {
+            self.log.pop_back();
+        }
+        self.log.push_back(Handed::Passed(mark));
+    }
+
+    /// Moves the prefix over everything that is settled or may be parked with it.
+    pub(super) fn advance(&mut self, entries: &mut Entries<M>, keeps: Keeps, parks_max: usize) {
+        while let Some(handed) = self.log.front() {
+            let mark = match handed {
+                Handed::Passed(mark) => mark.clone(),
+                Handed::Record(index) => match entries[*index].state {
+                    State::Settled => {
+                        self.carried = true;
+                        entries.remove(*index).mark
+                    }
+                    State::Parking { behind } if self.park.len() < parks_max => {
+                        self.carried = true;
+                        let mark = entries[*index].mark.clone();
+                        self.park.push(ParkOrder {
+                            token: entries.token(*index),
+                            mark: mark.clone(),
+                            behind,
+                        });
+                        mark
+                    }
+                    _ => return,
+                },
+            };
+            self.log.pop_front();
+            if keeps == Keeps::Log {
+                self.prefix.clear();
+            }
+            self.prefix.push(mark);
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.log.is_empty() && self.prefix.is_empty() && self.park.is_empty()
+    }
+}
+
+/// The state of renewal.
+pub(super) struct HoldDesk {
+    sent_at: Option<Duration>,
+    next_at: Duration,
+    failures: u32,
+    /// Until when this relay may send: its leases' end less the margin.
+    send_until: Option<Duration>,
+    share: u16,
+    relays_live: u32,
+    /// A round of taking was answered with less than asked for: wait for the next renewal.
+    asked: bool,
+}
+
+impl HoldDesk {
+    pub(super) fn new() -> Self {
+        Self {
+            sent_at: None,
+            next_at: Duration::ZERO,
+            failures: 0,
+            send_until: None,
+            share: 0,
+            relays_live: 0,
+            asked: false,
+        }
+    }
+}
+
+impl<M: Clone> Core<M> {
+    /// The lanes held now.
+    pub fn lanes(&self) -> impl Iterator<Item = Lane> + '_ {
+        self.lanes.keys().copied()
+    }
+
+    pub(super) fn may_send(&self) -> bool {
+        self.hold.send_until.is_some_and(|until| self.now < until)
+    }
+
+    pub(super) fn lease_left(&self) -> Duration {
+        self.hold.send_until.map_or(Duration::ZERO, |until| until.saturating_sub(self.now))
+    }
+
+    pub(super) fn lease_due(&self) -> Option<Duration> {
+        self.hold.send_until.filter(|_| !self.lanes.is_empty())
+    }
+
+    /// The lease could not be renewed in time: everything in flight is given up, what was acknowledged is still told
+    /// to the ledger under the old epoch (which takes it unless the lane has changed hands), and the lanes are let go.
+    pub(super) fn expire_lease(&mut self) {
+        if self.hold.send_until.is_none_or(|until| self.now < until) {
+            return;
+        }
+        self.hold.send_until = None;
+        if self.lanes.is_empty() {
+            return;
+        }
+        self.say(Notice::LeaseExpired);
+        let lanes: Vec<Lane> = self.lanes.keys().copied().collect();
+        for lane in lanes {
+            self.drain_lane(lane);
+        }
+        self.give_up_flight();
+    }
+
+    /// Ends both sessions without waiting; draining lanes then keep only what was acknowledged.
+    pub(super) fn give_up_flight(&mut self) {
+        self.end_session(Role::Main, None);
+        self.end_session(Role::Alone, None);
+        self.finish_forced_lanes();
+    }
+
+    fn forced(&self) -> bool {
+        self.hold.send_until.is_none() || self.drain.is_some_and(|drain| drain.forced)
+    }
+
+    /// Drops what lanes that may no longer send have unacknowledged, once no session can still report on it.
+    pub(super) fn finish_forced_lanes(&mut self) {
+        use super::session::Phase::{Connecting, Down};
+        let quiet = |phase| matches!(phase, Down { .. } | Connecting);
+        if !self.forced() || !quiet(self.main.phase) || !quiet(self.alone.phase) {
+            return;
+        }
+        let draining = self.lanes.iter().filter(|(_, state)| state.phase == LanePhase::Draining);
+        let lanes: Vec<Lane> = draining.map(|(lane, _)| *lane).collect();
+        for lane in lanes {
+            let mut dropped = Vec::new();
+            if let Some(state) = self.lanes.get_mut(&lane) {
+                // What was acknowledged beyond the first that was not is sent again by the next owner.
+                dropped.extend(state.log.drain(..));
+            }
+            self.drop_handed(dropped);
+        }
+    }
+
+    pub(super) fn next_hold(&mut self) -> Option<Action<M>> {
+        if self.hold.sent_at.is_some() {
+            return None;
+        }
+        for state in self.lanes.values_mut() {
+            if state.phase == LanePhase::Draining && state.is_drained() && !self.ledger.busy_with(state.lease)
+            {
+                state.phase = LanePhase::Releasing;
+                self.hold.next_at = self.hold.next_at.min(self.now + self.settings.retry_min / 5);
+            }
+        }
+        let leaving = match &mut self.drain {
+            Some(drain) if self.lanes.values().all(|state| state.phase == LanePhase::Releasing) => {
+                self.hold.next_at = self.now;
+                drain.leaving = true;
+                true
+            }
+            _ => false,
+        };
+        if self.now < self.hold.next_at {
+            return None;
+        }
+        self.hold.sent_at = Some(self.now);
+        let kept = self.lanes.values().filter(|state| state.phase != LanePhase::Releasing);
+        let keep: Vec<Lease> = kept.map(|state| state.lease).collect();
+        let take_max =
+            if self.drain.is_some() { 0 } else { self.hold.share.saturating_sub(self.lanes.len() as u16) };
+        let lease = if leaving { Duration::ZERO } else { self.settings.lease };
+        Some(Action::Hold(Claim { keep, take_max, lease }))
+    }
+
+    pub(super) fn hold_due(&self) -> Option<Duration> {
+        self.hold.sent_at.is_none().then_some(self.hold.next_at)
+    }
+
+    /// [`Action::Hold`] was answered.
+    pub fn handle_held(&mut self, now: Duration, result: Result<Held, StoreFaultKind>) {
+        self.now = now;
+        let Some(sent_at) = self.hold.sent_at.take() else { return };
+        let held = match result {
+            Ok(held) => held,
+            Err(kind) => {
+                self.hold.next_at = now + self.store_pause(kind, self.hold.failures);
+                self.hold.failures = self.hold.failures.saturating_add(1);
+                self.store_failed(kind);
+                if self.drain.is_some_and(|drain| drain.leaving) {
+                    self.stop = Some(Stop::Drained);
+                }
+                return;
+            }
+        };
+        self.store_answered();
+        self.hold.failures = 0;
+        if self.drain.is_some_and(|drain| drain.leaving) {
+            let released: Vec<Lane> = self.lanes.keys().copied().collect();
+            if !released.is_empty() {
+                self.say(Notice::Released(released));
+            }
+            self.lanes.clear();
+            let forced = self.drain.is_some_and(|drain| drain.forced);
+            self.stop = Some(if forced { Stop::GraceOver } else { Stop::Drained });
+            return;
+        }
+        self.hold.send_until = Some(sent_at + (self.settings.lease - self.settings.margin));
+        self.note_share(&held);
+        self.note_leases(&held);
+        self.hold.next_at = sent_at + self.settings.renewal;
+        let owned = self.lanes.len() as u16;
+        if self.drain.is_none() && owned < self.hold.share {
+            let pause = if self.hold.asked { self.settings.renewal / 5 } else { Duration::ZERO };
+            self.hold.next_at = self.hold.next_at.min(now + pause);
+            self.hold.asked = true;
+        } else {
+            self.hold.asked = false;
+        }
+        self.shed_surplus();
+    }
+
+    fn note_share(&mut self, held: &Held) {
+        let relays = held.relays_live.max(1);
+        self.hold.relays_live = relays;
+        self.hold.share = u32::from(held.lanes_total).div_ceil(relays).min(u32::from(u16::MAX)) as u16;
+    }
+
+    fn note_leases(&mut self, held: &Held) {
+        let (mut gained, mut lost, mut released) = (Vec::new(), Vec::new(), Vec::new());
+        for (lane, state) in &self.lanes {
+            if !held.leases.contains(&state.lease) {
+                let given_up = state.phase == LanePhase::Releasing;
+                if given_up {
+                    released.push(*lane)
+                } else {
+                    lost.push(*lane)
+                };
+            }
+        }
+        for lane in lost.iter().chain(&released) {
+            self.drop_lane(*lane);
+        }
+        for lease in &held.leases {
+            if !self.lanes.contains_key(&lease.lane) {
+                self.lanes.insert(lease.lane, LaneState::new(*lease, self.now));
+                gained.push(lease.lane);
+            }
+        }
+        let gone = lost.iter().chain(&released).copied();
+        self.feed.close.extend(gone.filter(|lane| !gained.contains(lane)));
+        for (lanes, notice) in [
+            (gained, Notice::Gained as fn(Vec<Lane>) -> Notice),
+            (lost, Notice::Lost),
+            (released, Notice::Released),
+        ] {
+            if !lanes.is_empty() {
+                self.say(notice(lanes));
+            }
+        }
+    }
+
+    /// Gives up, highest first, what others should have.
+    fn shed_surplus(&mut self) {
+        let staying = self.lanes.iter().filter(|(_, state)| state.phase <= LanePhase::Active);
+        let staying: Vec<Lane> = staying.map(|(lane, _)| *lane).collect();
+        for lane in staying.iter().rev().take(staying.len().saturating_sub(usize::from(self.hold.share))) {
+            self.drain_lane(*lane);
+        }
+    }
+
+    /// Reads no more of a lane, and forgets what of it was not sent behind the last record that was.
+    pub(super) fn drain_lane(&mut self, lane: Lane) {
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
+        if state.phase > LanePhase::Active {
+            return;
+        }
+        state.phase = LanePhase::Draining;
+        let mut tail = Vec::new();
+        while let Some(handed) = state.log.back() {
+            let sent = match handed {
+                Handed::Passed(_) => false,
+                Handed::Record(index) => matches!(self.entries[*index].state, State::Flying | State::Settled),
+            };
+            if sent {
+                break;
+            }
+            tail.extend(state.log.pop_back());
+        }
+        self.drop_handed(tail);
+    }
+
+    /// Forgets a lane that is no longer this relay's, at once. What of it is in flight counts for nothing.
+    pub(super) fn drop_lane(&mut self, lane: Lane) {
+        let Some(state) = self.lanes.remove(&lane) else { return };
+        let parking: Vec<Token> = state.park.iter().map(|order| order.token).collect();
+        self.drop_handed(state.log.into_iter().collect());
+        self.drop_tokens(parking);
+    }
+
+    pub(super) fn drop_tokens(&mut self, tokens: Vec<Token>) {
+        for token in tokens {
+            if let Some(index) = self.entries.find(token) {
+                self.drop_entry(index);
+            }
+        }
+    }
+
+    /// Forgets all that is in memory of all lanes, and opens them again.
+    pub(super) fn lose_history(&mut self) {
+        let leases: Vec<Lease> = self.lanes.values().map(|state| state.lease).collect();
+        for lease in leases {
+            let draining = self.lanes.get(&lease.lane).is_some_and(|state| state.phase > LanePhase::Active);
+            self.drop_lane(lease.lane);
+            let mut fresh = LaneState::new(lease, self.now);
+            if draining {
+                fresh.phase = LanePhase::Releasing;
+            }
+            self.lanes.insert(lease.lane, fresh);
+        }
+        let parking = self.ledger.throw_away();
+        self.drop_tokens(parking);
+        self.say(Notice::HistoryLost);
+    }
+
+    fn drop_handed(&mut self, handed: Vec<Handed<M>>) {
+        let mut gone: BTreeSet<u32> = BTreeSet::new();
+        for handed in handed {
+            let Handed::Record(index) = handed else { continue };
+            if self.entries[index].state == State::Flying {
+                self.entries[index].orphan = true;
+                self.unload(index);
+            } else {
+                gone.insert(index);
+            }
+        }
+        if gone.is_empty() {
+            return;
+        }
+        for port in [&mut self.main, &mut self.alone] {
+            for channel in &mut port.channels {
+                channel.queue.retain(|index| !gone.contains(index));
+            }
+        }
+        for aggregate in self.aggregates.values_mut() {
+            aggregate.waiting.retain(|index| !gone.contains(index));
+        }
+        for index in gone {
+            self.drop_entry(index);
+        }
+    }
+
+    fn unload(&mut self, index: u32) {
+        let entry = &self.entries[index];
+        if let Some(lane) = self.lanes.get_mut(&entry.lane) {
+            lane.payload_bytes = lane.payload_bytes.saturating_sub(u64::from(entry.size_bytes));
+        }
+    }
+
+    /// Removes a record that is in no list any more.
+    pub(super) fn drop_entry(&mut self, index: u32) {
+        let token = self.entries.token(index);
+        let state = self.entries[index].state;
+        if !self.entries[index].orphan {
+            self.unload_unsettled(index);
+        }
+        let entry = self.entries.remove(index);
+        if state != State::Settled {
+            self.payload_bytes -= u64::from(entry.size_bytes);
+            self.forget.push(token);
+        }
+        if matches!(state, State::Queued | State::Flying) {
+            self.land(entry.aggregate);
+        } else {
+            self.advance_aggregate(entry.aggregate);
+        }
+    }
+
+    fn unload_unsettled(&mut self, index: u32) {
+        if self.entries[index].state != State::Settled {
+            self.unload(index);
+        }
+    }
+}

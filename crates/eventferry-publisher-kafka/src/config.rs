@@ -1,0 +1,440 @@
+//! What a user may choose, and what the publisher keeps for itself.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::str::FromStr;
+use std::time::Duration;
+
+use eventferry_core::publisher::Role;
+use eventferry_core::{PublishFault, PublishFaultKind};
+use rdkafka::ClientConfig;
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::KafkaError;
+
+/// The largest record that is ever handed to librdkafka, in bytes, framing included. A broker closes the connection
+/// on a request over its `socket.request.max.bytes` (104,857,600 by default), and such a record would be sent for
+/// ever: it is refused before.
+pub(crate) const RECORD_BYTES_MAX: usize = 104_857_600 - 4096;
+
+/// The bound of `linger`: beyond it nobody waits for throughput.
+const LINGER_MAX: Duration = Duration::from_secs(60);
+
+/// How to reach a Kafka cluster, and how to send to it.
+///
+/// The guarantees (acknowledgement by all replicas, idempotence, requests in flight, timeouts) are not settings.
+#[derive(Clone)]
+#[non_exhaustive]
+pub struct KafkaConfig {
+    /// Some of the cluster's brokers, as `host:port[,host:port]`; the others are found through them.
+    pub brokers: String,
+    /// The name under which the brokers' logs and quotas know this client. Default: `eventferry`.
+    pub client_id: String,
+    /// How long a record waits for company before it is sent. Default: 1 ms; at most 60 s. A busy partition fills
+    /// its batches while earlier requests are in flight, so that a longer wait gains little and costs latency.
+    pub linger: Duration,
+    /// The largest batch of records for one partition, in bytes before compression. Default: 1,000,000; at least
+    /// 1,024, at most 100,000,000. Batches are made smaller by themselves for topics whose `max.message.bytes` is
+    /// lower, since a batch over the limit is refused with everything in it.
+    pub batch_bytes: usize,
+    /// How batches are compressed. Default: not at all.
+    pub compression: Compression,
+    /// How many records a session takes before it is full. Default: 100,000; at least 1.
+    pub in_flight_records_max: usize,
+    /// How many bytes of records (keys, payloads and headers) a session takes before it is full; one record is
+    /// always taken, whatever its size. Default: 64 MiB; at least 1.
+    pub in_flight_bytes_max: usize,
+    /// Any other property of librdkafka, such as `security.protocol` or `sasl.username`, as its CONFIGURATION.md
+    /// lists them. Those the publisher owns are refused by [`KafkaPublisher::new`](crate::KafkaPublisher::new).
+    pub properties: BTreeMap<String, String>,
+}
+
+/// How batches are compressed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Compression {
+    /// Not at all.
+    #[default]
+    None,
+    /// gzip: small and slow.
+    Gzip,
+    /// Snappy: fast.
+    Snappy,
+    /// LZ4: fast.
+    Lz4,
+    /// Zstandard: small and fast; needs the feature `zstd`.
+    Zstd,
+}
+
+impl Compression {
+    fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+impl FromStr for Compression {
+    type Err = PublishFault;
+
+    fn from_str(name: &str) -> Result<Self, Self::Err> {
+        [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd]
+            .into_iter()
+            .find(|compression| compression.name() == name)
+            .ok_or_else(|| {
+                wrong(format!("compression `{name}` is not known: give none, gzip, snappy, lz4 or zstd"))
+            })
+    }
+}
+
+impl fmt::Debug for KafkaConfig {
+    /// Shows the names of the properties, not their values: some are secrets.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaConfig")
+            .field("brokers", &self.brokers)
+            .field("client_id", &self.client_id)
+            .field("linger", &self.linger)
+            .field("batch_bytes", &self.batch_bytes)
+            .field("compression", &self.compression)
+            .field("in_flight_records_max", &self.in_flight_records_max)
+            .field("in_flight_bytes_max", &self.in_flight_bytes_max)
+            .field("properties", &self.properties.keys())
+            .finish()
+    }
+}
+
+impl KafkaConfig {
+    /// The defaults, for the cluster behind these brokers: `host:port[,host:port]`.
+    pub fn new(brokers: impl Into<String>) -> Self {
+        Self {
+            brokers: brokers.into(),
+            client_id: "eventferry".into(),
+            linger: Duration::from_millis(1),
+            batch_bytes: 1_000_000,
+            compression: Compression::None,
+            in_flight_records_max: 100_000,
+            in_flight_bytes_max: 64 << 20,
+            properties: BTreeMap::new(),
+        }
+    }
+
+    /// Reads `kafka://host[:port][,host[:port]]?option=value&...`; the port is 9092 unless given.
+    ///
+    /// Options: `client_id`, `linger_ms`, `batch_bytes`, `compression`, `in_flight_records_max`,
+    /// `in_flight_bytes_max`; a name with a dot (`security.protocol`) is a property of librdkafka. Values are
+    /// percent-encoded. Secrets are better set as [`KafkaConfig::properties`], since URLs end up in logs.
+    ///
+    /// # Errors
+    /// `Misconfigured`: the message names what is wrong.
+    pub fn from_url(url: &str) -> Result<Self, PublishFault> {
+        let rest = url
+            .strip_prefix("kafka://")
+            .ok_or_else(|| wrong("a Kafka URL starts with `kafka://`: give kafka://host:port"))?;
+        let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (brokers, path) = place.split_once('/').unwrap_or((place, ""));
+        if !path.is_empty() {
+            return Err(wrong(format!("the Kafka URL has a path, `/{path}`: topics come from the events")));
+        }
+        let mut config = Self::new(brokers_of(brokers)?);
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair
+                .split_once('=')
+                .ok_or_else(|| wrong(format!("option `{pair}` of the Kafka URL has no value")))?;
+            config.set_option(&percent_decoded(name)?, percent_decoded(value)?)?;
+        }
+        Ok(config)
+    }
+
+    fn set_option(&mut self, name: &str, value: String) -> Result<(), PublishFault> {
+        match name {
+            "client_id" => self.client_id = value,
+            "linger_ms" => self.linger = Duration::from_millis(number(name, &value)?),
+            "batch_bytes" => self.batch_bytes = number(name, &value)?,
+            "compression" => self.compression = value.parse()?,
+            "in_flight_records_max" => self.in_flight_records_max = number(name, &value)?,
+            "in_flight_bytes_max" => self.in_flight_bytes_max = number(name, &value)?,
+            property if property.contains('.') => {
+                self.properties.insert(property.into(), value);
+            }
+            _ => {
+                return Err(wrong(format!(
+                    "option `{name}` of the Kafka URL is not known: give client_id, linger_ms, batch_bytes, \
+                     compression, in_flight_records_max, in_flight_bytes_max or a property of librdkafka"
+                )));
+            }
+        }
+        Ok(())
+    }
+
+    /// Checks bounds, and that librdkafka knows every property and takes its value.
+    pub(crate) fn check(&self) -> Result<(), PublishFault> {
+        if self.brokers.is_empty() {
+            return Err(wrong("no brokers: give host:port[,host:port]"));
+        }
+        if self.linger > LINGER_MAX {
+            return Err(wrong(format!("linger is {:?}: give at most {LINGER_MAX:?}", self.linger)));
+        }
+        if !(1024..=100_000_000).contains(&self.batch_bytes) {
+            return Err(wrong(format!("batch_bytes is {}: give 1,024 to 100,000,000", self.batch_bytes)));
+        }
+        if !(1..=u32::MAX as usize).contains(&self.in_flight_records_max) || self.in_flight_bytes_max == 0 {
+            return Err(wrong("in_flight_records_max and in_flight_bytes_max: give 1 or more"));
+        }
+        for property in self.properties.keys() {
+            if let Some((_, why)) = OWNED.iter().find(|(owned, _)| owned == property) {
+                return Err(wrong(format!("property `{property}` cannot be set: {why}")));
+            }
+        }
+        for client in [self.admin(), self.producer(Role::Main, self.batch_bytes)] {
+            client.create_native_config().map_err(|error| refused_property(&error))?;
+        }
+        Ok(())
+    }
+
+    /// The configuration of a session's producer.
+    pub(crate) fn producer(&self, role: Role, batch_bytes: usize) -> ClientConfig {
+        let mut client = self.client();
+        client
+            .set("acks", "all")
+            .set("enable.idempotence", "true")
+            .set("max.in.flight.requests.per.connection", "5")
+            // Gapless does not cover messages that time out locally, and a message given up here may have been
+            // written: the relay decides when to give up, and then gives up everything at once.
+            .set("message.timeout.ms", "0")
+            // What is in flight is bounded by the session, which counts keys and headers too; librdkafka counts
+            // payloads only.
+            .set("queue.buffering.max.messages", "0")
+            .set("queue.buffering.max.kbytes", i32::MAX.to_string())
+            // The topic's limit decides; this one is only the largest request a broker reads.
+            .set("message.max.bytes", RECORD_BYTES_MAX.to_string())
+            .set("compression.type", self.compression.name())
+            .set("delivery.report.only.error", "false");
+        match role {
+            Role::Main => client
+                .set("enable.gapless.guarantee", "true")
+                .set("linger.ms", format!("{}", self.linger.as_secs_f64() * 1000.0))
+                .set("batch.num.messages", "100000")
+                .set("batch.size", batch_bytes.to_string()),
+            // A refusal then speaks of the one record in the batch, and refuses no other.
+            Role::Alone => client
+                .set("enable.gapless.guarantee", "false")
+                .set("linger.ms", "0")
+                .set("batch.num.messages", "1"),
+        };
+        client
+    }
+
+    /// The configuration of the client that asks about topics.
+    pub(crate) fn admin(&self) -> ClientConfig {
+        let mut client = self.client();
+        // Nobody reads this client's log queue, and what is not logged does not pile up there.
+        client.set_log_level(RDKafkaLogLevel::Emerg);
+        client
+    }
+
+    fn client(&self) -> ClientConfig {
+        let mut client = ClientConfig::new();
+        for (property, value) in &self.properties {
+            client.set(property, value);
+        }
+        client
+            .set("bootstrap.servers", &self.brokers)
+            .set("client.id", &self.client_id)
+            // A topic that does not exist is refused by `learn`; asking for it must not bring it about.
+            .set("allow.auto.create.topics", "false")
+            // Its last push is waited for when a client is destroyed, frozen broker or not.
+            .set("enable.metrics.push", "false");
+        client.set_log_level(if tracing::enabled!(target: "librdkafka", tracing::Level::DEBUG) {
+            RDKafkaLogLevel::Debug
+        } else {
+            RDKafkaLogLevel::Warning
+        });
+        client
+    }
+}
+
+const GUARANTEE: &str = "the order and safety of events rest on it";
+const MEMORY: &str = "set in_flight_records_max and in_flight_bytes_max, which bound the session's memory";
+const GIVING_UP: &str = "a record is never given up by itself; the relay decides when to stop trying";
+const A_FIELD: &str = "it has a setting of its own";
+const TOPICS: &str = "events go only to topics that exist: create them";
+
+/// The properties that are not the user's, and why.
+const OWNED: &[(&str, &str)] = &[
+    ("acks", GUARANTEE),
+    ("request.required.acks", GUARANTEE),
+    ("enable.idempotence", GUARANTEE),
+    ("enable.gapless.guarantee", GUARANTEE),
+    ("max.in.flight", GUARANTEE),
+    ("max.in.flight.requests.per.connection", GUARANTEE),
+    ("queuing.strategy", GUARANTEE),
+    ("msg_order_cmp", GUARANTEE),
+    (
+        "partitioner",
+        "the partition is chosen from the key before a record is sent, as Java's client chooses it",
+    ),
+    ("partitioner_cb", "the partition is chosen from the key before a record is sent, as Java's client does"),
+    ("transactional.id", "this publisher does not use transactions"),
+    ("transaction.timeout.ms", "this publisher does not use transactions"),
+    ("message.timeout.ms", GIVING_UP),
+    ("delivery.timeout.ms", GIVING_UP),
+    ("retries", GIVING_UP),
+    ("message.send.max.retries", GIVING_UP),
+    ("delivery.report.only.error", "every record's report is needed"),
+    ("message.max.bytes", "the topic's max.message.bytes decides what is too large"),
+    ("queue.buffering.max.messages", MEMORY),
+    ("queue.buffering.max.kbytes", MEMORY),
+    ("batch.num.messages", "set batch_bytes, which bounds a batch"),
+    ("bootstrap.servers", A_FIELD),
+    ("metadata.broker.list", A_FIELD),
+    ("client.id", A_FIELD),
+    ("linger.ms", A_FIELD),
+    ("queue.buffering.max.ms", A_FIELD),
+    ("batch.size", A_FIELD),
+    ("compression.type", A_FIELD),
+    ("compression.codec", A_FIELD),
+    ("allow.auto.create.topics", TOPICS),
+    ("enable.metrics.push", "its last push would hold up the end of a session"),
+    ("log.queue", "logs go to tracing, under the target `librdkafka`"),
+];
+
+fn wrong(message: impl Into<String>) -> PublishFault {
+    PublishFault::new(PublishFaultKind::Misconfigured, message)
+}
+
+/// librdkafka's word on a property it does not take, without the value, which may be a secret.
+pub(crate) fn refused_property(error: &KafkaError) -> PublishFault {
+    match error {
+        KafkaError::ClientConfig(_, why, property, value) => {
+            let why = if value.is_empty() { why.clone() } else { why.replace(value.as_str(), "...") };
+            wrong(format!("librdkafka does not take property `{property}`: {why}"))
+        }
+        KafkaError::ClientCreation(why) => wrong(format!("librdkafka does not take the settings: {why}")),
+        other => wrong(format!("librdkafka does not take the settings: {other}")),
+    }
+}
+
+fn brokers_of(list: &str) -> Result<String, PublishFault> {
+    if list.contains('@') {
+        return Err(wrong(
+            "the Kafka URL holds credentials: set sasl.username and sasl.password as properties",
+        ));
+    }
+    let mut brokers = Vec::new();
+    for broker in list.split(',') {
+        let port_at = match broker.rfind(']') {
+            Some(bracket) => broker[bracket..].find(':').map(|colon| bracket + colon),
+            None => broker.find(':'),
+        };
+        let (host, port) = match port_at {
+            Some(colon) => (&broker[..colon], &broker[colon + 1..]),
+            None => (broker, "9092"),
+        };
+        if host.is_empty() {
+            return Err(wrong(format!("the Kafka URL names no host in `{list}`: give kafka://host:port")));
+        }
+        if !port.parse::<u16>().is_ok_and(|port| port > 0) {
+            return Err(wrong(format!("`{port}` is no port, in broker `{broker}`: give 1 to 65535")));
+        }
+        brokers.push(format!("{host}:{port}"));
+    }
+    Ok(brokers.join(","))
+}
+
+fn number<N: FromStr>(name: &str, value: &str) -> Result<N, PublishFault> {
+    value
+        .parse()
+        .map_err(|_| wrong(format!("option `{name}` of the Kafka URL is `{value}`: give a whole number")))
+}
+
+fn percent_decoded(text: &str) -> Result<String, PublishFault> {
+    let unreadable = || wrong("an option of the Kafka URL is not percent-encoded UTF-8");
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.as_bytes();
+    while let Some((first, after)) = rest.split_first() {
+        if *first == b'%' {
+            let digits = after.get(..2).ok_or_else(unreadable)?;
+            let digits = std::str::from_utf8(digits).map_err(|_| unreadable())?;
+            bytes.push(u8::from_str_radix(digits, 16).map_err(|_| unreadable())?);
+            rest = &after[2..];
+        } else {
+            bytes.push(*first);
+            rest = after;
+        }
+    }
+    String::from_utf8(bytes).map_err(|_| unreadable())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(url: &str) -> String {
+        KafkaConfig::from_url(url).and_then(|config| config.check()).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn a_url_gives_brokers_and_options() {
+        let config = KafkaConfig::from_url(
+            "kafka://one:9093,two,[::1]:9094/?client_id=ferry%201&linger_ms=5&batch_bytes=65536&compression=lz4\
+             &in_flight_records_max=10&in_flight_bytes_max=1000&security.protocol=plaintext",
+        )
+        .unwrap();
+        config.check().unwrap();
+        assert_eq!(config.brokers, "one:9093,two:9092,[::1]:9094");
+        assert_eq!(config.client_id, "ferry 1");
+        assert_eq!(config.linger, Duration::from_millis(5));
+        assert_eq!((config.batch_bytes, config.compression), (65_536, Compression::Lz4));
+        assert_eq!((config.in_flight_records_max, config.in_flight_bytes_max), (10, 1000));
+        assert_eq!(config.properties["security.protocol"], "plaintext");
+    }
+
+    #[test]
+    fn a_wrong_url_is_refused_by_name() {
+        for (url, named) in [
+            ("http://one", "kafka://"),
+            ("kafka://", "no host"),
+            ("kafka://one,:9092", "no host"),
+            ("kafka://one:x", "`x` is no port"),
+            ("kafka://one:0", "`0` is no port"),
+            ("kafka://one/orders", "path, `/orders`"),
+            ("kafka://user:secret@one", "sasl.username"),
+            ("kafka://one?linger_ms", "`linger_ms` of the Kafka URL has no value"),
+            ("kafka://one?linger_ms=soon", "`linger_ms` of the Kafka URL is `soon`"),
+            ("kafka://one?linger_ms=60001", "linger is"),
+            ("kafka://one?batch_bytes=1", "batch_bytes is 1"),
+            ("kafka://one?in_flight_records_max=0", "in_flight_records_max"),
+            ("kafka://one?compression=rar", "compression `rar`"),
+            ("kafka://one?lingerms=1", "`lingerms`"),
+            ("kafka://one?client_id=%zz", "percent-encoded"),
+            ("kafka://one?no.such.property=1", "no.such.property"),
+            ("kafka://one?security.protocol=carrier-pigeon", "security.protocol"),
+        ] {
+            let message = refusal(url);
+            assert!(message.contains(named), "{url}: {message}");
+        }
+        assert!(!refusal("kafka://user:secret@one").contains("secret"));
+    }
+
+    #[test]
+    fn what_the_publisher_owns_cannot_be_set() {
+        for (property, why) in OWNED {
+            let mut config = KafkaConfig::new("one:9092");
+            config.properties.insert((*property).into(), "1".into());
+            let message = config.check().unwrap_err().to_string();
+            assert!(message.contains(property) && message.contains(why), "{message}");
+        }
+    }
+
+    #[test]
+    fn no_value_of_a_property_is_shown() {
+        let mut config = KafkaConfig::new("one:9092");
+        config.properties.insert("sasl.password".into(), "hunter2".into());
+        assert!(!format!("{config:?}").contains("hunter2"));
+        config.properties.insert("socket.timeout.ms".into(), "hunter2".into());
+        assert!(!config.check().unwrap_err().to_string().contains("hunter2"));
+    }
+}

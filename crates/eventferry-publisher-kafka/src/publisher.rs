@@ -1,0 +1,242 @@
+//! The factory: learns topics, routes envelopes, opens sessions.
+
+use std::fmt;
+use std::sync::{Arc, Weak};
+use std::time::Duration;
+
+use eventferry_core::publisher::{Abilities, Pipeline, Publisher, Refusal, Role, Route};
+use eventferry_core::{Envelope, PublishFault, PublishFaultKind};
+use rdkafka::ClientContext;
+use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use tokio::sync::OnceCell;
+use tokio::task::spawn_blocking;
+
+use crate::config::{Compression, KafkaConfig, refused_property};
+use crate::fault::{code_of, fault, fault_of};
+use crate::route::{Facts, Topics};
+use crate::session::{KafkaSession, Limits, drop_apart};
+
+/// How long `connect` and `learn` wait for a broker's answer.
+const ANSWER_MAX: Duration = Duration::from_secs(10);
+
+/// How often learned topics are looked at again, for new partitions and limits: as often as Java's client does
+/// (`metadata.max.age.ms`).
+const REFRESH: Duration = Duration::from_secs(300);
+
+/// After this long a silence a session's first record in a partition flies alone again. The broker forgets a producer
+/// after `producer.id.expiration.ms`, a day by default, and then takes any sequence number from it; a cluster may set
+/// less, and the price of asking again is one round trip.
+const SILENCE_MAX: Duration = Duration::from_secs(600);
+
+/// A Kafka cluster to publish to.
+///
+/// Topics must exist: none is created, whatever the cluster's `auto.create.topics.enable` says.
+///
+/// Must be used within a tokio runtime. Learned topics are looked at again every 5 minutes in the background, so that
+/// new partitions and changed limits are known.
+#[derive(Clone)]
+pub struct KafkaPublisher {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    config: KafkaConfig,
+    topics: Arc<Topics>,
+    admin: OnceCell<Admin>,
+}
+
+impl KafkaPublisher {
+    /// A publisher with these settings; nothing is connected yet.
+    ///
+    /// # Errors
+    /// `Misconfigured`: the message names the setting.
+    pub fn new(config: KafkaConfig) -> Result<Self, PublishFault> {
+        config.check()?;
+        let topics = Arc::new(Topics::new(config.compression != Compression::None));
+        Ok(Self { shared: Arc::new(Shared { config, topics, admin: OnceCell::new() }) })
+    }
+}
+
+impl fmt::Debug for KafkaPublisher {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KafkaPublisher").field("config", &self.shared.config).finish_non_exhaustive()
+    }
+}
+
+impl Publisher for KafkaPublisher {
+    type Session = KafkaSession;
+
+    fn abilities(&self) -> Abilities {
+        Abilities {
+            pipeline: Pipeline::Gapless,
+            first_alone: Some(SILENCE_MAX),
+            refusal: Refusal::PerBatch,
+            durable_ack: true,
+        }
+    }
+
+    async fn connect(&self, role: Role) -> Result<KafkaSession, PublishFault> {
+        let Shared { config, topics, .. } = &*self.shared;
+        let batch_bytes = topics.batch_bytes(config.batch_bytes);
+        let limits = Limits {
+            records_max: config.in_flight_records_max,
+            bytes_max: config.in_flight_bytes_max,
+            batch_bytes,
+        };
+        let client = config.producer(role, batch_bytes);
+        let (brokers, topics) = (config.brokers.clone(), Arc::clone(topics));
+        let opened = spawn_blocking(move || {
+            let session = KafkaSession::open(role, &client, &brokers, topics, limits)
+                .map_err(|error| refused_property(&error))?;
+            match session.await_broker(ANSWER_MAX) {
+                Ok(()) => Ok(session),
+                Err(reason) => Err(no_answer(&brokers, &reason)),
+            }
+        });
+        opened.await.unwrap_or_else(|_| Err(shutting_down()))
+    }
+
+    async fn learn(&self, topic: &str) -> Result<(), PublishFault> {
+        self.shared.admin().await?;
+        self.shared.learn(topic).await
+    }
+
+    fn route(&self, envelope: &Envelope<'_>) -> Route {
+        self.shared.topics.route(envelope)
+    }
+}
+
+impl Shared {
+    /// The client that asks about topics; the first call makes it and starts the refresh.
+    async fn admin(self: &Arc<Self>) -> Result<&Admin, PublishFault> {
+        let make = async || {
+            let client = self.config.admin();
+            let made = spawn_blocking(move || Admin::new(&client));
+            let admin = made.await.unwrap_or_else(|_| Err(shutting_down()))?;
+            tokio::spawn(refresh(Arc::downgrade(self)));
+            Ok(admin)
+        };
+        self.admin.get_or_try_init(make).await
+    }
+
+    async fn learn(&self, topic: &str) -> Result<(), PublishFault> {
+        let Some(admin) = self.admin.get() else { return Err(shutting_down()) };
+        match admin.facts(topic).await {
+            Ok(facts) => {
+                self.topics.learn(topic, facts);
+                Ok(())
+            }
+            Err(fault) => {
+                if *fault.kind() == PublishFaultKind::TopicRefused {
+                    self.topics.lose(topic);
+                }
+                Err(fault)
+            }
+        }
+    }
+}
+
+/// Looks at learned topics again until the publisher is gone. What cannot be learned now stays as it was.
+async fn refresh(publisher: Weak<Shared>) {
+    let mut ticks = tokio::time::interval(REFRESH);
+    ticks.tick().await;
+    loop {
+        ticks.tick().await;
+        let Some(shared) = publisher.upgrade() else { return };
+        for topic in shared.topics.present() {
+            if let Err(fault) = shared.learn(&topic).await {
+                tracing::debug!(topic, "{fault}");
+            }
+        }
+    }
+}
+
+/// The client that asks about topics.
+struct Admin {
+    /// `None` only while it is dropped.
+    client: Option<Arc<AdminClient<Quiet>>>,
+}
+
+/// The log of the client that asks about topics.
+struct Quiet;
+
+impl ClientContext for Quiet {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", facility, "{message}");
+    }
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", reason, "{error}");
+    }
+}
+
+impl Admin {
+    fn new(client: &rdkafka::ClientConfig) -> Result<Self, PublishFault> {
+        let client = client.create_with_context(Quiet).map_err(|error| refused_property(&error))?;
+        Ok(Self { client: Some(Arc::new(client)) })
+    }
+
+    async fn facts(&self, topic: &str) -> Result<Facts, PublishFault> {
+        let Some(client) = &self.client else { return Err(shutting_down()) };
+        let partitions = {
+            let (client, topic) = (Arc::clone(client), topic.to_owned());
+            let asked = spawn_blocking(move || partitions(&client, &topic));
+            asked.await.unwrap_or_else(|_| Err(shutting_down()))?
+        };
+        Ok(Facts { partitions, batch_bytes_max: batch_bytes_max(client, topic).await })
+    }
+}
+
+impl Drop for Admin {
+    fn drop(&mut self) {
+        if let Some(client) = self.client.take() {
+            drop_apart(client, drop);
+        }
+    }
+}
+
+/// Asks how many partitions a topic has; blocks.
+fn partitions(client: &AdminClient<Quiet>, topic: &str) -> Result<i32, PublishFault> {
+    let what = format!("asking about topic `{topic}`");
+    let metadata =
+        client.inner().fetch_metadata(Some(topic), ANSWER_MAX).map_err(|error| fault_of(&what, error))?;
+    let found = metadata.topics().iter().find(|found| found.name() == topic);
+    let found = found.ok_or_else(|| fault(&what, RDKafkaErrorCode::UnknownTopicOrPartition))?;
+    if let Some(error) = found.error() {
+        return Err(fault(&what, error.into()));
+    }
+    match i32::try_from(found.partitions().len()) {
+        Ok(partitions) if partitions > 0 => Ok(partitions),
+        _ => Err(fault(&what, RDKafkaErrorCode::LeaderNotAvailable)),
+    }
+}
+
+/// Asks for a topic's `max.message.bytes`. `None` if the cluster does not say, for want of a permission
+/// (DescribeConfigs on the topic) or because it does not know the request: then only the broker itself can refuse.
+async fn batch_bytes_max(client: &AdminClient<Quiet>, topic: &str) -> Option<usize> {
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_MAX));
+    let described = client.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await;
+    let failed = |error: KafkaError| {
+        let code = code_of(&error);
+        tracing::debug!(topic, ?code, "max.message.bytes is not known");
+    };
+    let resources = described.map_err(failed).ok()?;
+    let resource = resources.into_iter().next()?.map_err(|code| failed(KafkaError::AdminOp(code))).ok()?;
+    resource.get("max.message.bytes")?.value.as_ref()?.parse().ok()
+}
+
+fn no_answer(brokers: &str, reason: &str) -> PublishFault {
+    let reason = if reason.is_empty() { "no connection came about" } else { reason };
+    PublishFault::new(
+        PublishFaultKind::Unavailable,
+        format!("no broker of `{brokers}` answers: {reason}; check the address, the network and the broker"),
+    )
+}
+
+fn shutting_down() -> PublishFault {
+    PublishFault::new(PublishFaultKind::Unavailable, "the runtime is shutting down")
+}

@@ -1,0 +1,351 @@
+//! What is known of topics, and where an envelope goes.
+
+use std::collections::HashMap;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+use eventferry_core::publisher::{Domain, Route};
+use eventferry_core::{Envelope, PublishFault, PublishFaultKind};
+
+use crate::config::RECORD_BYTES_MAX;
+
+/// What a batch of one record takes besides the record: the batch's header in message format v2, KIP-98.
+const BATCH_HEADER_BYTES: usize = 61;
+
+/// No batch is made smaller than this for the sake of a topic with a lower limit: its neighbours would pay.
+const BATCH_BYTES_MIN: usize = 16 << 10;
+
+/// What the cluster says of a topic.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Facts {
+    /// How many partitions it has; 1 or more.
+    pub(crate) partitions: i32,
+    /// Its `max.message.bytes`, if the cluster let us read it.
+    pub(crate) batch_bytes_max: Option<usize>,
+}
+
+/// A topic that was learned.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Topic {
+    /// Names the topic in its domains; new whenever the number of partitions changes, so that a domain never means
+    /// two places.
+    index: u32,
+    facts: Facts,
+    /// Whether it was there when last looked for.
+    present: bool,
+}
+
+/// The topics a publisher knows.
+#[derive(Debug)]
+pub(crate) struct Topics {
+    table: RwLock<Table>,
+    /// Whether sizes are known before sending: compressed ones are not.
+    compressed: bool,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    by_name: HashMap<Box<str>, Topic>,
+    next_index: u32,
+}
+
+impl Topics {
+    pub(crate) fn new(compressed: bool) -> Self {
+        Self { table: RwLock::default(), compressed }
+    }
+
+    /// Keeps what the cluster says of a topic.
+    pub(crate) fn learn(&self, name: &str, facts: Facts) {
+        let mut table = self.write();
+        let next_index = table.next_index;
+        match table.by_name.get_mut(name) {
+            Some(topic) if topic.facts.partitions == facts.partitions => {
+                topic.facts = facts;
+                topic.present = true;
+            }
+            Some(topic) => {
+                tracing::info!(
+                    topic = name,
+                    partitions = facts.partitions,
+                    "the number of partitions changed"
+                );
+                *topic = Topic { index: next_index, facts, present: true };
+                table.next_index += 1;
+            }
+            None => {
+                table.by_name.insert(name.into(), Topic { index: next_index, facts, present: true });
+                table.next_index += 1;
+            }
+        }
+    }
+
+    /// Keeps that a topic is not there, or not for us.
+    pub(crate) fn lose(&self, name: &str) {
+        if let Some(topic) = self.write().by_name.get_mut(name) {
+            topic.present = false;
+        }
+    }
+
+    /// The topics that were there when last looked for.
+    pub(crate) fn present(&self) -> Vec<String> {
+        let table = self.read();
+        table.by_name.iter().filter(|(_, topic)| topic.present).map(|(name, _)| name.to_string()).collect()
+    }
+
+    /// The largest batch that every known topic takes, at most `wanted`.
+    pub(crate) fn batch_bytes(&self, wanted: usize) -> usize {
+        let table = self.read();
+        table.by_name.values().fold(wanted, |bytes, topic| topic.batch_bytes(bytes))
+    }
+
+    /// See [`eventferry_core::publisher::Publisher::route`].
+    pub(crate) fn route(&self, envelope: &Envelope<'_>) -> Route {
+        let Some(topic) = self.get(envelope.topic()).filter(|topic| topic.present) else {
+            return Route::Unknown;
+        };
+        if let Some(fault) = self.oversize(envelope, topic.facts) {
+            return Route::Refused(Box::new(fault));
+        }
+        match topic.partition(envelope) {
+            Ok(partition) => Route::To(topic.domain(partition)),
+            Err(fault) => Route::Refused(Box::new(fault)),
+        }
+    }
+
+    /// What is known of a topic, present or not.
+    pub(crate) fn get(&self, name: &str) -> Option<Topic> {
+        self.read().by_name.get(name).copied()
+    }
+
+    /// A fault if the envelope certainly does not fit. The broker holds the limit against the batch as it arrives,
+    /// compressed or not; so the size of a batch of one is the least that can be refused, and only where it is
+    /// known, that is, without compression. What slips through is refused by the broker and then tried alone.
+    fn oversize(&self, envelope: &Envelope<'_>, facts: Facts) -> Option<PublishFault> {
+        let topic_limit = facts.batch_bytes_max.filter(|_| !self.compressed).unwrap_or(RECORD_BYTES_MAX);
+        let limit = topic_limit.min(RECORD_BYTES_MAX);
+        let bytes = BATCH_HEADER_BYTES + record_bytes(envelope);
+        (bytes > limit).then(|| {
+            let remedy = if limit == RECORD_BYTES_MAX {
+                "brokers do not read larger requests: keep the payload elsewhere and send a reference"
+            } else {
+                "raise the topic's max.message.bytes, or keep the payload elsewhere and send a reference"
+            };
+            let topic = envelope.topic();
+            PublishFault::new(
+                PublishFaultKind::Rejected,
+                format!("the record takes {bytes} bytes and topic `{topic}` takes {limit}: {remedy}"),
+            )
+        })
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, Table> {
+        self.table.read().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.table.write().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Topic {
+    /// The partition of an envelope: the one it asks for, else the one Java's client would choose by its key.
+    pub(crate) fn partition(&self, envelope: &Envelope<'_>) -> Result<i32, PublishFault> {
+        let partitions = self.facts.partitions;
+        match envelope.partition() {
+            None => Ok(partition_of(envelope.key(), partitions)),
+            Some(partition) if (0..partitions).contains(&partition) => Ok(partition),
+            Some(partition) => {
+                let topic = envelope.topic();
+                Err(PublishFault::new(
+                    PublishFaultKind::Rejected,
+                    format!(
+                        "the event asks for partition {partition} of topic `{topic}`, which has {partitions}: \
+                         give 0 to {}, or none",
+                        partitions - 1
+                    ),
+                ))
+            }
+        }
+    }
+
+    /// The largest batch, at most `wanted`, that the topic takes or that is not worth making smaller.
+    pub(crate) fn batch_bytes(&self, wanted: usize) -> usize {
+        self.facts.batch_bytes_max.map_or(wanted, |max| max.max(BATCH_BYTES_MIN).min(wanted))
+    }
+
+    fn domain(&self, partition: i32) -> Domain {
+        Domain(u64::from(self.index) << 32 | u64::from(partition.unsigned_abs()))
+    }
+}
+
+/// How many bytes the envelope takes as the first record of a batch in message format v2.
+fn record_bytes(envelope: &Envelope<'_>) -> usize {
+    // Attributes, timestamp delta and offset delta take one byte each in the first record.
+    let mut bytes =
+        3 + sized(envelope.key().len()) + envelope.payload().map_or(1, |payload| sized(payload.len()));
+    let mut headers = 0;
+    envelope.headers(|name, value| {
+        headers += 1;
+        bytes += sized(name.len()) + sized(value.len());
+    });
+    sized(bytes + varint_bytes(headers))
+}
+
+/// The bytes of something with its length before it.
+fn sized(bytes: usize) -> usize {
+    varint_bytes(bytes) + bytes
+}
+
+/// The bytes of a number as a zig-zag varint: seven bits a byte, one bit for the sign.
+fn varint_bytes(number: usize) -> usize {
+    let bits = usize::BITS - number.leading_zeros() + 1;
+    bits.div_ceil(7).max(1) as usize
+}
+
+/// The partition Java's default partitioner chooses for a key.
+fn partition_of(key: &[u8], partitions: i32) -> i32 {
+    (murmur2(key) & 0x7fff_ffff).cast_signed() % partitions
+}
+
+/// MurmurHash2 with Kafka's seed, as `org.apache.kafka.common.utils.Utils.murmur2` computes it.
+fn murmur2(bytes: &[u8]) -> u32 {
+    const SEED: u32 = 0x9747_b28c;
+    const M: u32 = 0x5bd1_e995;
+    let length = bytes.len() as u32; // A key over 2 GB is refused long before.
+    let mut hash = SEED ^ length;
+    let (words, rest) = bytes.as_chunks::<4>();
+    for word in words {
+        let mut k = u32::from_le_bytes(*word).wrapping_mul(M);
+        k ^= k >> 24;
+        hash = hash.wrapping_mul(M) ^ k.wrapping_mul(M);
+    }
+    if !rest.is_empty() {
+        for (at, byte) in rest.iter().enumerate() {
+            hash ^= u32::from(*byte) << (8 * at);
+        }
+        hash = hash.wrapping_mul(M);
+    }
+    hash ^= hash >> 13;
+    hash = hash.wrapping_mul(M);
+    hash ^ hash >> 15
+}
+
+#[cfg(test)]
+mod tests {
+    use eventferry_core::{Event, MessageId, StoredEvent, Timestamp};
+
+    use super::*;
+
+    fn stored(event: Event) -> StoredEvent {
+        StoredEvent { message_id: MessageId([7; 16]), event, enqueued_at: Timestamp(0) }
+    }
+
+    fn topics(compressed: bool, partitions: i32, batch_bytes_max: Option<usize>) -> Topics {
+        let topics = Topics::new(compressed);
+        topics.learn("t", Facts { partitions, batch_bytes_max });
+        topics
+    }
+
+    fn domain(topics: &Topics, event: Event) -> u64 {
+        match topics.route(&Envelope::of(&stored(event))) {
+            Route::To(Domain(domain)) => domain,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn refusal(topics: &Topics, event: Event) -> String {
+        match topics.route(&Envelope::of(&stored(event))) {
+            Route::Refused(fault) => fault.to_string(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn murmur2_is_javas() {
+        // The vectors of Kafka's UtilsTest.testMurmur2.
+        for (key, hash) in [
+            ("21", -973_932_308),
+            ("foobar", -790_332_482),
+            ("a-little-bit-long-string", -985_981_536),
+            ("a-little-bit-longer-string", -1_486_304_829),
+            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
+            ("abc", 479_470_107),
+        ] {
+            assert_eq!(murmur2(key.as_bytes()).cast_signed(), hash, "{key}");
+        }
+        assert_eq!(partition_of(b"21", 10), (-973_932_308 & 0x7fff_ffff) % 10);
+    }
+
+    #[test]
+    fn a_domain_is_a_topic_and_a_partition() {
+        let topics = topics(false, 4, None);
+        topics.learn("u", Facts { partitions: 4, batch_bytes_max: None });
+        let event = |topic: &str| Event::new(topic, ("order", 1)).partition(3);
+        assert_eq!(domain(&topics, event("t")), 3);
+        assert_eq!(domain(&topics, event("u")), 1 << 32 | 3);
+        assert_eq!(domain(&topics, Event::new("t", ("order", 1)).key("21")), partition_of(b"21", 4) as u64);
+    }
+
+    #[test]
+    fn a_changed_number_of_partitions_gives_other_domains() {
+        let topics = topics(false, 4, None);
+        let event = Event::new("t", ("order", 1)).partition(3);
+        let before = domain(&topics, event.clone());
+        topics.learn("t", Facts { partitions: 4, batch_bytes_max: Some(1000) });
+        assert_eq!(domain(&topics, event.clone()), before);
+        topics.learn("t", Facts { partitions: 8, batch_bytes_max: None });
+        assert_ne!(domain(&topics, event), before);
+    }
+
+    #[test]
+    fn a_topic_that_was_not_learned_or_is_gone_is_unknown() {
+        let topics = topics(false, 1, None);
+        for lost in ["t", "never"] {
+            topics.lose(lost);
+            let event = stored(Event::new(lost, ("order", 1)));
+            assert!(matches!(topics.route(&Envelope::of(&event)), Route::Unknown));
+        }
+    }
+
+    #[test]
+    fn a_partition_that_is_not_there_is_refused() {
+        let topics = topics(false, 4, None);
+        for partition in [-1, 4] {
+            let message = refusal(&topics, Event::new("t", ("order", 1)).partition(partition));
+            assert!(
+                message.contains(&format!("partition {partition} of topic `t`, which has 4")),
+                "{message}"
+            );
+        }
+    }
+
+    #[test]
+    fn only_what_certainly_does_not_fit_is_refused() {
+        let event = Event::new("t", ("order", 1)).payload(vec![0; 1000], "x");
+        let bytes = BATCH_HEADER_BYTES + record_bytes(&Envelope::of(&stored(event.clone())));
+        domain(&topics(false, 1, Some(bytes)), event.clone());
+        let message = refusal(&topics(false, 1, Some(bytes - 1)), event.clone());
+        assert!(
+            message.contains(&format!("takes {bytes} bytes and topic `t` takes {}", bytes - 1)),
+            "{message}"
+        );
+        domain(&topics(true, 1, Some(bytes - 1)), event.clone());
+        domain(&topics(false, 1, None), event);
+    }
+
+    #[test]
+    fn varints_are_as_long_as_on_the_wire() {
+        for (number, bytes) in [(0, 1), (63, 1), (64, 2), (8191, 2), (8192, 3), (1 << 20, 4)] {
+            assert_eq!(varint_bytes(number), bytes, "{number}");
+        }
+    }
+
+    #[test]
+    fn batches_shrink_to_the_lowest_limit_but_not_to_nothing() {
+        let topics = topics(false, 1, Some(100_000));
+        assert_eq!(topics.batch_bytes(1_000_000), 100_000);
+        assert_eq!(topics.batch_bytes(50_000), 50_000);
+        topics.learn("small", Facts { partitions: 1, batch_bytes_max: Some(10) });
+        assert_eq!(topics.batch_bytes(1_000_000), BATCH_BYTES_MIN);
+        assert_eq!(topics.batch_bytes(1024), 1024);
+    }
+}

@@ -1,0 +1,183 @@
+//! Calls under way: each store role and each broker call runs as a task of its own and comes back as an answer.
+
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventferry_core::machine::{AggregateKey, SettleOrder, TopicId};
+use eventferry_core::publisher::{Publisher, Report, Role, Session, Token};
+use eventferry_core::store::{
+    Claim, Feed, Held, Lanes, Ledger, Opened, Page, Park, ParkReason, ParkedAsk, ParkedKey, ParkedPage,
+    Settlement, Store, Verdict, Wish,
+};
+use eventferry_core::{Lane, Lease, PublishFault, StoreFault};
+use tokio::task::{JoinError, JoinSet};
+
+/// What came back. A role that was called comes with its answer.
+pub(crate) enum Answer<S: Store, P: Publisher> {
+    Held(S::Lanes, Result<Held, StoreFault>),
+    Opened(S::Feed, Result<Vec<Opened>, StoreFault>),
+    Page(S::Feed, Result<Page<S::Mark, S::Row>, StoreFault>),
+    Settled(S::Ledger, Told<S>, Result<Vec<Verdict>, StoreFault>),
+    Parked(S::Ledger, Result<ParkedPage, StoreFault>),
+    Learned(TopicId, Result<(), PublishFault>),
+    Connected(Role, Result<P::Session, PublishFault>),
+    Abandoned(Role, Vec<Report>),
+}
+
+/// A settlement as told to the ledger, kept to be repeated unchanged.
+pub(crate) type Told<S> = Vec<ToldLane<<S as Store>::Mark, <S as Store>::Row>>;
+
+pub(crate) struct ToldLane<M, R> {
+    pub(crate) lease: Lease,
+    pub(crate) prefix: Vec<M>,
+    pub(crate) park: Vec<ToldPark<M, R>>,
+}
+
+pub(crate) struct ToldPark<M, R> {
+    pub(crate) mark: M,
+    pub(crate) row: R,
+    /// `None`: it waits behind an earlier one.
+    pub(crate) refused: Option<String>,
+}
+
+impl<M, R> ToldLane<M, R> {
+    /// What the core ordered, with the rows and reasons it does not know.
+    pub(crate) fn of(
+        order: SettleOrder<M>,
+        mut row_of: impl FnMut(Token) -> Option<R>,
+        mut why: impl FnMut(Token) -> String,
+    ) -> Self {
+        let park = order.park.into_iter().filter_map(|park| {
+            let refused = (!park.behind).then(|| why(park.token));
+            Some(ToldPark { mark: park.mark, row: row_of(park.token)?, refused })
+        });
+        Self { lease: order.lease, park: park.collect(), prefix: order.prefix }
+    }
+
+    fn settlement(&self) -> Settlement<'_, M, R> {
+        let park = self.park.iter().map(|park| Park {
+            mark: &park.mark,
+            row: &park.row,
+            reason: park.refused.as_deref().map_or(ParkReason::Behind, ParkReason::Refused),
+        });
+        Settlement { lease: self.lease, prefix: &self.prefix, park: park.collect() }
+    }
+}
+
+/// An aggregate's key in the core.
+pub(crate) fn aggregate_key(aggregate_type: &str, aggregate_id: &str) -> AggregateKey {
+    // The same keys in every process, so that a run can be followed twice.
+    let mut hasher = DefaultHasher::new();
+    aggregate_type.hash(&mut hasher);
+    aggregate_id.hash(&mut hasher);
+    AggregateKey(hasher.finish())
+}
+
+/// How many parked events are listed at once.
+const PARKED_LIMIT: u32 = 1_000;
+
+/// The roles at rest, and the tasks of those under way.
+pub(crate) struct Calls<S: Store, P: Publisher> {
+    lanes: Option<S::Lanes>,
+    feed: Option<S::Feed>,
+    ledger: Option<S::Ledger>,
+    publisher: Arc<P>,
+    tasks: JoinSet<Answer<S, P>>,
+}
+
+impl<S: Store, P: Publisher> Calls<S, P> {
+    pub(crate) fn new(lanes: S::Lanes, feed: S::Feed, ledger: S::Ledger, publisher: Arc<P>) -> Self {
+        Self { lanes: Some(lanes), feed: Some(feed), ledger: Some(ledger), publisher, tasks: JoinSet::new() }
+    }
+
+    /// Waits for the next answer. With nothing under way it waits for ever. Dropping the future loses none.
+    ///
+    /// # Errors
+    /// A call panicked: its role is gone.
+    pub(crate) async fn answer(&mut self) -> Result<Answer<S, P>, JoinError> {
+        match self.tasks.join_next().await {
+            Some(answer) => answer,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Puts a role back that came with its answer.
+    pub(crate) fn rest_lanes(&mut self, lanes: S::Lanes) {
+        self.lanes = Some(lanes);
+    }
+
+    pub(crate) fn rest_feed(&mut self, feed: S::Feed) {
+        self.feed = Some(feed);
+    }
+
+    pub(crate) fn rest_ledger(&mut self, ledger: S::Ledger) {
+        self.ledger = Some(ledger);
+    }
+
+    pub(crate) fn hold(&mut self, claim: Claim) {
+        let Some(mut lanes) = self.lanes.take() else { return };
+        self.start(async move {
+            let held = lanes.hold(claim).await;
+            Answer::Held(lanes, held)
+        });
+    }
+
+    pub(crate) fn open(&mut self, leases: Vec<Lease>) {
+        let Some(mut feed) = self.feed.take() else { return };
+        self.start(async move {
+            let opened = feed.open(&leases).await;
+            Answer::Opened(feed, opened)
+        });
+    }
+
+    pub(crate) fn close(&mut self, lanes: &[Lane]) {
+        if let Some(feed) = &mut self.feed {
+            feed.close(lanes);
+        }
+    }
+
+    pub(crate) fn read(&mut self, lanes: Vec<Lane>, records_max: u32, bytes_max: u64) {
+        let Some(mut feed) = self.feed.take() else { return };
+        self.start(async move {
+            let page = feed.read(Wish { lanes: &lanes, records_max, bytes_max }).await;
+            Answer::Page(feed, page)
+        });
+    }
+
+    pub(crate) fn list_parked(&mut self, lanes: Vec<Lane>, after: Option<ParkedKey>) {
+        let Some(mut ledger) = self.ledger.take() else { return };
+        self.start(async move {
+            let page = ledger.parked(ParkedAsk { lanes: &lanes, after, limit: PARKED_LIMIT }).await;
+            Answer::Parked(ledger, page)
+        });
+    }
+
+    pub(crate) fn settle(&mut self, told: Told<S>) {
+        let Some(mut ledger) = self.ledger.take() else { return };
+        self.start(async move {
+            let settlements: Vec<_> = told.iter().map(ToldLane::settlement).collect();
+            let verdicts = ledger.settle(&settlements).await;
+            drop(settlements);
+            Answer::Settled(ledger, told, verdicts)
+        });
+    }
+
+    pub(crate) fn learn(&mut self, topic: TopicId, name: String) {
+        let publisher = Arc::clone(&self.publisher);
+        self.start(async move { Answer::Learned(topic, publisher.learn(&name).await) });
+    }
+
+    pub(crate) fn connect(&mut self, role: Role) {
+        let publisher = Arc::clone(&self.publisher);
+        self.start(async move { Answer::Connected(role, publisher.connect(role).await) });
+    }
+
+    pub(crate) fn abandon(&mut self, role: Role, session: P::Session, within: Duration) {
+        self.start(async move { Answer::Abandoned(role, session.abandon(within).await) });
+    }
+
+    fn start(&mut self, call: impl Future<Output = Answer<S, P>> + Send + 'static) {
+        self.tasks.spawn(call);
+    }
+}

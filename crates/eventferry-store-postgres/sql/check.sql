@@ -1,0 +1,12 @@
+-- purpose: what must hold before a relay runs: number of lanes, ids the sequence caches, tables that the role may
+-- not read or write (null: none), isolation of its transactions.
+SELECT (SELECT count(*) FROM eventferry.lane),
+       (SELECT s.seqcache FROM pg_catalog.pg_sequence s WHERE s.seqrelid = 'eventferry.outbox_id'::regclass),
+       (SELECT string_agg(t.name, ', ')
+        FROM (VALUES ('eventferry.outbox', 'SELECT'), ('eventferry.lane', 'SELECT'), ('eventferry.lane', 'UPDATE'),
+                     ('eventferry.relay', 'INSERT'), ('eventferry.beat', 'INSERT'), ('eventferry.beat', 'DELETE'),
+                     ('eventferry.position', 'INSERT'), ('eventferry.position', 'DELETE'),
+                     ('eventferry.read_window', 'INSERT'), ('eventferry.anchor', 'INSERT'),
+                     ('eventferry.history', 'INSERT'), ('eventferry.parked', 'INSERT')) AS t (name, privilege)
+        WHERE NOT has_table_privilege(t.name, t.privilege)),
+       current_setting('default_transaction_isolation')

@@ -1,0 +1,2 @@
+-- purpose: say which cluster and timeline this is.
+SELECT system_identifier, timeline FROM eventferry.current_history()

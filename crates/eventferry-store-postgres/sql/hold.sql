@@ -1,0 +1,5 @@
+-- purpose: beat, free what is not kept, take lanes.
+-- $1 relay, $2 incarnation, $3 lease in milliseconds (0: leave), $4 $5 lanes and epochs kept, $6 most lanes to take.
+-- index: lane_pkey; beat_relay_at for the newest heartbeat of each relay.
+SELECT lanes, epochs, relays_live, lanes_total, rival_until::text
+FROM eventferry.hold($1, $2, $3, $4, $5, $6)

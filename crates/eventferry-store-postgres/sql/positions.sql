@@ -1,0 +1,5 @@
+-- purpose: where lanes stand.
+-- $1 lanes.
+-- index: position_pkey (lane, version), read backwards for the newest of each lane.
+SELECT lane, version, last_id, read_window, prev::text, cur::text, floor, late_floor, restored_through
+FROM eventferry.positions($1)

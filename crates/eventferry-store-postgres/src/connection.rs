@@ -1,0 +1,101 @@
+//! One role's connection: made when first needed, made anew when lost, never waited for without end.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use eventferry_core::{StoreFault, StoreFaultKind};
+use tokio_postgres::{Client, NoTls};
+
+use crate::config::PostgresConfig;
+use crate::fault::fault;
+
+/// A connection that comes back by itself.
+pub(crate) struct Connection {
+    config: PostgresConfig,
+    client: Option<Arc<Client>>,
+    /// How often it was made.
+    generation: u64,
+}
+
+impl std::fmt::Debug for Connection {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Connection").field("generation", &self.generation).finish_non_exhaustive()
+    }
+}
+
+impl Connection {
+    pub(crate) fn new(config: PostgresConfig) -> Self {
+        Self { config, client: None, generation: 0 }
+    }
+
+    /// Changes whenever the connection was lost: what was known of the server's history must be compared anew.
+    pub(crate) fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    /// The client, connected. What is asked of it goes through [`Connection::answer`].
+    pub(crate) async fn client(&mut self, what: &str) -> Result<Arc<Client>, StoreFault> {
+        if let Some(client) = self.client.as_ref().filter(|client| !client.is_closed()) {
+            return Ok(Arc::clone(client));
+        }
+        let client = Arc::new(self.connect(what).await?);
+        self.client = Some(Arc::clone(&client));
+        Ok(client)
+    }
+
+    /// Waits for an answer, within the time a call may take. A connection that fails is given up.
+    pub(crate) async fn answer<T>(
+        &mut self,
+        what: &str,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreFault> {
+        let limit = self.config.call_timeout;
+        self.answer_within(what, limit, answer).await
+    }
+
+    /// Waits for an answer, within `limit`.
+    pub(crate) async fn answer_within<T>(
+        &mut self,
+        what: &str,
+        limit: Duration,
+        answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
+    ) -> Result<T, StoreFault> {
+        match tokio::time::timeout(limit, answer).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
+                // The server's word leaves the connection usable; anything else does not.
+                if error.as_db_error().is_none() || error.is_closed() {
+                    self.client = None;
+                }
+                Err(fault(what, error))
+            }
+            Err(_) => {
+                self.client = None;
+                Err(timed_out(what, limit))
+            }
+        }
+    }
+
+    async fn connect(&mut self, what: &str) -> Result<Client, StoreFault> {
+        self.client = None;
+        let limit = self.config.call_timeout;
+        let connecting = self.config.driver.connect(NoTls);
+        let (client, connection) = tokio::time::timeout(limit, connecting)
+            .await
+            .map_err(|_| timed_out("connect to PostgreSQL", limit))?
+            .map_err(|error| fault(&format!("connect to PostgreSQL to {what}"), error))?;
+        tokio::spawn(async move {
+            // Its end is seen by the next call.
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "connection to PostgreSQL ended");
+            }
+        });
+        self.generation += 1;
+        Ok(client)
+    }
+}
+
+fn timed_out(what: &str, limit: Duration) -> StoreFault {
+    StoreFault::new(StoreFaultKind::Unavailable, format!("{what}: no answer within {limit:?}"))
+}

@@ -1,0 +1,109 @@
+//! What an error of PostgreSQL or of its driver means now: one table, by SQLSTATE.
+//!
+//! Source: PostgreSQL documentation, appendix A, "PostgreSQL Error Codes".
+
+use std::error::Error;
+
+use eventferry_core::StoreFault;
+use eventferry_core::StoreFaultKind::{self, Contended, HistoryLost, Misconfigured, Unavailable};
+
+/// What a code, or the class that its first two characters name, means for a relay. The first match counts.
+const TABLE: [(&str, StoreFaultKind, &str); 33] = [
+    ("EF001", Misconfigured, "our own: the role's transactions are not READ COMMITTED"),
+    ("EF002", HistoryLost, "our own: positions of another timeline or cluster"),
+    ("40001", Contended, "serialization failure: the other transaction won"),
+    ("40P01", Contended, "deadlock: this one was chosen to end"),
+    ("55P03", Contended, "lock not available in the time we gave it"),
+    ("40003", Unavailable, "statement completion unknown: repeat it"),
+    ("57014", Unavailable, "query canceled: a statement timeout, or a person"),
+    ("57P01", Unavailable, "the server is shut down"),
+    ("57P02", Unavailable, "the server crashed"),
+    ("57P03", Unavailable, "the server is starting or recovering"),
+    ("57P05", Unavailable, "the session idled too long"),
+    ("57P04", Misconfigured, "the database was dropped"),
+    (
+        "25006",
+        Unavailable,
+        "a read-only standby: wait for a failover to end, or for the URL to lead to the primary",
+    ),
+    ("53300", Unavailable, "too many connections"),
+    ("53", Unavailable, "insufficient resources: disk, memory"),
+    ("08", Unavailable, "connection lost or refused"),
+    ("58", Unavailable, "the server's system failed"),
+    ("XX", Unavailable, "an internal error of the server"),
+    ("28", Misconfigured, "authentication: wrong user, password or pg_hba rule"),
+    ("3D000", Misconfigured, "no such database"),
+    ("3F000", Misconfigured, "no schema `eventferry`"),
+    ("42P01", Misconfigured, "a table is missing: the schema is older or broken"),
+    ("42883", Misconfigured, "a function is missing: the schema is older or broken"),
+    ("42703", Misconfigured, "a column is missing: the schema is older or broken"),
+    ("42501", Misconfigured, "a privilege is missing"),
+    ("42", Misconfigured, "a statement of ours does not fit the schema"),
+    ("0A000", Misconfigured, "the server lacks something we need"),
+    ("22", Misconfigured, "data that a statement of ours cannot read"),
+    ("23", Misconfigured, "a constraint of our own books is broken"),
+    ("25", Unavailable, "the session's transaction is in a wrong state: connect anew"),
+    ("26000", Unavailable, "a prepared statement is gone: connect anew"),
+    ("34000", Unavailable, "a cursor is gone: connect anew"),
+    ("P0", Misconfigured, "an exception in a function of ours"),
+];
+
+/// What this SQLSTATE means; `Unavailable` when the table does not know it: waiting loses nothing.
+pub(crate) fn kind_of(code: &str) -> StoreFaultKind {
+    let matching = |(of, _, _): &&(&str, StoreFaultKind, &str)| code.starts_with(of);
+    TABLE.iter().find(matching).map_or(Unavailable, |(_, kind, _)| *kind)
+}
+
+/// The fault for an error met while doing `what`.
+pub(crate) fn fault(what: &str, error: tokio_postgres::Error) -> StoreFault {
+    let Some(refusal) = error.as_db_error() else {
+        // The driver's own: the connection, or a URL it cannot use.
+        let kind = if error.to_string().contains("password missing") { Misconfigured } else { Unavailable };
+        return StoreFault::new(kind, format!("{what}: {}", said(&error))).caused_by(error);
+    };
+    let kind = kind_of(refusal.code().code());
+    let hint = refusal.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
+    let remedy = match refusal.code().code() {
+        "42501" => "; grant it by `SELECT eventferry.grant_relay('ROLE')` as the schema's owner",
+        "3F000" | "42P01" | "42883" | "42703" => "; run `eventferry init` with this version",
+        "25006" => "; point the URL to the primary",
+        _ => "",
+    };
+    let message = format!("{what}: {} (SQLSTATE {}){hint}{remedy}", refusal.message(), refusal.code().code());
+    StoreFault::new(kind, message).caused_by(error)
+}
+
+/// An error and what lies below it, in one line.
+fn said(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut below = error.source();
+    while let Some(source) = below {
+        let more = source.to_string();
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        below = source.source();
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_comes_before_its_class() {
+        assert_eq!(kind_of("57P04"), Misconfigured);
+        assert_eq!(kind_of("53300"), Unavailable);
+        assert_eq!(kind_of("42501"), Misconfigured);
+        for (at, (code, _, _)) in TABLE.iter().enumerate() {
+            let shadow = TABLE[..at].iter().find(|(earlier, _, _)| code.starts_with(earlier));
+            assert!(shadow.is_none(), "{code} is never reached");
+        }
+    }
+
+    #[test]
+    fn an_unknown_code_waits() {
+        assert_eq!(kind_of("ZZ999"), Unavailable);
+    }
+}

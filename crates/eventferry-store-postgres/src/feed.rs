@@ -1,0 +1,339 @@
+//! The events: opening lanes and reading windows.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use eventferry_core::store::{Anchor, Feed, Opened, Page, Rest, Wish};
+use eventferry_core::{Lane, Lease, Record, StoreFault, StoreFaultKind};
+use futures_util::{StreamExt as _, pin_mut};
+use tokio_postgres::Client;
+use tokio_postgres::types::{ToSql, Type};
+use uuid::Uuid;
+
+use crate::connection::Connection;
+use crate::ledger::Positions;
+use crate::row::{PageRow, PostgresRow};
+use crate::window::{END, History, PostgresMark, Window};
+
+/// The events, read window by window.
+///
+/// Lanes that stand at the same place are read together. Lanes that were left out of a wish, or came later, stand
+/// behind: they are read by themselves until they have caught up.
+#[derive(Debug)]
+pub struct PostgresFeed {
+    connection: Connection,
+    positions: Positions,
+    lanes_total: u16,
+    /// Where each open lane will be read on.
+    cursors: BTreeMap<Lane, PostgresMark>,
+    history: Option<History>,
+    /// The connection on which the history was last compared.
+    compared: u64,
+    /// Since when lanes that have more are read, and those that have read all wait.
+    others_wait_since: Option<Instant>,
+    turn: usize,
+}
+
+/// Ids a page looks at for each row it may hand over: other relays' rows are stepped over, in bounded bites.
+const SCAN_FACTOR: u32 = 4;
+
+/// How long lanes that have read all wait for others that have not.
+const OPEN_PAUSE: Duration = Duration::from_millis(20);
+
+/// Lanes that are read together, with the place to read on from.
+struct Group {
+    at: PostgresMark,
+    lanes: Vec<Lane>,
+}
+
+/// Windows opened and not yet known to be durable, with the lanes that would read them.
+struct Opening {
+    groups: Vec<Group>,
+    lsn: String,
+}
+
+impl PostgresFeed {
+    pub(crate) fn new(connection: Connection, positions: Positions, lanes_total: u16) -> Self {
+        Self {
+            connection,
+            positions,
+            lanes_total,
+            cursors: BTreeMap::new(),
+            history: None,
+            compared: 0,
+            others_wait_since: None,
+            turn: 0,
+        }
+    }
+
+    /// Compares the server's history with the one the cursors speak of, once a connection.
+    async fn compare_history(&mut self) -> Result<(), StoreFault> {
+        let client = self.connection.client("compare the history").await?;
+        if self.compared == self.connection.generation() {
+            return Ok(());
+        }
+        let query = client.query_typed_one(include_str!("../sql/current_history.sql"), &[]);
+        let row = self.connection.answer("compare the history", query).await?;
+        self.admit_history(History { system_identifier: row.get(0), timeline: row.get(1) })?;
+        self.compared = self.connection.generation();
+        Ok(())
+    }
+
+    fn admit_history(&mut self, now: History) -> Result<(), StoreFault> {
+        if self.history == Some(now) {
+            return Ok(());
+        }
+        self.history = None;
+        self.cursors.clear();
+        Err(StoreFault::new(
+            StoreFaultKind::HistoryLost,
+            "the database is on another timeline or another cluster",
+        ))
+    }
+
+    /// The wished lanes by where they stand, those furthest behind first.
+    fn groups(&self, lanes: &[Lane]) -> Vec<Group> {
+        let mut groups: Vec<Group> = Vec::new();
+        for lane in lanes {
+            let Some(cursor) = self.cursors.get(lane) else { continue };
+            let same = |group: &&mut Group| match (group.at.is_end(), cursor.is_end()) {
+                // At their ends, windows with the same `cur` are the same place.
+                (true, true) => {
+                    group.at.window.cur == cursor.window.cur && !cursor.window.is_restored_beginning()
+                }
+                (false, false) => {
+                    group.at.window.id == cursor.window.id && group.at.last_id == cursor.last_id
+                }
+                _ => false,
+            };
+            match groups.iter_mut().find(same) {
+                Some(group) => group.lanes.push(*lane),
+                None => groups.push(Group { at: cursor.clone(), lanes: vec![*lane] }),
+            }
+        }
+        groups
+    }
+
+    /// Opens windows for groups that have read theirs to the end.
+    async fn open_windows(&mut self, ended: Vec<Group>) -> Result<Opening, StoreFault> {
+        let prevs: Vec<String> = ended.iter().map(|group| group.at.window.cur.clone()).collect();
+        let client = self.connection.client("open a window").await?;
+        let params: [(&(dyn ToSql + Sync), Type); 1] = [(&prevs, Type::TEXT_ARRAY)];
+        let query = client.query_typed_one(include_str!("../sql/open_windows.sql"), &params);
+        let row = self.connection.answer("open a window", query).await?;
+        let history = History { system_identifier: row.get(4), timeline: row.get(5) };
+        self.admit_history(history)?;
+        let (cur, floors, late_floors): (String, Vec<i64>, Vec<i64>) = (row.get(0), row.get(1), row.get(2));
+        let mut groups = Vec::new();
+        for (group, (floor, late_floor)) in ended.into_iter().zip(floors.into_iter().zip(late_floors)) {
+            let before = &group.at.window;
+            let (floor, late_floor, restored) = if before.is_restored_beginning() {
+                (before.floor, before.late_floor, before.restored_through)
+            } else {
+                (floor, late_floor, 0)
+            };
+            let window =
+                Window::opened(before.cur.clone(), cur.clone(), floor, late_floor, restored, history);
+            let at = PostgresMark { window: Arc::new(window), last_id: 0 };
+            groups.push(Group { at, lanes: group.lanes });
+        }
+        Ok(Opening { groups, lsn: row.get(3) })
+    }
+
+    /// Reads a page of one group's window; with it says whether the log is on disk up to `lsn`, if that is asked.
+    async fn read_page(
+        &mut self,
+        group: &Group,
+        wish: &Wish<'_>,
+        lsn: Option<&str>,
+    ) -> Result<(PageRows, bool), StoreFault> {
+        let mut mask = vec![0u8; usize::from(self.lanes_total)];
+        for lane in &group.lanes {
+            if let Some(byte) = mask.get_mut(usize::from(lane.0)) {
+                *byte = 1;
+            }
+        }
+        let window = Arc::clone(&group.at.window);
+        let params = PageParams {
+            after: group.at.last_id,
+            mask,
+            lanes: i32::from(self.lanes_total),
+            rows_max: i32::try_from(wish.records_max).unwrap_or(i32::MAX),
+            bytes_max: i64::try_from(wish.bytes_max).unwrap_or(i64::MAX),
+            scan_max: i32::try_from(wish.records_max.saturating_mul(SCAN_FACTOR)).unwrap_or(i32::MAX),
+            window,
+        };
+        let client = self.connection.client("read a page").await?;
+        let page = async {
+            let rows = params.run(&client).await?;
+            // Asked after the rows are here: by then a synchronous commit's log is on disk.
+            let flushed = match lsn {
+                Some(lsn) => is_flushed(&client, lsn).await?,
+                None => true,
+            };
+            Ok((rows, flushed))
+        };
+        self.connection.answer("read a page", page).await
+    }
+
+    async fn flush(&mut self) -> Result<(), StoreFault> {
+        let client = self.connection.client("flush the log").await?;
+        let query = client.query_typed(include_str!("../sql/flush.sql"), &[]);
+        self.connection.answer("flush the log", query).await.map(drop)
+    }
+}
+
+async fn is_flushed(client: &Client, lsn: &str) -> Result<bool, tokio_postgres::Error> {
+    let row = client.query_typed_one(include_str!("../sql/is_flushed.sql"), &[(&lsn, Type::TEXT)]).await?;
+    row.try_get(0)
+}
+
+struct PageParams {
+    window: Arc<Window>,
+    after: i64,
+    mask: Vec<u8>,
+    lanes: i32,
+    rows_max: i32,
+    bytes_max: i64,
+    scan_max: i32,
+}
+
+struct PageRows {
+    records: Vec<Record<PostgresMark, PostgresRow>>,
+    /// How far the window has been looked through: to its end, unless a limit was met.
+    reached: i64,
+}
+
+impl PageParams {
+    async fn run(&self, client: &Client) -> Result<PageRows, tokio_postgres::Error> {
+        let params: [(&(dyn ToSql + Sync), Type); 11] = [
+            (&self.window.prev, Type::TEXT),
+            (&self.window.cur, Type::TEXT),
+            (&self.window.floor, Type::INT8),
+            (&self.window.late_floor, Type::INT8),
+            (&self.window.restored_through, Type::INT8),
+            (&self.after, Type::INT8),
+            (&self.mask, Type::BYTEA),
+            (&self.lanes, Type::INT4),
+            (&self.rows_max, Type::INT4),
+            (&self.bytes_max, Type::INT8),
+            (&self.scan_max, Type::INT4),
+        ];
+        let rows = client.query_typed_raw(include_str!("../sql/read_page.sql"), params).await?;
+        pin_mut!(rows);
+        let mut records = Vec::new();
+        let mut reached = END;
+        while let Some(row) = rows.next().await {
+            match PageRow::of(row?)? {
+                PageRow::LookedUpTo(id) => reached = reached.min(id),
+                PageRow::Event { id, lane, row } => {
+                    let mark = PostgresMark { window: Arc::clone(&self.window), last_id: id };
+                    records.push(Record { lane: Lane(lane), mark, row });
+                }
+            }
+        }
+        Ok(PageRows { records, reached })
+    }
+}
+
+impl Feed for PostgresFeed {
+    type Mark = PostgresMark;
+    type Row = PostgresRow;
+
+    async fn open(&mut self, leases: &[Lease]) -> Result<Vec<Opened>, StoreFault> {
+        let client = self.connection.client("check the history").await?;
+        let query = client.query_typed_one(include_str!("../sql/check_history.sql"), &[]);
+        let row = self.connection.answer("check the history", query).await?;
+        let history = History { system_identifier: row.get(1), timeline: row.get(2) };
+        if self.history.is_some_and(|known| known != history) {
+            self.cursors.clear();
+        }
+        let anchor = match row.get::<_, &str>(0) {
+            "restored" => Anchor::Restored,
+            "failed_over" => Anchor::FailedOver,
+            _ => Anchor::Continued,
+        };
+        (self.history, self.compared) = (Some(history), self.connection.generation());
+        let lanes: Vec<i32> = leases.iter().map(|lease| i32::from(lease.lane.0)).collect();
+        let client = self.connection.client("read positions").await?;
+        let params: [(&(dyn ToSql + Sync), Type); 1] = [(&lanes, Type::INT4_ARRAY)];
+        let query = client.query_typed(include_str!("../sql/positions.sql"), &params);
+        let rows = self.connection.answer("read positions", query).await?;
+        let mut windows: BTreeMap<Uuid, Arc<Window>> = BTreeMap::new();
+        let mut opened = Vec::new();
+        for row in rows {
+            let lane = Lane(row.get::<_, i32>(0) as u16);
+            let id: Uuid = row.get(3);
+            let window = windows.entry(id).or_insert_with(|| {
+                let (floor, late_floor, restored) = (row.get(6), row.get(7), row.get(8));
+                Arc::new(Window::stored(id, row.get(4), row.get(5), floor, late_floor, restored, history))
+            });
+            let anchor = match anchor {
+                Anchor::Continued if row.get::<_, i64>(1) == 0 => Anchor::First,
+                anchor => anchor,
+            };
+            let mark = PostgresMark { window: Arc::clone(window), last_id: row.get(2) };
+            let epoch = leases.iter().find(|lease| lease.lane == lane).map_or(0, |lease| lease.epoch);
+            self.positions.set(Lease { lane, epoch }, row.get(1), &mark);
+            self.cursors.insert(lane, mark);
+            opened.push(Opened { lane, anchor });
+        }
+        Ok(opened)
+    }
+
+    fn close(&mut self, lanes: &[Lane]) {
+        for lane in lanes {
+            self.cursors.remove(lane);
+            self.positions.forget(*lane);
+        }
+    }
+
+    async fn read(&mut self, wish: Wish<'_>) -> Result<Page<PostgresMark, PostgresRow>, StoreFault> {
+        self.compare_history().await?;
+        let (ended, mut reading): (Vec<_>, Vec<_>) =
+            self.groups(wish.lanes).into_iter().partition(|group| group.at.is_end());
+        if reading.is_empty() && ended.is_empty() {
+            return Ok(Page { records: Vec::new(), passed: Vec::new(), rest: Rest::Quiet });
+        }
+        let behind = reading.len() > 1 || (!reading.is_empty() && !ended.is_empty());
+        let mut lsn = None;
+        // Lanes far behind do not keep the others waiting for long, nor the other way round: they take turns.
+        let due = self.others_wait_since.is_some_and(|at| at.elapsed() >= OPEN_PAUSE);
+        if !ended.is_empty() && (reading.is_empty() || due) {
+            let opening = self.open_windows(ended).await?;
+            (reading, lsn) = (opening.groups, Some(opening.lsn));
+            self.others_wait_since = None;
+        } else {
+            self.others_wait_since.get_or_insert_with(Instant::now);
+        }
+        self.turn = self.turn.wrapping_add(1);
+        let turn = self.turn % reading.len();
+        let (rows, flushed) = self.read_page(&reading[turn], &wish, lsn.as_deref()).await?;
+        if !flushed {
+            if rows.records.is_empty() {
+                // Not worth a flush: look again with another window.
+                return Ok(Page { records: Vec::new(), passed: Vec::new(), rest: Rest::Quiet });
+            }
+            self.flush().await?;
+        }
+        // Only now do the cursors enter windows just opened: what they show is on disk.
+        for group in &reading {
+            for lane in &group.lanes {
+                self.cursors.insert(*lane, group.at.clone());
+            }
+        }
+        let group = &reading[turn];
+        let mark = PostgresMark { window: Arc::clone(&group.at.window), last_id: rows.reached };
+        for lane in &group.lanes {
+            self.cursors.insert(*lane, mark.clone());
+        }
+        // Only a window that was opened just now, and is at its end, shows that nothing more is committed.
+        let quiet = lsn.is_some() && mark.is_end() && !behind && reading.len() == 1;
+        Ok(Page {
+            records: rows.records,
+            passed: group.lanes.iter().map(|lane| (*lane, mark.clone())).collect(),
+            rest: if quiet { Rest::Quiet } else { Rest::More },
+        })
+    }
+}

@@ -1,0 +1,160 @@
+//! The schema: its migrations, and what must hold before a relay may run.
+
+use std::time::Duration;
+
+use eventferry_core::store::{Prepare, Prepared};
+use eventferry_core::{StoreFault, StoreFaultKind};
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::connection::Connection;
+
+/// The migrations, each runnable in any client, in order. A version is its place in this list, counted from 1.
+pub(crate) const MIGRATIONS: [&str; 4] = [
+    include_str!("../migrations/0001_outbox.sql"),
+    include_str!("../migrations/0002_enqueue.sql"),
+    include_str!("../migrations/0003_relay.sql"),
+    include_str!("../migrations/0004_upkeep.sql"),
+];
+
+/// The version this code needs.
+const VERSION: u32 = MIGRATIONS.len() as u32;
+
+/// The whole schema as one script for migration tools, from an empty database on.
+pub fn sql() -> String {
+    let mut script = String::from("BEGIN;\n");
+    for (migration, version) in MIGRATIONS.iter().zip(1..) {
+        script.push_str(migration);
+        script.push_str(&format!("\nINSERT INTO eventferry.migration (version) VALUES ({version});\n\n"));
+    }
+    script.push_str("COMMIT;\n");
+    script
+}
+
+pub(crate) async fn prepare(
+    connection: &mut Connection,
+    prepare: Prepare,
+    slot: Option<Duration>,
+) -> Result<Prepared, StoreFault> {
+    let found = version(connection).await?;
+    let mut upgraded_from = None;
+    match (found.unwrap_or(0), prepare) {
+        (version, _) if version > VERSION => {
+            return Err(misconfigured(format!(
+                "the schema `eventferry` has version {version}, and this program knows {VERSION}; use a newer program"
+            )));
+        }
+        (VERSION, _) => {}
+        (0, Prepare::Check) => {
+            return Err(misconfigured(
+                "the database has no schema `eventferry`; create it by `eventferry init --store URL`, \
+                 or by your migration tool from `eventferry init --print-sql`"
+                    .into(),
+            ));
+        }
+        (version, Prepare::Check) => {
+            return Err(misconfigured(format!(
+                "the schema `eventferry` has version {version}, and this program needs {VERSION}; \
+                 upgrade it by `eventferry init --store URL`"
+            )));
+        }
+        (version, Prepare::Apply) => {
+            apply(connection, version).await?;
+            upgraded_from = Some(version);
+        }
+    }
+    if let (Prepare::Apply, Some(slot)) = (prepare, slot) {
+        set_slot(connection, slot).await?;
+    }
+    let lanes = check(connection).await?;
+    Ok(Prepared { version: VERSION, upgraded_from, lanes })
+}
+
+/// The version of the schema; `None`: there is none.
+async fn version(connection: &mut Connection) -> Result<Option<u32>, StoreFault> {
+    const WHAT: &str = "look at the schema";
+    let client = connection.client(WHAT).await?;
+    let query = client.query_typed_one(include_str!("../sql/has_schema.sql"), &[]);
+    let row = connection.answer(WHAT, query).await?;
+    if !row.get::<_, bool>(0) {
+        return Ok(None);
+    }
+    if !row.get::<_, bool>(1) {
+        return Err(misconfigured(
+            "no privilege on the schema `eventferry`; grant it by `SELECT eventferry.grant_relay('ROLE')` as its owner"
+                .into(),
+        ));
+    }
+    let client = connection.client(WHAT).await?;
+    let query = client.query_typed_one(include_str!("../sql/version.sql"), &[]);
+    let row = connection.answer(WHAT, query).await?;
+    Ok(Some(u32::try_from(row.get::<_, i32>(0)).unwrap_or(0)))
+}
+
+async fn apply(connection: &mut Connection, from: u32) -> Result<(), StoreFault> {
+    const WHAT: &str = "apply the schema";
+    // One transaction, and one program at a time: whoever comes second finds it done and fails on the version's key.
+    let mut script = String::from("BEGIN ISOLATION LEVEL READ COMMITTED;\n");
+    for (migration, version) in MIGRATIONS.iter().zip(1..).skip(from as usize) {
+        script.push_str(migration);
+        script.push_str(&format!("\nINSERT INTO eventferry.migration (version) VALUES ({version});\n"));
+    }
+    script.push_str("COMMIT;");
+    let client = connection.client(WHAT).await?;
+    let applied = connection.answer(WHAT, client.batch_execute(&script)).await;
+    if applied.is_err() {
+        // The failed transaction is still open.
+        let rollback = connection.answer(WHAT, client.batch_execute("ROLLBACK")).await;
+        if rollback.is_err() {
+            tracing::debug!("could not roll back");
+        }
+        if version(connection).await?.is_some_and(|version| version == VERSION) {
+            return Ok(());
+        }
+    }
+    applied
+}
+
+async fn set_slot(connection: &mut Connection, slot: Duration) -> Result<(), StoreFault> {
+    const WHAT: &str = "set the length of a slot";
+    let seconds = i32::try_from(slot.as_secs()).unwrap_or(i32::MAX);
+    let client = connection.client(WHAT).await?;
+    let params: [(&(dyn ToSql + Sync), Type); 1] = [(&seconds, Type::INT4)];
+    let query = client.query_typed(include_str!("../sql/set_slot.sql"), &params);
+    connection.answer(WHAT, query).await.map(drop)
+}
+
+/// What must hold of the server and the role; returns the number of lanes.
+async fn check(connection: &mut Connection) -> Result<u16, StoreFault> {
+    const WHAT: &str = "check the schema";
+    let client = connection.client(WHAT).await?;
+    let params: [(&(dyn ToSql + Sync), Type); 0] = [];
+    let query = client.query_typed_one(include_str!("../sql/check.sql"), &params);
+    let row = connection.answer(WHAT, query).await?;
+    let lanes: i64 = row.get(0);
+    if row.get::<_, i64>(1) != 1 {
+        return Err(misconfigured(
+            "the sequence eventferry.outbox_id caches ids, which would reorder events; \
+             run ALTER SEQUENCE eventferry.outbox_id CACHE 1"
+                .into(),
+        ));
+    }
+    if let Some(lacking) = row.get::<_, Option<String>>(2) {
+        return Err(misconfigured(format!(
+            "the role lacks privileges on {lacking}; grant them by `SELECT eventferry.grant_relay('ROLE')` \
+             as the schema's owner"
+        )));
+    }
+    let isolation: &str = row.get(3);
+    if isolation != "read committed" {
+        return Err(misconfigured(format!(
+            "the role's transactions are {}, and eventferry needs READ COMMITTED; \
+             run ALTER ROLE ... SET default_transaction_isolation = 'read committed'",
+            isolation.to_uppercase()
+        )));
+    }
+    Ok(u16::try_from(lanes).unwrap_or(u16::MAX))
+}
+
+fn misconfigured(message: String) -> StoreFault {
+    StoreFault::new(StoreFaultKind::Misconfigured, message)
+}

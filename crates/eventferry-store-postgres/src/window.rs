@@ -1,0 +1,110 @@
+//! A span of the log between two snapshots, and places in it.
+//!
+//! A read is a window: what is visible in `cur` and not in `prev`, in the order of ids; then `prev` becomes `cur`. A
+//! transaction that commits late is simply in a later window, so nothing waits for the slowest and nothing is skipped.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use uuid::Uuid;
+
+/// Which cluster and timeline marks speak of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct History {
+    pub(crate) system_identifier: i64,
+    pub(crate) timeline: i32,
+}
+
+/// A span of the log.
+#[derive(Debug)]
+pub(crate) struct Window {
+    pub(crate) id: Uuid,
+    /// Grows from one window of a lane to the next, in this process.
+    serial: u64,
+    pub(crate) prev: String,
+    pub(crate) cur: String,
+    /// Nothing new lies at or below this id, nor anything late at or below the other.
+    pub(crate) floor: i64,
+    pub(crate) late_floor: i64,
+    /// Rows up to this id came from another cluster: they are read whatever their xids.
+    pub(crate) restored_through: i64,
+    pub(crate) history: History,
+    /// The ledger has a row for it.
+    recorded: AtomicBool,
+}
+
+fn next_serial() -> u64 {
+    static SERIALS: AtomicU64 = AtomicU64::new(1);
+    SERIALS.fetch_add(1, Ordering::Relaxed)
+}
+
+impl Window {
+    pub(crate) fn opened(
+        prev: String,
+        cur: String,
+        floor: i64,
+        late_floor: i64,
+        restored_through: i64,
+        history: History,
+    ) -> Self {
+        let recorded = AtomicBool::new(false);
+        Self {
+            id: Uuid::new_v4(),
+            serial: next_serial(),
+            prev,
+            cur,
+            floor,
+            late_floor,
+            restored_through,
+            history,
+            recorded,
+        }
+    }
+
+    pub(crate) fn stored(
+        id: Uuid,
+        prev: String,
+        cur: String,
+        floor: i64,
+        late_floor: i64,
+        restored_through: i64,
+        history: History,
+    ) -> Self {
+        let recorded = AtomicBool::new(true);
+        Self { id, serial: next_serial(), prev, cur, floor, late_floor, restored_through, history, recorded }
+    }
+
+    pub(crate) fn is_recorded(&self) -> bool {
+        self.recorded.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn record(&self) {
+        self.recorded.store(true, Ordering::Relaxed);
+    }
+
+    /// A beginning after a restore: it shows nothing itself, and what follows reads from its floor.
+    pub(crate) fn is_restored_beginning(&self) -> bool {
+        self.restored_through > 0 && self.prev == self.cur
+    }
+}
+
+/// The id after every id: a window is read to its end.
+pub(crate) const END: i64 = i64::MAX;
+
+/// A place in a lane: everything of a window up to and including an id.
+#[derive(Clone, Debug)]
+pub struct PostgresMark {
+    pub(crate) window: Arc<Window>,
+    pub(crate) last_id: i64,
+}
+
+impl PostgresMark {
+    /// Where it stands among the marks that this process has had of its lane.
+    pub(crate) fn place(&self) -> (u64, i64) {
+        (self.window.serial, self.last_id)
+    }
+
+    pub(crate) fn is_end(&self) -> bool {
+        self.last_id == END
+    }
+}
