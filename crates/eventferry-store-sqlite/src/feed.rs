@@ -9,7 +9,7 @@
 //! not the lane had events. Lanes far behind the others are read apart and with half of the room, so that neither they
 //! nor the others wait.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use eventferry_core::store::{Anchor, Feed, Opened, Page, Rest, Wish};
 use eventferry_core::{Lane, Lease, MessageId, Record, Row, StoreFault, StoreFaultKind, Timestamp};
@@ -33,6 +33,8 @@ pub struct SqliteFeed {
     lanes_total: u16,
     /// Up to which id each open lane was handed over.
     cursors: BTreeMap<Lane, i64>,
+    /// Lanes that were open when another history was found.
+    lost: BTreeSet<Lane>,
     /// The last event handed over: if its row is another event's now, the file is another one.
     witness: Option<(i64, MessageId)>,
     /// Up to which id the log is known to be durable.
@@ -55,6 +57,7 @@ impl SqliteFeed {
             connection: Connection::new(config, "feed"),
             lanes_total: 0,
             cursors: BTreeMap::new(),
+            lost: BTreeSet::new(),
             witness: None,
             durable_through: 0,
         }
@@ -62,7 +65,7 @@ impl SqliteFeed {
 
     /// Forgets whatever speaks of this history.
     fn forget(&mut self) {
-        self.cursors.clear();
+        self.lost.extend(std::mem::take(&mut self.cursors).into_keys());
         self.witness = None;
         self.durable_through = 0;
     }
@@ -80,10 +83,18 @@ impl Feed for SqliteFeed {
         }
         self.lanes_total = opening.lanes_total;
         self.cursors.extend(opening.lanes.iter().map(|(opened, position)| (opened.lane, *position)));
-        Ok(opening.lanes.into_iter().map(|(opened, _)| opened).collect())
+        Ok(opening
+            .lanes
+            .into_iter()
+            .map(|(Opened { lane, anchor }, _)| {
+                let restored = self.lost.remove(&lane) && anchor == Anchor::Continued;
+                Opened { lane, anchor: if restored { Anchor::Restored } else { anchor } }
+            })
+            .collect())
     }
 
     fn close(&mut self, lanes: &[Lane]) {
+        self.lost.retain(|lane| !lanes.contains(lane));
         self.cursors.retain(|lane, _| !lanes.contains(lane));
     }
 
@@ -156,7 +167,6 @@ fn open(keeper: &mut Keeper, leases: &[Lease]) -> Result<Opening, StoreFault> {
                 0 => (Anchor::First, 0),
                 // Ids have begun anew: the tables were filled from a copy without SQLite's own table of sequences.
                 beyond if beyond > last_id => (Anchor::Restored, 0),
-                position if past == Past::Replaced => (Anchor::Restored, position),
                 position => (Anchor::Continued, position),
             };
             lanes.push((Opened { lane: *lane, anchor }, position));

@@ -60,6 +60,10 @@ impl Database {
         self.clock.fetch_add(time.as_micros().try_into().unwrap(), Ordering::Relaxed);
     }
 
+    pub(crate) fn set_back(&self, time: Duration) {
+        self.clock.fetch_sub(time.as_micros().try_into().unwrap(), Ordering::Relaxed);
+    }
+
     /// The application's own connection, set up as applications do.
     pub(crate) fn app(&self) -> Connection {
         let app = Connection::open(&self.path).unwrap();
