@@ -83,6 +83,18 @@ impl Bench {
         Ok(relay)
     }
 
+    /// A relay of this name that crashed a moment ago and starts again: it gets every lane, at the latest when its
+    /// former lease ends, and opens it.
+    pub(crate) async fn restarted_relay(&self, name: &str) -> Result<Relay<'_>, Broken> {
+        let mut relay = self.relay(name).await?;
+        let mut patience = Patience::new(&self.site);
+        while relay.take(LEASE_LONG).await?.leases.len() < usize::from(self.lanes) {
+            patience.tick("a restarted relay to get its lanes back").await?;
+        }
+        relay.open_all().await?;
+        Ok(relay)
+    }
+
     /// An aggregate's id (of type `order`) that falls into this lane; different for each `nth`.
     pub(crate) fn aggregate_in(&self, lane: u16, nth: usize) -> String {
         (0_u32..)
@@ -145,8 +157,14 @@ impl Site {
     }
 
     /// How long this outbox has existed, by its own clock where that can be advanced.
-    pub(crate) fn age(&self) -> Duration {
+    pub(crate) fn elapsed(&self) -> Duration {
         self.started.elapsed() + self.advanced.get()
+    }
+
+    /// Makes the events that are there old, where the back end's test can do that.
+    pub(crate) async fn age(&self, by: Duration) -> Result<(), Broken> {
+        let aged = self.outbox.age(by).await;
+        aged.map(drop).map_err(|trouble| Broken::trouble("make the events older", &trouble))
     }
 
     /// Lets a little time go by: on the outbox's own clock where that can be advanced, else in truth.
@@ -168,12 +186,12 @@ pub(crate) struct Patience<'a> {
 
 impl<'a> Patience<'a> {
     pub(crate) fn new(site: &'a Site) -> Self {
-        Self { site, ends: site.age() + PATIENCE }
+        Self { site, ends: site.elapsed() + PATIENCE }
     }
 
     /// Lets a little time go by; breaks the clause when `what` has been waited for long enough.
     pub(crate) async fn tick(&mut self, what: &str) -> Result<(), Broken> {
-        ensure!(self.site.age() < self.ends, "waited {PATIENCE:?} for {what}");
+        ensure!(self.site.elapsed() < self.ends, "waited {PATIENCE:?} for {what}");
         self.site.tick().await;
         Ok(())
     }
@@ -182,7 +200,7 @@ impl<'a> Patience<'a> {
     pub(crate) async fn bear(&mut self, call: &str, fault: StoreFault) -> Result<(), Broken> {
         match fault.kind() {
             StoreFaultKind::Contended | StoreFaultKind::Throttled(_) | StoreFaultKind::Unavailable
-                if self.site.age() < self.ends =>
+                if self.site.elapsed() < self.ends =>
             {
                 self.site.tick().await;
                 Ok(())

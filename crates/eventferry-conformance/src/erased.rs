@@ -26,6 +26,7 @@ pub(crate) trait AnyOutbox {
     fn store(&self) -> Work<'_, Result<Box<dyn AnyStore>, Trouble>>;
     fn writer(&self) -> Work<'_, Result<Box<dyn AnyWriter>, Trouble>>;
     fn advance(&self, by: Duration) -> Work<'_, bool>;
+    fn age(&self, by: Duration) -> Work<'_, Result<bool, Trouble>>;
 }
 
 /// An application's connection.
@@ -133,6 +134,10 @@ impl<S: Subject> AnyOutbox for Ground<S> {
 
     fn advance(&self, by: Duration) -> Work<'_, bool> {
         Box::pin(self.subject.advance(&self.outbox, by))
+    }
+
+    fn age(&self, by: Duration) -> Work<'_, Result<bool, Trouble>> {
+        Box::pin(self.subject.age(&self.outbox, by))
     }
 }
 

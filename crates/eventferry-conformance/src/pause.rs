@@ -5,7 +5,7 @@ use std::pin::{Pin, pin};
 use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::task::{Context, Poll, Waker};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 /// A pause that starts when first polled.
 pub(crate) struct Pause {
@@ -14,11 +14,16 @@ pub(crate) struct Pause {
 }
 
 struct Timer {
-    until: Instant,
-    /// Whom the thread wakes: the waker of the latest poll.
-    waker: Arc<Mutex<Waker>>,
+    shared: Arc<Mutex<Ringing>>,
     /// Dropped with the pause, which ends the thread at once.
     _running: mpsc::Sender<()>,
+}
+
+/// What the pause and its thread tell each other.
+struct Ringing {
+    is_over: bool,
+    /// Whom to wake: the waker of the latest poll.
+    waker: Waker,
 }
 
 impl Pause {
@@ -30,14 +35,23 @@ impl Pause {
 impl Timer {
     fn start(length: Duration, waker: &Waker) -> Self {
         let (running, dropped) = mpsc::channel::<()>();
-        let waker = Arc::new(Mutex::new(waker.clone()));
-        let to_wake = Arc::clone(&waker);
+        let shared = Arc::new(Mutex::new(Ringing { is_over: false, waker: waker.clone() }));
+        let to_ring = Arc::clone(&shared);
         thread::spawn(move || {
             if dropped.recv_timeout(length) == Err(mpsc::RecvTimeoutError::Timeout) {
-                to_wake.lock().unwrap_or_else(PoisonError::into_inner).wake_by_ref();
+                let mut ringing = to_ring.lock().unwrap_or_else(PoisonError::into_inner);
+                ringing.is_over = true;
+                ringing.waker.wake_by_ref();
             }
         });
-        Self { until: Instant::now() + length, waker, _running: running }
+        Self { shared, _running: running }
+    }
+
+    /// Whether the time is over; if not, this waker is woken when it is.
+    fn is_over(&self, waker: &Waker) -> bool {
+        let mut ringing = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        ringing.waker.clone_from(waker);
+        ringing.is_over
     }
 }
 
@@ -46,10 +60,8 @@ impl Future for Pause {
 
     fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<()> {
         match &self.timer {
-            Some(timer) if timer.until <= Instant::now() => return Poll::Ready(()),
-            Some(timer) => {
-                timer.waker.lock().unwrap_or_else(PoisonError::into_inner).clone_from(context.waker())
-            }
+            Some(timer) if timer.is_over(context.waker()) => return Poll::Ready(()),
+            Some(_) => {}
             None => self.timer = Some(Timer::start(self.length, context.waker())),
         }
         Poll::Pending
@@ -101,4 +113,41 @@ pub(crate) async fn both<A, B>(one: impl Future<Output = A>, other: impl Future<
         }
     })
     .await
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::block_on;
+
+    #[test]
+    fn pauses_end_also_when_they_are_short_and_many() {
+        for _ in 0..500 {
+            block_on(Pause::of(Duration::from_micros(10)));
+        }
+    }
+
+    #[test]
+    fn what_takes_too_long_is_given_up() {
+        let never = std::future::pending::<()>();
+        assert_eq!(block_on(within(Duration::from_millis(1), never)), None);
+        assert_eq!(block_on(within(Duration::from_secs(60), async { 7 })), Some(7));
+    }
+
+    #[test]
+    fn both_run_though_the_first_waits_for_the_second() {
+        let bell = Mutex::new(false);
+        let waits = poll_fn(|context| match *bell.lock().unwrap() {
+            true => Poll::Ready(1),
+            false => {
+                context.waker().wake_by_ref();
+                Poll::Pending
+            }
+        });
+        let rings = async {
+            *bell.lock().unwrap() = true;
+            2
+        };
+        assert_eq!(block_on(both(waits, rings)), (1, 2));
+    }
 }

@@ -188,10 +188,15 @@ impl<'b> Relay<'b> {
         }
     }
 
+    /// Reads every lane it holds until all is quiet, with every mark on the way.
+    pub(crate) async fn drain_all(&mut self) -> Result<Reading, Broken> {
+        let appetite = self.appetite();
+        self.drain_by(&appetite).await
+    }
+
     /// Reads every lane it holds until all is quiet.
     pub(crate) async fn drain(&mut self) -> Result<Vec<Seen>, Broken> {
-        let appetite = self.appetite();
-        Ok(self.drain_by(&appetite).await?.records)
+        Ok(self.drain_all().await?.records)
     }
 
     /// Reads until all is quiet.
@@ -394,6 +399,7 @@ impl<'b> Relay<'b> {
     pub(crate) async fn sweep_away(&mut self, events: u64) -> Result<u64, Broken> {
         let mut patience = self.patience();
         let mut gone = 0;
+        self.bench.site().age(Duration::from_secs(3600)).await?;
         loop {
             gone += self.sweep(Duration::ZERO).await?;
             let waits = self.bench.declared().capabilities.keeps == Keeps::Log;

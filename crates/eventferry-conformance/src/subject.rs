@@ -29,8 +29,7 @@ pub trait Subject: Send + Sync + 'static {
     /// Makes room for an outbox that nobody else uses: a database, schema or file of its own, with nothing in it.
     /// The clauses call [`Store::prepare`] themselves.
     ///
-    /// Four lanes or more. Where retention goes by slots of time, the outbox is to be made with the shortest slots
-    /// there are, since the clauses about retention wait for it, up to [`PATIENCE`](crate::PATIENCE).
+    /// It is to have four lanes or more.
     fn outbox(&self) -> impl Future<Output = Result<Self::Outbox, Trouble>>;
 
     /// A new store instance on this outbox, as a relay process would make it when it starts; not prepared yet.
@@ -54,6 +53,14 @@ pub trait Subject: Send + Sync + 'static {
     fn advance(&self, outbox: &Self::Outbox, by: Duration) -> impl Future<Output = bool> {
         let _ = (outbox, by);
         async { false }
+    }
+
+    /// Makes all events that are in the outbox older by so much, where a test cannot wait until retention lets go of
+    /// them: by moving them into an earlier slot of time, say. `false` (the default): nothing was done, and the
+    /// clauses wait for the retention, up to [`PATIENCE`](crate::PATIENCE).
+    fn age(&self, outbox: &Self::Outbox, by: Duration) -> impl Future<Output = Result<bool, Trouble>> {
+        let _ = (outbox, by);
+        async { Ok(false) }
     }
 
     /// Runs a future to its end on this thread, with whatever its parts need around them (a runtime, a reactor).

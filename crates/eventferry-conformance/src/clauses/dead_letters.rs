@@ -204,9 +204,10 @@ async fn parking_twice_parks_once(bench: &Bench) -> Kept {
 async fn parked_outlives_the_sweep(bench: &Bench) -> Kept {
     let mut relay = bench.started_relay("a").await?;
     let posted = bench.application().await?.post(&events("1", 1..=4)).await?;
-    let seen = relay.drain().await?;
+    let reading = relay.drain_all().await?;
+    let seen = reading.records;
     exactly(&seen, &posted, "at first")?;
-    relay.settle_parking(&seen, &[(&seen[2], Some("no")), (&seen[3], None)]).await?;
+    relay.settle_marks(&reading.marks, &[(&seen[2], Some("no")), (&seen[3], None)]).await?;
     let before = relay.parked().await?;
     relay.sweep_away(4).await?;
     relay.sweep(Duration::ZERO).await?;

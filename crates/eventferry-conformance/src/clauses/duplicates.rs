@@ -4,7 +4,7 @@ use eventferry_core::store::Verdict;
 
 use super::{Kept, clause};
 use crate::application::exactly;
-use crate::bench::{Bench, event, events};
+use crate::bench::{Bench, LEASE_SHORT, event, events};
 use crate::broken::ensure;
 use crate::clause::Clause;
 use crate::relay::Appetite;
@@ -72,8 +72,9 @@ async fn settled_is_not_read_again(bench: &Bench) -> Kept {
     relay.settle(&seen).await?;
     relay.open_all().await?;
     exactly(&relay.drain().await?, &[], "after reopening")?;
+    relay.take(LEASE_SHORT).await?;
     drop(relay);
-    let mut restarted = bench.started_relay("a").await?;
+    let mut restarted = bench.restarted_relay("a").await?;
     exactly(&restarted.drain().await?, &[], "as a restarted relay")?;
     restarted.leave().await?;
     let mut successor = bench.started_relay("b").await?;
