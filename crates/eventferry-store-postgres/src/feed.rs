@@ -35,7 +35,9 @@ pub struct PostgresFeed {
     turn: usize,
 }
 
-/// Ids a page looks at for each row it may hand over: other relays' rows are stepped over, in bounded bites.
+/// Ids a page looks at: other relays' rows are stepped over in bounded bites, of at least this many and at least
+/// [`SCAN_FACTOR`] for each row that may be handed over.
+const SCAN_MIN: u32 = 20_000;
 const SCAN_FACTOR: u32 = 4;
 
 /// How long lanes that have read all wait for others that have not.
@@ -161,7 +163,8 @@ impl PostgresFeed {
             lanes: i32::from(self.lanes_total),
             rows_max: i32::try_from(wish.records_max).unwrap_or(i32::MAX),
             bytes_max: i64::try_from(wish.bytes_max).unwrap_or(i64::MAX),
-            scan_max: i32::try_from(wish.records_max.saturating_mul(SCAN_FACTOR)).unwrap_or(i32::MAX),
+            scan_max: i32::try_from(wish.records_max.saturating_mul(SCAN_FACTOR).max(SCAN_MIN))
+                .unwrap_or(i32::MAX),
             window,
         };
         let client = self.connection.client("read a page").await?;
