@@ -28,13 +28,13 @@ async fn explaining(database: &Database) -> (Client, Arc<Mutex<Vec<String>>>) {
 /// Our statements on a million events that a transaction FILLED wrote.
 const HOT: [(&str, &str); 6] = [
     ("new rows", "SELECT count(*) FROM eventferry.read_page('1:1:', pg_current_snapshot(), 0, 0, 0, 500000,
-                      decode(repeat('01', 64), 'hex'), 64, 5000, 4194304, 20000)"),
+                      decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
     ("late rows", "SELECT count(*) FROM eventferry.read_page(
                       'FILLED:FILLED:', pg_current_snapshot(),
-                      999990, 0, 0, 999990, decode(repeat('01', 64), 'hex'), 64, 5000, 4194304, 20000)"),
+                      999990, 0, 0, 999990, decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
     ("rows of a running transaction", "SELECT count(*) FROM eventferry.read_page(
                       'FILLED:AFTER:FILLED',
-                      pg_current_snapshot(), 1000000, 0, 0, 500000, decode(repeat('01', 64), 'hex'), 64, 5000, 4194304, 20000)"),
+                      pg_current_snapshot(), 1000000, 0, 0, 500000, decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
     ("windows", "SELECT eventferry.open_windows(ARRAY['1:1:', pg_current_snapshot()]::pg_snapshot[])"),
     ("lanes", "SELECT eventferry.hold('r', gen_random_uuid(), 60000, '{}', '{}', 64)"),
     ("settlement", "SELECT eventferry.settle('r', h.system_identifier, h.timeline, ARRAY[0, 1], ARRAY[1, 1]::bigint[],
