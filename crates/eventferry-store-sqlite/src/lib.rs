@@ -5,7 +5,8 @@
 //! what lies above their positions ([`SqliteFeed`]); no statement updates or deletes an event while events flow.
 //!
 //! The database is in WAL mode, on a local file system. A commit may be visible before it is on the disk; events are
-//! handed over only once the log is, whatever `synchronous` the application uses, `OFF` excepted.
+//! handed over only once the log is, whatever `synchronous` the application uses, `OFF` excepted. What else the
+//! application must see to is said at [`SqliteOutbox`].
 
 mod config;
 mod connection;
