@@ -3,6 +3,8 @@
 use std::error::Error;
 use std::time::Duration;
 
+use eventferry::sqlite::SqliteConfig;
+use rusqlite::{Connection, OpenFlags};
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
@@ -36,6 +38,26 @@ pub(crate) async fn connect_postgres(given: &Given) -> Result<Client, Trouble> {
         }
     });
     Ok(client)
+}
+
+/// Opens the SQLite file of a configuration; makes none.
+///
+/// # Errors
+/// It is not there, or cannot be opened.
+pub(crate) fn open_sqlite(config: &SqliteConfig) -> Result<Connection, Trouble> {
+    const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let opened = Connection::open_with_flags(config.path(), flags);
+    let connection = opened.map_err(|error| {
+        Trouble::store(format!("open the database `{}`: {error}; check the path", config.path().display()))
+    })?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| refused_by_sqlite("set the timeout", &error))?;
+    Ok(connection)
+}
+
+/// What SQLite refused while `what` was done.
+pub(crate) fn refused_by_sqlite(what: &str, error: &rusqlite::Error) -> Trouble {
+    Trouble::store(format!("{what}: {error}"))
 }
 
 /// What PostgreSQL refused while `what` was done, and what to do about it.

@@ -6,10 +6,11 @@ use std::io::Read;
 
 use eventferry::core::EnqueueFault;
 use eventferry::postgres::{PAYLOAD_BYTES_MAX, PostgresOutbox};
+use eventferry::sqlite::{SqliteConfig, SqliteOutbox};
 use eventferry::{EnqueueFaultKind, Event, MessageId};
 
 use crate::arguments::EnqueueArguments;
-use crate::database::{connect_postgres, refused_by_postgres};
+use crate::database::{connect_postgres, open_sqlite, refused_by_postgres, refused_by_sqlite};
 use crate::ending::{Ending, Trouble};
 use crate::output::print;
 use crate::place::StorePlace;
@@ -22,6 +23,7 @@ pub(crate) async fn enqueue(settings: &Settings, arguments: EnqueueArguments) ->
     let event = event(arguments)?;
     let id = match place {
         StorePlace::Postgres(_) => enqueue_postgres(&store, event).await?,
+        StorePlace::Sqlite(config) => enqueue_sqlite(&config, event)?,
     };
     print(&format!("{id}\n"))?;
     Ok(Ending::Done)
@@ -34,6 +36,15 @@ async fn enqueue_postgres(store: &Given, event: Event) -> Result<MessageId, Trou
     let id = PostgresOutbox::new().enqueue(&mut transaction, event).await.map_err(refused)?;
     transaction.commit().await.map_err(|error| refused_by_postgres("commit", &error))?;
     Ok(id)
+}
+
+fn enqueue_sqlite(config: &SqliteConfig, event: Event) -> Result<MessageId, Trouble> {
+    let mut connection = open_sqlite(config)?;
+    let begun = connection.transaction();
+    let transaction = begun.map_err(|error| refused_by_sqlite("begin a transaction", &error))?;
+    let ids = SqliteOutbox.append(&transaction, &[event]).map_err(refused)?;
+    transaction.commit().map_err(|error| refused_by_sqlite("commit", &error))?;
+    ids.first().copied().ok_or_else(|| Trouble::bug("the outbox took no event"))
 }
 
 fn refused(fault: EnqueueFault) -> Trouble {

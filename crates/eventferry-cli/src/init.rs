@@ -2,6 +2,7 @@
 
 use eventferry::core::store::{Prepare, Prepared, Store};
 use eventferry::postgres::PostgresStore;
+use eventferry::sqlite::SqliteStore;
 
 use crate::arguments::InitArguments;
 use crate::ending::{Ending, Trouble};
@@ -15,12 +16,14 @@ pub(crate) async fn init(settings: &Settings, arguments: &InitArguments) -> Resu
     if arguments.print_sql {
         let sql = match store.parse(StoreKind::of)? {
             StoreKind::Postgres => eventferry::postgres::schema_sql(),
+            StoreKind::Sqlite => eventferry::sqlite::schema_sql(),
         };
         print(&sql)?;
         return Ok(Ending::Done);
     }
     let prepared = match StorePlace::of(&store)? {
         StorePlace::Postgres(config) => PostgresStore::new(config).prepare(Prepare::Apply).await?,
+        StorePlace::Sqlite(config) => SqliteStore::new(config).prepare(Prepare::Apply).await?,
     };
     print(&said(&prepared))?;
     Ok(Ending::Done)

@@ -3,6 +3,7 @@
 use eventferry::core::StoreFault;
 use eventferry::kafka::{KafkaConfig, KafkaPublisher};
 use eventferry::postgres::PostgresConfig;
+use eventferry::sqlite::SqliteConfig;
 
 use crate::ending::Trouble;
 use crate::settings::Given;
@@ -12,12 +13,15 @@ use crate::settings::Given;
 pub(crate) enum StorePlace {
     /// `postgres://` or `postgresql://`.
     Postgres(PostgresConfig),
+    /// `sqlite://` or `sqlite:`.
+    Sqlite(SqliteConfig),
 }
 
 /// The kinds of stores.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum StoreKind {
     Postgres,
+    Sqlite,
 }
 
 impl StoreKind {
@@ -25,6 +29,7 @@ impl StoreKind {
     pub(crate) fn of(url: &str) -> Result<Self, String> {
         match url.split_once(':').map(|(scheme, _)| scheme) {
             Some("postgres" | "postgresql") => Ok(Self::Postgres),
+            Some("sqlite") => Ok(Self::Sqlite),
             _ => Err("a store's URL begins with postgres:// or sqlite://; \
                       give one like postgres://user:password@host:5432/database or sqlite:///var/lib/app/app.db"
                 .into()),
@@ -40,13 +45,16 @@ impl StorePlace {
     pub(crate) fn of(given: &Given) -> Result<Self, Trouble> {
         match given.parse(StoreKind::of)? {
             StoreKind::Postgres => {
-                given.parse(|url| PostgresConfig::from_url(url).map_err(first_line)).map(Self::Postgres)
+                given.parse(|url| PostgresConfig::from_url(url).map_err(message)).map(Self::Postgres)
+            }
+            StoreKind::Sqlite => {
+                given.parse(|url| SqliteConfig::from_url(url).map_err(message)).map(Self::Sqlite)
             }
         }
     }
 }
 
-fn first_line(fault: StoreFault) -> String {
+fn message(fault: StoreFault) -> String {
     fault.message().to_owned()
 }
 
@@ -105,6 +113,7 @@ mod tests {
     fn a_store_is_known_by_its_scheme() {
         assert_eq!(StoreKind::of("postgresql://h/d"), Ok(StoreKind::Postgres));
         assert_eq!(StoreKind::of("postgres:"), Ok(StoreKind::Postgres));
+        assert_eq!(StoreKind::of("sqlite:app.db"), Ok(StoreKind::Sqlite));
         assert!(StoreKind::of("mysql://h/d").is_err());
         assert!(StoreKind::of("app.db").is_err());
     }

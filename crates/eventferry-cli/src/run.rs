@@ -7,6 +7,7 @@ use eventferry::core::store::Store;
 use eventferry::kafka::KafkaPublisher;
 use eventferry::postgres::PostgresStore;
 use eventferry::relay::{Finished, RunError};
+use eventferry::sqlite::SqliteStore;
 
 use crate::arguments::RunArguments;
 use crate::ending::{Ending, Trouble};
@@ -53,6 +54,9 @@ pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result
     match store {
         StorePlace::Postgres(config) => {
             carry(PostgresStore::new(config), publisher, plan, readiness, signals).await
+        }
+        StorePlace::Sqlite(config) => {
+            carry(SqliteStore::new(config), publisher, plan, readiness, signals).await
         }
     }
 }

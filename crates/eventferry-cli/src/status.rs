@@ -10,6 +10,7 @@ use eventferry::core::store::{
 };
 use eventferry::core::{StoreFault, Timestamp};
 use eventferry::postgres::PostgresStore;
+use eventferry::sqlite::SqliteStore;
 use serde::Serialize;
 
 use crate::arguments::StatusArguments;
@@ -31,6 +32,7 @@ pub(crate) async fn status(settings: &Settings, arguments: &StatusArguments) -> 
     let shown = place::shown(store.text());
     let status = match StorePlace::of(&store)? {
         StorePlace::Postgres(config) => Status::take(PostgresStore::new(config)).await?,
+        StorePlace::Sqlite(config) => Status::take(SqliteStore::new(config)).await?,
     };
     let text = if arguments.json {
         let json = serde_json::to_string_pretty(&status).map_err(Trouble::bug)?;
