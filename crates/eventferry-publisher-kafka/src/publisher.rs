@@ -123,7 +123,7 @@ impl Shared {
 
     async fn learn(&self, topic: &str) -> Result<(), PublishFault> {
         let Some(admin) = self.admin.get() else { return Err(shutting_down()) };
-        match admin.facts(topic).await {
+        match admin.facts(topic, self.config.ask_limits).await {
             Ok(facts) => {
                 self.topics.learn(topic, facts);
                 Ok(())
@@ -180,14 +180,15 @@ impl Admin {
         Ok(Self { client: Some(Arc::new(client)) })
     }
 
-    async fn facts(&self, topic: &str) -> Result<Facts, PublishFault> {
+    async fn facts(&self, topic: &str, ask_limits: bool) -> Result<Facts, PublishFault> {
         let Some(client) = &self.client else { return Err(shutting_down()) };
         let partitions = {
             let (client, topic) = (Arc::clone(client), topic.to_owned());
             let asked = spawn_blocking(move || partitions(&client, &topic));
             asked.await.unwrap_or_else(|_| Err(shutting_down()))?
         };
-        Ok(Facts { partitions, batch_bytes_max: batch_bytes_max(client, topic).await })
+        let batch_bytes_max = if ask_limits { batch_bytes_max(client, topic).await } else { None };
+        Ok(Facts { partitions, batch_bytes_max })
     }
 }
 
