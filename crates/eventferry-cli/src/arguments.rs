@@ -1,6 +1,6 @@
 //! What can be said on the command line.
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, value_parser};
 
 use crate::ending::EXIT_CODES;
 
@@ -41,6 +41,12 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Show lag, owners, relays and refused events
     Status(StatusArguments),
+    /// See it work: a shop, a relay, a broker and a checker in this process
+    ///
+    /// A shop writes orders and their events in one transaction each, some of them rolled back; a relay carries the
+    /// events over Kafka's protocol; a consumer reads them back, and what it read is held against what was committed.
+    /// Ends with an error if a promise broke. Looks at no variable and no file of settings.
+    Demo(DemoArguments),
 }
 
 #[derive(Debug, Args)]
@@ -135,6 +141,34 @@ pub(crate) struct StatusArguments {
     /// Show every lane rather than one line for each owner
     #[arg(long, conflicts_with = "json")]
     pub(crate) lanes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// How many events to commit
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = value_parser!(u64).range(1..=100_000_000))]
+    pub(crate) events: u64,
+    /// How many orders they are about
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) aggregates: u32,
+    /// Events a second [default: as many as it can]
+    #[arg(long, value_name = "R", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) rate: Option<u64>,
+    /// Says which orders change and what is rolled back [default: random]
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// Print the table and nothing else
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Sell from this database instead of a temporary SQLite file; what is made there is removed in the end
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// Carry to this Kafka cluster instead of one in this process; the topic made there is removed in the end
+    #[arg(long, value_name = "URL")]
+    pub(crate) publisher: Option<String>,
 }
 
 #[cfg(test)]

@@ -47,7 +47,8 @@ fn enqueue_sqlite(config: &SqliteConfig, event: Event) -> Result<MessageId, Trou
     ids.first().copied().ok_or_else(|| Trouble::bug("the outbox took no event"))
 }
 
-fn refused(fault: EnqueueFault) -> Trouble {
+/// What became of an event that was not appended, and what to do about it.
+pub(crate) fn refused(fault: EnqueueFault) -> Trouble {
     let below = fault.source().and_then(|below| below.downcast_ref::<tokio_postgres::Error>());
     match (fault.kind(), below) {
         (EnqueueFaultKind::Refused, _) => Trouble::usage(fault.to_string()),

@@ -17,6 +17,7 @@
 
 mod arguments;
 mod database;
+mod demo;
 mod ending;
 mod enqueue;
 mod health;
@@ -66,6 +67,7 @@ fn perform(arguments: Arguments) -> Result<Ending, Trouble> {
             Command::Enqueue(arguments) => enqueue::enqueue(&settings, arguments).await,
             Command::Run(arguments) => run::run(&settings, &arguments).await,
             Command::Status(arguments) => status::status(&settings, &arguments).await,
+            Command::Demo(arguments) => demo::demo(&arguments).await,
         }
     });
     runtime.shutdown_background();

@@ -102,7 +102,7 @@ impl Settings {
     pub(crate) fn find(&self, key: &'static str, flag: Option<&str>) -> Option<Given> {
         debug_assert!(KEYS.contains(&key), "{key} is not listed");
         if let Some(text) = flag {
-            return Some(Given { text: text.to_owned(), origin: format!("--{}", key.replace('_', "-")) });
+            return Some(Given::flag(key, text));
         }
         if let Some(text) = self.variables.get(key) {
             return Some(Given { text: text.clone(), origin: variable(key) });
@@ -137,6 +137,11 @@ impl Settings {
 }
 
 impl Given {
+    /// What a flag says, for a command that looks nowhere else.
+    pub(crate) fn flag(key: &str, text: &str) -> Self {
+        Self { text: text.to_owned(), origin: format!("--{}", key.replace('_', "-")) }
+    }
+
     /// What the text means.
     ///
     /// # Errors
