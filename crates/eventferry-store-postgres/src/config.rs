@@ -9,7 +9,7 @@ use eventferry_core::{StoreFault, StoreFaultKind};
 /// How to reach the database.
 #[derive(Clone)]
 pub struct PostgresConfig {
-    pub(crate) driver: tokio_postgres::Config,
+    pub(crate) driver: Box<tokio_postgres::Config>,
     pub(crate) call_timeout: Duration,
     pub(crate) slot: Option<Duration>,
 }
@@ -53,7 +53,7 @@ impl PostgresConfig {
         }
         driver.keepalives_idle(Duration::from_secs(10));
         driver.tcp_user_timeout(Duration::from_secs(20));
-        Ok(Self { driver, call_timeout: CALL_TIMEOUT_DEFAULT, slot: None })
+        Ok(Self { driver: Box::new(driver), call_timeout: CALL_TIMEOUT_DEFAULT, slot: None })
     }
 
     /// Sets how long each of the outbox's 8 slots is written to before the next one is; whole seconds, at least 1;

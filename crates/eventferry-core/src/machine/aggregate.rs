@@ -12,15 +12,23 @@ use super::action::Notice;
 use super::entry::{AggregateKey, ChannelId, Routed, State};
 use crate::publisher::{Pipeline, Role};
 
-pub(super) type Aggregates = BTreeMap<AggregateKey, Aggregate>;
+/// The aggregates with records in hand, each under a number that its records know, so that the map is asked once for
+/// a record's coming and once for the last one's going.
+pub(super) struct Aggregates {
+    numbers: BTreeMap<AggregateKey, u32>,
+    slots: Vec<Aggregate>,
+    free: Vec<u32>,
+}
 
-/// An aggregate with records in hand.
+/// An aggregate with records in hand; without any, its slot is free.
 pub(super) struct Aggregate {
+    key: AggregateKey,
     /// Queued or flying, all in `channel`.
-    pub(super) pending: u32,
-    pub(super) channel: ChannelId,
+    pending: u32,
+    channel: ChannelId,
     /// Those behind them, in order.
     pub(super) waiting: VecDeque<u32>,
+    free: bool,
 }
 
 /// What may happen to a record now.
@@ -30,43 +38,91 @@ enum Turn {
     Wait,
 }
 
+impl Aggregates {
+    pub(super) fn new() -> Self {
+        Self { numbers: BTreeMap::new(), slots: Vec::new(), free: Vec::new() }
+    }
+
+    fn enter(&mut self, key: AggregateKey) -> u32 {
+        let (slots, free) = (&mut self.slots, &mut self.free);
+        *self.numbers.entry(key).or_insert_with(|| {
+            let channel = ChannelId { role: Role::Main, number: 0 };
+            let fresh = Aggregate { key, pending: 0, channel, waiting: VecDeque::new(), free: false };
+            if let Some(number) = free.pop() {
+                slots[number as usize] = fresh;
+                return number;
+            }
+            slots.push(fresh);
+            // No more than there are records.
+            slots.len() as u32 - 1
+        })
+    }
+
+    fn leave(&mut self, number: u32) {
+        let aggregate = &mut self.slots[number as usize];
+        if !core::mem::replace(&mut aggregate.free, true) {
+            self.numbers.remove(&aggregate.key);
+            self.free.push(number);
+        }
+    }
+
+    fn get_mut(&mut self, number: u32) -> &mut Aggregate {
+        &mut self.slots[number as usize]
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut Aggregate> {
+        self.slots.iter_mut().filter(|aggregate| !aggregate.free)
+    }
+
+    /// One of its pending records is no longer pending.
+    pub(super) fn unpend(&mut self, number: u32) {
+        self.get_mut(number).pending -= 1;
+    }
+}
+
 impl<M: Clone> Core<M> {
     /// Takes a record in, behind everything of its aggregate that is in hand.
     pub(super) fn admit(&mut self, index: u32) {
-        let entry = &self.entries[index];
+        let entry = &mut self.entries[index];
         let (lane, key) = (entry.lane, entry.aggregate);
         if self.lanes.get(&lane).is_some_and(|lane| lane.held.contains(&key)) {
-            self.entries[index].state = State::Parking { behind: true };
+            entry.state = State::Parking { behind: true };
             return;
         }
-        let waits = self.aggregates.get(&key).is_some_and(|aggregate| !aggregate.waiting.is_empty());
+        let number = self.aggregates.enter(key);
+        entry.aggregate_number = number;
+        let waits = !self.aggregates.get_mut(number).waiting.is_empty();
         match if waits { Turn::Wait } else { self.turn(index) } {
             Turn::Go(channel) => self.go(index, channel),
             Turn::Park => self.park(index),
             Turn::Wait => {
                 self.entries[index].state = State::Waiting;
-                self.aggregate(key).waiting.push_back(index);
+                self.aggregates.get_mut(number).waiting.push_back(index);
             }
         }
     }
 
     /// Lets go what may go of an aggregate, and forgets the aggregate when nothing of it is left.
-    pub(super) fn advance_aggregate(&mut self, key: AggregateKey) {
-        while let Some(aggregate) = self.aggregates.get_mut(&key) {
+    pub(super) fn advance_aggregate(&mut self, number: u32) {
+        loop {
+            let aggregate = self.aggregates.get_mut(number);
+            if aggregate.free {
+                return;
+            }
             let Some(index) = aggregate.waiting.front().copied() else {
                 if aggregate.pending == 0 {
-                    self.aggregates.remove(&key);
+                    self.aggregates.leave(number);
                 }
                 return;
             };
             match self.turn(index) {
                 Turn::Wait => return,
                 Turn::Go(channel) => {
-                    self.aggregate(key).waiting.pop_front();
+                    self.aggregates.get_mut(number).waiting.pop_front();
                     self.go(index, channel);
                 }
                 Turn::Park => {
-                    self.aggregate(key).waiting.pop_front();
+                    self.aggregates.get_mut(number).waiting.pop_front();
                     self.park(index);
                 }
             }
@@ -74,11 +130,11 @@ impl<M: Clone> Core<M> {
     }
 
     /// One of an aggregate's pending records has landed, wherever.
-    pub(super) fn land(&mut self, key: AggregateKey) {
-        let Some(aggregate) = self.aggregates.get_mut(&key) else { return };
-        aggregate.pending -= 1;
+    pub(super) fn land(&mut self, number: u32) {
+        self.aggregates.unpend(number);
+        let aggregate = self.aggregates.get_mut(number);
         if aggregate.pending == 0 || !aggregate.waiting.is_empty() {
-            self.advance_aggregate(key);
+            self.advance_aggregate(number);
         }
     }
 
@@ -86,16 +142,14 @@ impl<M: Clone> Core<M> {
     pub(super) fn park(&mut self, index: u32) {
         let entry = &mut self.entries[index];
         entry.state = State::Parking { behind: false };
-        let (lane, key) = (entry.lane, entry.aggregate);
+        let (lane, key, number) = (entry.lane, entry.aggregate, entry.aggregate_number);
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.held.insert(key);
         }
-        if let Some(aggregate) = self.aggregates.get_mut(&key) {
-            for behind in core::mem::take(&mut aggregate.waiting) {
-                self.entries[behind].state = State::Parking { behind: true };
-            }
+        for behind in core::mem::take(&mut self.aggregates.get_mut(number).waiting) {
+            self.entries[behind].state = State::Parking { behind: true };
         }
-        self.advance_aggregate(key);
+        self.advance_aggregate(number);
         let token = self.entries.token(index);
         self.say(Notice::Parked(token));
         self.advance_lane(lane);
@@ -103,8 +157,8 @@ impl<M: Clone> Core<M> {
 
     fn turn(&mut self, index: u32) -> Turn {
         let entry = &self.entries[index];
-        let (key, topic) = (entry.aggregate, entry.topic);
-        let pending = self.aggregates.get(&key).map_or(0, |aggregate| aggregate.pending);
+        let (number, topic) = (entry.aggregate_number, entry.topic);
+        let Aggregate { pending, channel: before, .. } = *self.aggregates.get_mut(number);
         let domain = match entry.route {
             Routed::To(domain) => domain,
             Routed::Refused if pending == 0 => return Turn::Park,
@@ -114,28 +168,17 @@ impl<M: Clone> Core<M> {
         let role = if alone { Role::Alone } else { Role::Main };
         let channel = self.port_mut(role).channel(domain, topic);
         let pipelines = role == Role::Main && self.abilities.pipeline == Pipeline::Gapless;
-        let follows =
-            pipelines && self.aggregates.get(&key).is_some_and(|aggregate| aggregate.channel == channel);
-        if pending == 0 || follows { Turn::Go(channel) } else { Turn::Wait }
+        if pending == 0 || (pipelines && before == channel) { Turn::Go(channel) } else { Turn::Wait }
     }
 
     fn go(&mut self, index: u32, channel: ChannelId) {
         let entry = &mut self.entries[index];
         entry.state = State::Queued;
         entry.channel = channel;
-        let key = entry.aggregate;
-        let aggregate = self.aggregate(key);
+        let aggregate = self.aggregates.get_mut(entry.aggregate_number);
         aggregate.pending += 1;
         aggregate.channel = channel;
         self.port_mut(channel.role).enqueue(channel, index);
-    }
-
-    fn aggregate(&mut self, key: AggregateKey) -> &mut Aggregate {
-        self.aggregates.entry(key).or_insert_with(|| Aggregate {
-            pending: 0,
-            channel: ChannelId { role: Role::Main, number: 0 },
-            waiting: VecDeque::new(),
-        })
     }
 
     /// Takes these records' aggregates apart, the records that wait behind them included, and takes them all in
@@ -144,9 +187,9 @@ impl<M: Clone> Core<M> {
         let mut at = 0;
         while let Some(index) = indices.get(at).copied() {
             at += 1;
-            if let Some(aggregate) = self.aggregates.remove(&self.entries[index].aggregate) {
-                indices.extend(aggregate.waiting);
-            }
+            let number = self.entries[index].aggregate_number;
+            indices.extend(core::mem::take(&mut self.aggregates.get_mut(number).waiting));
+            self.aggregates.leave(number);
         }
         indices.sort_unstable_by_key(|index| self.entries[*index].arrival);
         for index in &indices {

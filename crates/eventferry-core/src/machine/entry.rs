@@ -44,6 +44,8 @@ pub(super) struct Entry<M> {
     pub(super) lane: Lane,
     pub(super) arrival: u64,
     pub(super) aggregate: AggregateKey,
+    /// Its aggregate's place among those in hand, while this is waiting, queued or flying.
+    pub(super) aggregate_number: u32,
     pub(super) topic: TopicId,
     pub(super) route: Routed,
     pub(super) size_bytes: u32,

@@ -225,6 +225,7 @@ impl<M: Clone> Core<M> {
             lane,
             arrival: self.entries.next_arrival(),
             aggregate,
+            aggregate_number: 0,
             topic,
             route,
             size_bytes,

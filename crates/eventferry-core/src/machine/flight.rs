@@ -97,11 +97,11 @@ impl<M: Clone> Core<M> {
         port.channels[channel.number as usize].acknowledged_at = Some(now);
         port.list(channel.number);
         let entry = &mut self.entries[index];
-        let (key, lane, size_bytes) = (entry.aggregate, entry.lane, u64::from(entry.size_bytes));
+        let (number, lane, size_bytes) = (entry.aggregate_number, entry.lane, u64::from(entry.size_bytes));
         if entry.orphan {
             self.payload_bytes -= size_bytes;
             self.entries.remove(index);
-            self.land(key);
+            self.land(number);
             return;
         }
         entry.state = State::Settled;
@@ -109,7 +109,7 @@ impl<M: Clone> Core<M> {
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.payload_bytes -= size_bytes;
         }
-        self.land(key);
+        self.land(number);
         self.advance_lane(lane);
     }
 
@@ -132,9 +132,7 @@ impl<M: Clone> Core<M> {
         };
         if rejected && !self.entries[index].orphan {
             self.leave_flight(index);
-            if let Some(aggregate) = self.aggregates.get_mut(&self.entries[index].aggregate) {
-                aggregate.pending -= 1;
-            }
+            self.aggregates.unpend(self.entries[index].aggregate_number);
             self.park(index);
             return;
         }

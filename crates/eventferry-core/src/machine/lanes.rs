@@ -413,7 +413,7 @@ impl<M: Clone> Core<M> {
                 channel.queue.retain(|index| !gone.contains(index));
             }
         }
-        for aggregate in self.aggregates.values_mut() {
+        for aggregate in self.aggregates.iter_mut() {
             aggregate.waiting.retain(|index| !gone.contains(index));
         }
         for index in gone {
@@ -440,10 +440,10 @@ impl<M: Clone> Core<M> {
             self.payload_bytes -= u64::from(entry.size_bytes);
             self.forget.push(token);
         }
-        if matches!(state, State::Queued | State::Flying) {
-            self.land(entry.aggregate);
-        } else {
-            self.advance_aggregate(entry.aggregate);
+        match state {
+            State::Queued | State::Flying => self.land(entry.aggregate_number),
+            State::Waiting => self.advance_aggregate(entry.aggregate_number),
+            State::Settled | State::Parking { .. } => {}
         }
     }
 

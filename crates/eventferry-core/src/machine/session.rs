@@ -378,8 +378,8 @@ impl<M: Clone> Core<M> {
         if route == Routed::Unknown {
             self.wait_for_topic(index);
         } else {
-            let (key, lane) = (self.entries[index].aggregate, self.entries[index].lane);
-            self.advance_aggregate(key);
+            let (number, lane) = (self.entries[index].aggregate_number, self.entries[index].lane);
+            self.advance_aggregate(number);
             self.advance_lane(lane);
         }
     }
