@@ -312,7 +312,11 @@ pub(crate) fn refused_property(error: &KafkaError) -> PublishFault {
     match error {
         KafkaError::ClientConfig(_, why, property, value) => {
             let why = if value.is_empty() { why.clone() } else { why.replace(value.as_str(), "...") };
-            wrong(format!("librdkafka does not take property `{property}`: {why}"))
+            let remedy = match why.contains("not available at build time") {
+                true => "; build with the feature `ssl` (TLS, SCRAM) or `zstd`",
+                false => "",
+            };
+            wrong(format!("librdkafka does not take property `{property}`: {why}{remedy}"))
         }
         KafkaError::ClientCreation(why) => wrong(format!("librdkafka does not take the settings: {why}")),
         other => wrong(format!("librdkafka does not take the settings: {other}")),
@@ -414,6 +418,8 @@ mod tests {
             ("kafka://one?client_id=%zz", "percent-encoded"),
             ("kafka://one?no.such.property=1", "no.such.property"),
             ("kafka://one?security.protocol=carrier-pigeon", "security.protocol"),
+            #[cfg(not(feature = "zstd"))]
+            ("kafka://one?compression=zstd", "feature `ssl` (TLS, SCRAM) or `zstd`"),
         ] {
             let message = refusal(url);
             assert!(message.contains(named), "{url}: {message}");

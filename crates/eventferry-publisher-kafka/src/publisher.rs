@@ -239,7 +239,7 @@ fn no_answer(brokers: &str, reason: &str) -> PublishFault {
     let reason = if reason.is_empty() { "no connection came about" } else { reason };
     PublishFault::new(
         PublishFaultKind::Unavailable,
-        format!("no broker of `{brokers}` answers: {reason}; check the address, the network and the broker"),
+        format!("no broker of `{brokers}` answers: {reason}; check address, network, credentials and broker"),
     )
 }
 

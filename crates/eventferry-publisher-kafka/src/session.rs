@@ -434,9 +434,10 @@ impl Inbox {
     /// Says what is wrong, each thing once until all is well again.
     fn complain(&self, code: RDKafkaErrorCode, reason: &str) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match code {
-            RDKafkaErrorCode::AllBrokersDown => trouble.all_down = true,
-            _ => trouble.reason = reason.into(),
+        trouble.all_down |= code == RDKafkaErrorCode::AllBrokersDown;
+        // That all are down is the least of reasons.
+        if code != RDKafkaErrorCode::AllBrokersDown || trouble.reason.is_empty() {
+            trouble.reason = reason.into();
         }
         // One connection of many that closes is everyday life.
         let everyday = matches!(

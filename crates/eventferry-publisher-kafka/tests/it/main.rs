@@ -7,3 +7,4 @@ mod frozen;
 mod kafka;
 mod mock;
 mod refusal;
+mod spoken;

@@ -14,9 +14,12 @@ use crate::bench::{
 const LIMIT: usize = 18_000;
 const TOO_LARGE: usize = 20_000;
 
-async fn publisher(kafka: &Kafka, topic: &str, batch_bytes: usize) -> KafkaPublisher {
+/// Lingers until everything is handed over, so that batches are as planned.
+const PLANNED: Duration = Duration::from_millis(100);
+
+async fn publisher(kafka: &Kafka, topic: &str, batch_bytes: usize, linger: Duration) -> KafkaPublisher {
     let mut config = kafka.config();
-    config.linger = Duration::from_millis(100); // Time for everything to be sent as it is batched.
+    config.linger = linger;
     config.batch_bytes = batch_bytes;
     let publisher = KafkaPublisher::new(config).unwrap();
     publisher.learn(topic).await.unwrap();
@@ -29,7 +32,7 @@ async fn nothing_is_written_after_a_refused_record_and_the_innocent_go_through_a
     let kafka = Kafka::find();
     let topic = kafka.topic(1, &[]).await;
     // A first batch holds the record that is too large and some innocents on both sides of it; the others follow.
-    let publisher = publisher(&kafka, &topic, 26_000).await;
+    let publisher = publisher(&kafka, &topic, 26_000, PLANNED).await;
     let row = |number| numbered(&topic, number, if number == POISON { TOO_LARGE } else { 100 });
     let mut main = session(&publisher, Role::Main).await;
     acknowledged(&mut main, 0, &row(0)).await;
@@ -67,7 +70,7 @@ async fn nothing_is_written_after_a_refused_record_and_the_innocent_go_through_a
 async fn alone_a_refusal_speaks_of_one_record() {
     let kafka = Kafka::find();
     let topic = kafka.topic(1, &[]).await;
-    let publisher = publisher(&kafka, &topic, 1_000_000).await;
+    let publisher = publisher(&kafka, &topic, 1_000_000, PLANNED).await;
     kafka.limit(&topic, LIMIT).await;
     let mut alone = session(&publisher, Role::Alone).await;
     for number in 1..=5 {
@@ -107,7 +110,7 @@ async fn a_fresh_session_is_not_gapless_yet() {
     // How many of the four are on their way before the refusal is back is a matter of luck; mostly all are.
     for _ in 0..10 {
         let topic = kafka.topic(1, &[]).await;
-        let publisher = publisher(&kafka, &topic, 1024).await;
+        let publisher = publisher(&kafka, &topic, 1024, PLANNED).await;
         poison_and_four(&kafka, &topic, session(&publisher, Role::Main).await).await;
         let written = kafka.numbers(&topic).await;
         assert!([2, 3, 4, 5].starts_with(&written), "{written:?}");
@@ -122,7 +125,7 @@ async fn a_fresh_session_is_not_gapless_yet() {
 async fn after_one_acknowledgement_a_session_is_gapless() {
     let kafka = Kafka::find();
     let topic = kafka.topic(1, &[]).await;
-    let publisher = publisher(&kafka, &topic, 1024).await;
+    let publisher = publisher(&kafka, &topic, 1024, PLANNED).await;
     let mut main = session(&publisher, Role::Main).await;
     acknowledged(&mut main, 0, &numbered(&topic, 0, 10)).await;
     poison_and_four(&kafka, &topic, main).await;
@@ -133,7 +136,7 @@ async fn after_one_acknowledgement_a_session_is_gapless() {
 async fn records_in_flight_elsewhere_are_awaited_after_a_refusal() {
     let kafka = Kafka::find();
     let (topic, other) = (kafka.topic(1, &[]).await, kafka.topic(1, &[]).await);
-    let publisher = publisher(&kafka, &topic, 1_000_000).await;
+    let publisher = publisher(&kafka, &topic, 2000, Duration::ZERO).await;
     publisher.learn(&other).await.unwrap();
     let mut main = session(&publisher, Role::Main).await;
     acknowledged(&mut main, 0, &numbered(&topic, 0, 10)).await;
