@@ -35,9 +35,7 @@ impl Broker {
         let failed = |error: KafkaError| Trouble::bug(format!("the embedded broker does not start: {error}"));
         let cluster = MockCluster::new(BROKERS).map_err(failed)?;
         cluster.create_topic(&topic, PARTITIONS, BROKERS).map_err(failed)?;
-        let mut config = KafkaConfig::new(cluster.bootstrap_servers());
-        // It has no answer to that.
-        config.ask_limits = false;
+        let config = KafkaConfig::new(cluster.bootstrap_servers());
         Ok(Self { config, topic, embedded: Some(cluster) })
     }
 

@@ -268,7 +268,14 @@ async fn a_settlement_is_durable_when_it_is_answered() {
 #[tokio::test]
 async fn a_reading_that_is_dropped_loses_nothing() {
     let database = Database::with_lanes(4).await;
-    let (mut relay, leases) = database.sole_relay().await;
+    let (release, released) = std::sync::mpsc::channel::<()>();
+    let released = std::sync::Mutex::new(released);
+    // Each writing through of the log waits for a word.
+    let config =
+        database.config().log_sync(move |_| released.lock().unwrap().recv().map_err(io::Error::other));
+    let mut relay = database.roles_with(config, "a");
+    let leases = hold(&mut relay, &[], 4).await.unwrap();
+    relay.feed.open(&leases).await.unwrap();
     let lanes = lanes_of(&leases);
     database.commit(&numbered(0..10));
     {
@@ -276,6 +283,8 @@ async fn a_reading_that_is_dropped_loses_nothing() {
         let first = dropped.poll(&mut Context::from_waker(Waker::noop()));
         assert!(matches!(first, Poll::Pending));
     }
+    release.send(()).unwrap();
+    release.send(()).unwrap();
     assert_eq!(payloads(&read(&mut relay, &lanes, ROOMY).await.unwrap()), texts(0..10));
 }
 
