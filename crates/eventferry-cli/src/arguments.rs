@@ -145,9 +145,9 @@ pub(crate) struct StatusArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
-    /// How many events to commit
-    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = value_parser!(u64).range(1..=100_000_000))]
-    pub(crate) events: u64,
+    /// How many events to commit [default: 100000; from PostgreSQL 20000, for each sale there waits for the disk]
+    #[arg(long, value_name = "N", value_parser = value_parser!(u64).range(1..=100_000_000))]
+    pub(crate) events: Option<u64>,
     /// How many orders they are about
     #[arg(long, value_name = "N", default_value_t = 500, value_parser = value_parser!(u32).range(1..=1_000_000))]
     pub(crate) aggregates: u32,

@@ -47,9 +47,13 @@ pub(crate) async fn connect_postgres(given: &Given) -> Result<Client, Trouble> {
 pub(crate) fn open_sqlite(config: &SqliteConfig) -> Result<Connection, Trouble> {
     const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let path = config.path().display();
+    if !config.path().exists() {
+        return Err(Trouble::store(format!("there is no database `{path}`; create it by `eventferry init`")));
+    }
     let opened = Connection::open_with_flags(config.path(), flags);
     let connection = opened.map_err(|error| {
-        Trouble::store(format!("open the database `{}`: {error}; check the path", config.path().display()))
+        Trouble::store(format!("open the database `{path}`: {error}; check the path and its permissions"))
     })?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(|error| refused_by_sqlite("set the timeout", &error))?;
     Ok(connection)

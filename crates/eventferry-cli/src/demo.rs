@@ -59,7 +59,7 @@ pub(crate) async fn demo(arguments: &DemoArguments) -> Result<Ending, Trouble> {
     };
     let demand = Demand {
         topic: broker.topic.clone(),
-        events: arguments.events,
+        events: arguments.events.unwrap_or_else(|| shop.events_default()),
         aggregates: arguments.aggregates,
         rate: arguments.rate,
         seed: arguments.seed.unwrap_or_else(|| uuid::Uuid::new_v4().as_u64_pair().1),
@@ -235,8 +235,13 @@ impl RunningRelay {
 
 /// Prints the figures, and whether a promise broke.
 fn tell(report: &Report, json: bool, duplicates_allowed: bool) -> Result<Ending, Trouble> {
-    print(&if json { report.json()? } else { report.table() })?;
     let broken = report.verdict.broken(duplicates_allowed);
+    let text = match (json, broken.is_empty()) {
+        (true, _) => report.json()?,
+        (false, true) => report.table() + "\nevery promise held\n",
+        (false, false) => report.table(),
+    };
+    print(&text)?;
     if broken.is_empty() {
         return Ok(Ending::Done);
     }

@@ -52,7 +52,8 @@ fn main() {
 fn perform(arguments: Arguments) -> Result<Ending, Trouble> {
     let Arguments { program, command } = arguments;
     let settings = Settings::read(program.config.as_deref())?;
-    let level = if matches!(command, Command::Run(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
+    let is_run = matches!(command, Command::Run(_));
+    let level = if is_run { LevelFilter::INFO } else { LevelFilter::WARN };
     voice::begin(&settings, &program, level)?;
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
@@ -71,5 +72,12 @@ fn perform(arguments: Arguments) -> Result<Ending, Trouble> {
         }
     });
     runtime.shutdown_background();
-    ending
+    match ending {
+        // The last of its log lines, in the log's own format.
+        Err(trouble) if is_run => {
+            tracing::error!("{}", trouble.message);
+            Ok(trouble.ending)
+        }
+        ending => ending,
+    }
 }

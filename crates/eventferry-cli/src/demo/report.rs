@@ -1,9 +1,10 @@
 //! What people and machines see of the demonstration.
 
+use std::fmt;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressState, ProgressStyle};
 use serde::Serialize;
 
 use super::shop::Counters;
@@ -53,7 +54,7 @@ impl Report {
         let rows = [
             ("events", *events, undone),
             ("aggregates", *aggregates, String::new()),
-            ("events/s", self.events_per_second(), "from commit to consumer".to_owned()),
+            ("events/s", self.events_per_second(), "committed, carried and read back".to_owned()),
             ("duplicates", *duplicates, String::new()),
             ("order violations", *order_violations, String::new()),
             ("lost", *lost, String::new()),
@@ -83,12 +84,12 @@ impl Progress {
         if hidden {
             bars.set_draw_target(indicatif::ProgressDrawTarget::hidden());
         }
-        let template = "{prefix:<10} {wide_bar:.cyan/blue} {human_pos:>11} {per_sec:>16}";
+        let template = "{prefix:<10} {wide_bar:.cyan/blue} {human_pos:>11} {pace:>12}";
         let bar = |name: &'static str| {
             let bar = bars.add(ProgressBar::new(events)).with_prefix(name);
             // A template that cannot be read leaves the default look.
             if let Ok(style) = ProgressStyle::with_template(template) {
-                bar.set_style(style);
+                bar.set_style(style.with_key("pace", pace));
             }
             bar
         };
@@ -104,6 +105,11 @@ impl Progress {
         self.committed.finish_and_clear();
         self.delivered.finish_and_clear();
     }
+}
+
+fn pace(state: &ProgressState, to: &mut dyn fmt::Write) {
+    // A bar that cannot be drawn is no bar.
+    let _drawn = write!(to, "{}/s", grouped(state.per_sec() as u64));
 }
 
 #[cfg(test)]

@@ -113,6 +113,7 @@ pub(crate) type Selling = JoinHandle<Result<Vec<Sale>, Trouble>>;
 
 /// Where the shop keeps its books.
 #[derive(Debug)]
+#[expect(clippy::large_enum_variant, reason = "a program has one")]
 pub(crate) enum Shop {
     Sqlite(SqliteShop),
     Postgres(PostgresShop),
@@ -124,6 +125,14 @@ impl Shop {
         match self {
             Self::Sqlite(shop) => shop.description(),
             Self::Postgres(shop) => shop.description(),
+        }
+    }
+
+    /// How many events take a few seconds.
+    pub(crate) fn events_default(&self) -> u64 {
+        match self {
+            Self::Sqlite(_) => 100_000,
+            Self::Postgres(_) => 20_000,
         }
     }
 

@@ -1,0 +1,102 @@
+//! Topics for each test, on the cluster of the tests.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::message::{Headers, Message, OwnedMessage};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+use crate::postgres::random;
+use crate::program::PATIENCE;
+
+fn brokers() -> String {
+    let variable = "EVENTFERRY_TEST_KAFKA_BROKERS";
+    std::env::var(variable).unwrap_or_else(|_| {
+        panic!("{variable} is not set; start the servers and set it as `cargo xtask services env` prints it")
+    })
+}
+
+/// The cluster as `--publisher` names it.
+pub(crate) fn url() -> String {
+    format!("kafka://{}", brokers())
+}
+
+/// A topic with one partition, deleted with this.
+pub(crate) struct Topic {
+    pub(crate) name: String,
+}
+
+impl Topic {
+    pub(crate) fn new() -> Self {
+        let topic = Self::to_be();
+        topic.create();
+        topic
+    }
+
+    /// The name of a topic that does not exist yet.
+    pub(crate) fn to_be() -> Self {
+        Self { name: format!("eventferry-cli-{}", random()) }
+    }
+
+    pub(crate) fn create(&self) {
+        let topic = NewTopic::new(&self.name, 1, TopicReplication::Fixed(1));
+        let created = block_on(admin().create_topics([&topic], &options())).unwrap();
+        created.into_iter().for_each(|result| drop(result.unwrap()));
+    }
+
+    /// Its first messages.
+    pub(crate) fn messages(&self, count: usize) -> Vec<OwnedMessage> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", brokers())
+            .set("group.id", "eventferry-cli-tests")
+            .set("enable.auto.commit", "false")
+            .create()
+            .unwrap();
+        let mut partitions = TopicPartitionList::new();
+        partitions.add_partition_offset(&self.name, 0, Offset::Beginning).unwrap();
+        consumer.assign(&partitions).unwrap();
+        let until = Instant::now() + PATIENCE;
+        let mut messages = Vec::new();
+        while messages.len() < count {
+            assert!(Instant::now() < until, "{} of {count} messages came", messages.len());
+            if let Some(Ok(message)) = consumer.poll(Duration::from_millis(100)) {
+                messages.push(message.detach());
+            }
+        }
+        messages
+    }
+}
+
+impl Drop for Topic {
+    fn drop(&mut self) {
+        // It may never have been made.
+        drop(block_on(admin().delete_topics(&[&self.name], &options())));
+    }
+}
+
+/// The topics there are.
+pub(crate) fn topics() -> Vec<String> {
+    let metadata = admin().inner().fetch_metadata(None, PATIENCE).unwrap();
+    metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
+}
+
+/// A header's value as text.
+pub(crate) fn header(message: &OwnedMessage, name: &str) -> Option<String> {
+    let headers = message.headers()?;
+    let header = headers.iter().find(|header| header.key == name)?;
+    Some(String::from_utf8(header.value?.to_vec()).unwrap())
+}
+
+fn admin() -> AdminClient<DefaultClientContext> {
+    ClientConfig::new().set("bootstrap.servers", brokers()).create().unwrap()
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().operation_timeout(Some(PATIENCE)).request_timeout(Some(PATIENCE))
+}
+
+fn block_on<T>(future: impl Future<Output = T>) -> T {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(future)
+}
