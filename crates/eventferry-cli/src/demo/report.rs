@@ -123,7 +123,10 @@ mod tests {
 
     #[test]
     fn the_json_has_six_fields_and_no_more() {
-        let json = r#"{"events":12000,"aggregates":50,"events_per_second":6000,"duplicates":0,"order_violations":0,"lost":1}"#;
+        let json = concat!(
+            r#"{"events":12000,"aggregates":50,"events_per_second":6000,"#,
+            r#""duplicates":0,"order_violations":0,"lost":1}"#
+        );
         assert_eq!(report().json().unwrap(), format!("{json}\n"));
     }
 

@@ -1,4 +1,5 @@
-//! Promise 8: dead letters are durable. A parked event has left its lane's way and stays, visible, in the outbox's care.
+//! Promise 8: dead letters are durable. A parked event has left its lane's way and stays, visible, in the outbox's
+//! care.
 
 use std::time::Duration;
 
