@@ -86,6 +86,7 @@ struct Plan {
     events: u64,
     aggregates: u64,
     rounds: usize,
+    contenders: Vec<Contender>,
     /// The most events that the status column carries a round: it is slow, and its pace is known sooner.
     status_column_events: u64,
 }
@@ -97,8 +98,11 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
         Some("hot-key") => Scenario::HotKey,
         _ => return Err(failure("bench takes a scenario: drain or hot-key")),
     };
+    let only = arguments.text("only");
+    let named = |contender: &Contender| only.as_deref().is_none_or(|only| only == contender.name());
     let plan = Plan {
         scenario,
+        contenders: scenario.contenders().iter().copied().filter(named).collect(),
         events: arguments.value("events", 500_000)?,
         aggregates: arguments.value("aggregates", 5_000)?,
         rounds: arguments.value("rounds", 3)?,
@@ -106,6 +110,9 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     let json = arguments.text("json");
     arguments.finish()?;
+    if plan.contenders.is_empty() {
+        return Err(failure("--only: give the name of a contender"));
+    }
     if plan.events == 0 || plan.aggregates == 0 || plan.rounds == 0 {
         return Err(failure("--events, --aggregates and --rounds: give 1 or more"));
     }
@@ -122,8 +129,6 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
 async fn measure(servers: &Servers, plan: &Plan) -> Result<Outcome, Failure> {
     let server = connect(&servers.postgres).await?;
     let machine = machine::describe(&server).await?;
-    let backend: i32 = server.query_one("SELECT pg_backend_pid()", &[]).await?.get(0);
-    let watch = Watch::find(backend.unsigned_abs(), &servers.brokers);
     let mut loads = vec![plan.aggregates];
     if plan.scenario == Scenario::HotKey {
         loads.insert(0, 1);
@@ -137,7 +142,7 @@ async fn measure(servers: &Servers, plan: &Plan) -> Result<Outcome, Failure> {
         }
         warm_up(servers).await?;
         for round in 1..=plan.rounds {
-            race(servers, plan, &backlogs, watch, round, &mut runs).await?;
+            race(servers, plan, &backlogs, round, &mut runs).await?;
         }
         Ok::<(), Failure>(())
     };
@@ -154,11 +159,10 @@ async fn race(
     servers: &Servers,
     plan: &Plan,
     backlogs: &[Backlog],
-    watch: Watch,
     round: usize,
     runs: &mut Vec<Run>,
 ) -> Result<(), Failure> {
-    let contenders = plan.scenario.contenders();
+    let contenders = &plan.contenders;
     for turn in 0..contenders.len() {
         let contender = contenders[(turn + round - 1) % contenders.len()];
         let backlog = match contender {
@@ -166,7 +170,7 @@ async fn race(
             _ => &backlogs[0],
         };
         let database = backlog.database.copy().await?;
-        let carried = carry(servers, plan, backlog, &database, contender, watch).await;
+        let carried = carry(servers, plan, backlog, &database, contender).await;
         database.remove().await;
         let Carried { events, time, settled, spent } = carried?;
         let run = Run { round, contender, events, time, settled, spent };
@@ -192,7 +196,6 @@ async fn carry(
     backlog: &Backlog,
     database: &Database,
     contender: Contender,
-    watch: Watch,
 ) -> Result<Carried, Failure> {
     let url = database.url()?;
     let own = match contender {
@@ -201,7 +204,8 @@ async fn carry(
     };
     let topic = own.as_ref().unwrap_or(&backlog.topic);
     let before = topic.records()?;
-    let mut stopwatch = Stopwatch::start(watch);
+    tracing::debug!(contender = contender.name(), "starts");
+    let mut stopwatch = Stopwatch::start(Watch::find(database.name(), &servers.brokers));
     let mut events = plan.events;
     let carried = match contender {
         Contender::RawPipe => raw_pipe::carry(&url, topic, events, &mut stopwatch).await,

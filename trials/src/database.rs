@@ -35,6 +35,11 @@ impl Database {
         Ok(copy)
     }
 
+    /// Its name.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+
     /// Its URL.
     pub(crate) fn url(&self) -> Result<String, Failure> {
         with_database(&self.server, &self.name)

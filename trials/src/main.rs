@@ -17,7 +17,7 @@ use failure::{Failure, failure};
 const USAGE: &str = "\
 usage: cargo xtask TRIAL
 
-  bench drain|hot-key [--events N] [--aggregates N] [--rounds N] [--json FILE]
+  bench drain|hot-key [--events N] [--aggregates N] [--rounds N] [--only CONTENDER] [--json FILE]
       how fast a backlog is carried to Kafka, held against a raw pipe and against a status column
 ";
 

@@ -15,23 +15,23 @@ pub(crate) struct Spent {
     pub(crate) here: Duration,
     /// Its living threads, by name.
     pub(crate) threads: BTreeMap<String, Duration>,
+    /// The backends of one database that are connected.
     pub(crate) postgres: Duration,
     pub(crate) kafka: Duration,
 }
 
 /// Whom to watch beside this process.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(crate) struct Watch {
-    /// The postmaster.
-    postmaster: Option<u32>,
+    database: String,
     broker: Option<u32>,
 }
 
 impl Watch {
-    /// The server behind this backend, and the process that listens on this broker's port.
-    pub(crate) fn find(backend: u32, brokers: &str) -> Self {
+    /// The backends of this database, and the process that listens on this broker's port.
+    pub(crate) fn find(database: &str, brokers: &str) -> Self {
         let port = brokers.split(',').next().and_then(|broker| broker.rsplit(':').next()?.parse().ok());
-        Self { postmaster: parent(backend), broker: port.and_then(listener) }
+        Self { database: database.to_owned(), broker: port.and_then(listener) }
     }
 
     /// What was spent so far.
@@ -39,7 +39,7 @@ impl Watch {
         Spent {
             here: own(std::process::id()).unwrap_or_default(),
             threads: threads().unwrap_or_default(),
-            postgres: self.postmaster.map_or(Duration::ZERO, family),
+            postgres: backends(&self.database),
             kafka: self.broker.map_or(Duration::ZERO, |pid| own(pid).unwrap_or_default()),
         }
     }
@@ -82,10 +82,6 @@ fn stat(pid: u32) -> Option<Vec<String>> {
     Some(text.rsplit_once(") ")?.1.split(' ').map(str::to_owned).collect())
 }
 
-fn parent(pid: u32) -> Option<u32> {
-    stat(pid)?.get(1)?.parse().ok()
-}
-
 fn ticks(stat: &[String], fields: [usize; 2]) -> Duration {
     fields.iter().filter_map(|field| stat.get(*field)?.parse::<u32>().ok()).map(|ticks| TICK * ticks).sum()
 }
@@ -94,14 +90,15 @@ fn own(pid: u32) -> Option<Duration> {
     Some(ticks(&stat(pid)?, [11, 12]))
 }
 
-/// A process, its children, and those of its children that have ended.
-fn family(pid: u32) -> Duration {
-    let ended = stat(pid).map_or(Duration::ZERO, |stat| ticks(&stat, [13, 14]));
-    let children = fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
-        let child: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
-        (parent(child)? == pid).then(|| own(child)).flatten()
+/// The backends whose title names this database: `postgres: user database host(port) state`.
+fn backends(database: &str) -> Duration {
+    let spent = fs::read_dir("/proc").into_iter().flatten().filter_map(|entry| {
+        let pid: u32 = entry.ok()?.file_name().to_str()?.parse().ok()?;
+        let title = fs::read_to_string(format!("/proc/{pid}/cmdline")).ok()?;
+        let names = title.starts_with("postgres: ") && title.split(' ').any(|word| word == database);
+        names.then(|| own(pid)).flatten()
     });
-    own(pid).unwrap_or_default() + ended + children.sum::<Duration>()
+    spent.sum()
 }
 
 /// The process that listens on a port.

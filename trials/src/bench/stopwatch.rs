@@ -14,7 +14,7 @@ pub(super) struct Stopwatch {
 
 impl Stopwatch {
     pub(super) fn start(watch: Watch) -> Self {
-        Self { watch, before: watch.spent(), started: Instant::now(), stopped: None }
+        Self { before: watch.spent(), watch, started: Instant::now(), stopped: None }
     }
 
     /// Everything has arrived.
