@@ -1,6 +1,9 @@
 //! Which clone of the repository this is.
 
 use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
 
 use crate::trouble::{Attempt, Trouble};
 
@@ -22,6 +25,22 @@ impl Checkout {
 
     pub(crate) fn root(&self) -> &Path {
         &self.root
+    }
+
+    /// What `cargo metadata` says of the workspace's own packages; asks no registry.
+    pub(crate) fn metadata(&self) -> Result<Value, Trouble> {
+        let output = Command::new("cargo")
+            .args(["metadata", "--format-version", "1", "--no-deps", "--offline"])
+            .current_dir(&self.root)
+            .output()
+            .attempt(|| "cannot run cargo".to_owned())?;
+        if !output.status.success() {
+            return Err(Trouble::new(format!(
+                "cargo metadata failed: {}",
+                String::from_utf8_lossy(&output.stderr)
+            )));
+        }
+        serde_json::from_slice(&output.stdout).attempt(|| "cannot read what cargo metadata says".to_owned())
     }
 
     /// A folder name for what belongs to this checkout: readable, and different for every path.

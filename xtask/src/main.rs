@@ -3,7 +3,11 @@
 
 mod checkout;
 mod services;
+mod test;
+mod tidy;
 mod trials;
+mod lock;
+mod log;
 mod trouble;
 
 use std::process::ExitCode;
@@ -15,7 +19,11 @@ use trouble::Trouble;
 const USAGE: &str = "\
 usage: cargo xtask COMMAND
 
-  services up        start PostgreSQL 18, PostgreSQL 14 and Kafka on free loopback ports, installing them on first use
+  test               set up what is missing and run everything; the last line counts
+    --only NAME        only this suite; may be repeated
+    --list             the suites, and what each proves
+  tidy               check the rules of the house
+  services up        start PostgreSQL 18 and 14 and Kafka on free loopback ports; installs them on first use
   services down      stop what `up` started in this checkout, and remove its data
   services status    say what runs, where
   services env       print the variables tests read; use as: eval \"$(cargo xtask services env)\"
@@ -35,6 +43,8 @@ fn main() -> ExitCode {
 
 fn run(words: &[&str]) -> Result<ExitCode, Trouble> {
     match words {
+        ["test", rest @ ..] => test::run(rest),
+        ["tidy"] => run_tidy(),
         ["services", rest @ ..] => run_services(rest),
         [trial @ ("bench" | "storm" | "memory"), rest @ ..] => trials::run(&Checkout::find()?, trial, rest),
         [] | ["help" | "--help" | "-h"] => {
@@ -45,15 +55,26 @@ fn run(words: &[&str]) -> Result<ExitCode, Trouble> {
     }
 }
 
+fn run_tidy() -> Result<ExitCode, Trouble> {
+    let findings = tidy::findings(&Checkout::find()?)?;
+    for finding in &findings {
+        println!("{finding}");
+    }
+    match findings.len() {
+        0 => Ok(ExitCode::SUCCESS),
+        count => Err(Trouble::new(format!("{count} places are not tidy"))),
+    }
+}
+
 fn run_services(words: &[&str]) -> Result<ExitCode, Trouble> {
     let services = Services::of(&Checkout::find()?)?;
     match words {
         ["up"] => {
             services.up()?;
-            services.print_status()?;
+            services.print_status();
         }
         ["down"] => services.down()?,
-        ["status"] => services.print_status()?,
+        ["status"] => services.print_status(),
         ["env"] => {
             for (name, value) in services.variables()? {
                 println!("export {name}={}", services::shell_quoted(&value));

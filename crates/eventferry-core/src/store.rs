@@ -147,10 +147,13 @@ pub trait Lanes: Send + 'static {
     /// or wants more.
     ///
     /// In this order: the relay's heartbeat is renewed; lanes whose row names this relay but which `claim.keep` does
-    /// not list are freed (so a lane is given up by leaving it out, and a restarted relay is not kept away from its
-    /// former lanes by its own heartbeat); up to `claim.take_max` lanes that are free, or whose owner's heartbeat has
+    /// not list are freed (so a lane is given up by leaving it out, and a lane that nobody works on is not kept from
+    /// everybody by its owner's heartbeat); up to `claim.take_max` lanes that are free, or whose owner's heartbeat has
     /// run out by the store's clock, are taken, each with its epoch one higher. A lane of `claim.keep` that is held
     /// by another epoch is lost: it is missing in the answer.
+    ///
+    /// A relay that starts under a name whose heartbeat still runs cannot tell its own former self from a twin: it
+    /// is answered with no leases until that heartbeat has run out, or is renewed, which shows the twin.
     ///
     /// # Errors
     /// `Unavailable`, `Contended`: nothing is known; the leases run on from the last good answer.

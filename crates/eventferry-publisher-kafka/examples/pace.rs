@@ -4,7 +4,8 @@
 //! `cargo run --release -p eventferry-publisher-kafka --example pace -- events=1000000 payload_bytes=300 headers=0`
 //!
 //! `headers` counts the event's own; three more come with every event (its id and its aggregate's type and id).
-//! Other arguments: `linger_us`, `batch_bytes`, `partitions`, `topics`, `rate` (events a second; 0: as many as go).
+//! Other arguments: `linger_us`, `batch_bytes`, `in_flight` (records), `partitions`, `topics`, `rate` (events a second;
+//! 0: as many as go).
 
 use std::collections::{BTreeMap, HashMap};
 use std::error::Error;
@@ -14,6 +15,11 @@ use eventferry_core::publisher::{Outcome, Publisher, Role, Route, Session, Taken
 use eventferry_core::{Envelope, Event, MessageId, StoredEvent, Timestamp};
 use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher};
 use rdkafka::mocking::MockCluster;
+
+/// librdkafka allocates in one thread what it frees in another, and most of its time is that: an allocator that is good
+/// at it, put in place of C's own, saves a third of the CPU.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 type Failure = Box<dyn Error>;
 
@@ -39,11 +45,14 @@ async fn main() -> Result<(), Failure> {
     let topics = topics(&arguments);
     let real = std::env::var("EVENTFERRY_TEST_KAFKA_BROKERS").ok();
     let mock = MockCluster::new(1)?;
-    for topic in &topics {
-        mock.create_topic(topic, arguments.get("partitions", 12) as i32, 1)?;
+    if real.is_none() {
+        for topic in &topics {
+            mock.create_topic(topic, arguments.get("partitions", 12) as i32, 1)?;
+        }
     }
     let mut config = KafkaConfig::new(real.unwrap_or_else(|| mock.bootstrap_servers()));
     config.linger = Duration::from_micros(arguments.get("linger_us", config.linger.as_micros() as u64));
+    config.in_flight_records_max = arguments.get("in_flight", config.in_flight_records_max as u64) as usize;
     config.batch_bytes = arguments.get("batch_bytes", config.batch_bytes as u64) as usize;
     let publisher = KafkaPublisher::new(config)?;
     for topic in &topics {
@@ -146,10 +155,11 @@ fn cpu_by_thread() -> Result<BTreeMap<String, Duration>, Failure> {
     let Ok(threads) = std::fs::read_dir("/proc/self/task") else { return Ok(used) };
     for thread in threads {
         let path = thread?.path();
-        let name = std::fs::read_to_string(path.join("comm"))?.trim().to_owned();
-        let schedule = std::fs::read_to_string(path.join("schedstat"))?;
+        // A thread may end while it is looked at.
+        let read = |file| std::fs::read_to_string(path.join(file));
+        let (Ok(name), Ok(schedule)) = (read("comm"), read("schedstat")) else { continue };
         let nanos = schedule.split(' ').next().ok_or("no schedstat")?.parse()?;
-        *used.entry(name).or_default() += Duration::from_nanos(nanos);
+        *used.entry(name.trim().to_owned()).or_default() += Duration::from_nanos(nanos);
     }
     Ok(used)
 }

@@ -38,10 +38,12 @@ pub struct KafkaConfig {
     pub batch_bytes: usize,
     /// How batches are compressed. Default: not at all.
     pub compression: Compression,
-    /// How many records a session takes before it is full. Default: 100,000; at least 1.
+    /// How many records a session takes before it is full. Default: 20,000; at least 1. That is enough for 400,000
+    /// records a second at 50 ms from the broker. More costs CPU, since what is in flight no longer fits the caches;
+    /// less makes small batches where there are hundreds of partitions.
     pub in_flight_records_max: usize,
     /// How many bytes of records (keys, payloads and headers) a session takes before it is full; one record is
-    /// always taken, whatever its size. Default: 64 MiB; at least 1.
+    /// always taken, whatever its size. Default: 32 MiB; at least 1.
     pub in_flight_bytes_max: usize,
     /// Any other property of librdkafka, such as `security.protocol` or `sasl.username`, as its CONFIGURATION.md
     /// lists them. Those the publisher owns are refused by [`KafkaPublisher::new`](crate::KafkaPublisher::new).
@@ -115,8 +117,8 @@ impl KafkaConfig {
             linger: Duration::from_millis(1),
             batch_bytes: 1_000_000,
             compression: Compression::None,
-            in_flight_records_max: 100_000,
-            in_flight_bytes_max: 64 << 20,
+            in_flight_records_max: 20_000,
+            in_flight_bytes_max: 32 << 20,
             properties: BTreeMap::new(),
         }
     }

@@ -10,6 +10,7 @@ use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::metadata::MetadataBroker;
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
@@ -182,12 +183,12 @@ impl Admin {
 
     async fn facts(&self, topic: &str) -> Result<Facts, PublishFault> {
         let Some(client) = &self.client else { return Err(shutting_down()) };
-        let partitions = {
+        let (partitions, broker) = {
             let (client, topic) = (Arc::clone(client), topic.to_owned());
             let asked = spawn_blocking(move || partitions(&client, &topic));
             asked.await.unwrap_or_else(|_| Err(shutting_down()))?
         };
-        Ok(Facts { partitions, batch_bytes_max: batch_bytes_max(client, topic).await })
+        Ok(Facts { partitions, batch_bytes_max: batch_bytes_max(client, broker, topic).await })
     }
 }
 
@@ -199,8 +200,8 @@ impl Drop for Admin {
     }
 }
 
-/// Asks how many partitions a topic has; blocks.
-fn partitions(client: &AdminClient<Quiet>, topic: &str) -> Result<i32, PublishFault> {
+/// Asks how many partitions a topic has, and names a broker that is up; blocks.
+fn partitions(client: &AdminClient<Quiet>, topic: &str) -> Result<(i32, i32), PublishFault> {
     let what = format!("asking about topic `{topic}`");
     let metadata =
         client.inner().fetch_metadata(Some(topic), ANSWER_MAX).map_err(|error| fault_of(&what, error))?;
@@ -209,16 +210,21 @@ fn partitions(client: &AdminClient<Quiet>, topic: &str) -> Result<i32, PublishFa
     if let Some(error) = found.error() {
         return Err(fault(&what, error.into()));
     }
+    // The answer may have come over a bootstrap address, which is no broker by number.
+    let answered = metadata.brokers().iter().max_by_key(|broker| broker.id() == metadata.orig_broker_id());
+    let broker = answered.map_or(-1, MetadataBroker::id);
     match i32::try_from(found.partitions().len()) {
-        Ok(partitions) if partitions > 0 => Ok(partitions),
+        Ok(partitions) if partitions > 0 => Ok((partitions, broker)),
         _ => Err(fault(&what, RDKafkaErrorCode::LeaderNotAvailable)),
     }
 }
 
 /// Asks for a topic's `max.message.bytes`. `None` if the cluster does not say, for want of a permission (DescribeConfigs
 /// on the topic) or because it does not know the request: then only the broker itself can refuse.
-async fn batch_bytes_max(client: &AdminClient<Quiet>, topic: &str) -> Option<usize> {
-    let options = AdminOptions::new().request_timeout(Some(ANSWER_MAX));
+async fn batch_bytes_max(client: &AdminClient<Quiet>, broker: i32, topic: &str) -> Option<usize> {
+    // Any broker can say; left to itself, librdkafka would ask the controller, and wait for one where there is none.
+    let broker = Some(broker).filter(|id| *id >= 0);
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_MAX)).broker_id(broker);
     let described = client.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await;
     let failed = |error: KafkaError| {
         let code = code_of(&error);

@@ -67,7 +67,7 @@ pub(crate) async fn run<S: Store, P: Publisher>(
     relay: Relay<S, P>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<Finished, RunError> {
-    let Relay { mut store, publisher, id, settings, retention, .. } = relay;
+    let Relay { mut store, publisher, id, settings, retention, dead_letter_topic } = relay;
     tokio::pin!(shutdown);
     // Before a lane is held there is nothing to hand over: shutting down is dropping.
     let prepared = tokio::select! {
@@ -75,6 +75,9 @@ pub(crate) async fn run<S: Store, P: Publisher>(
         () = &mut shutdown => return Ok(Finished { shipped: 0, parked: 0, settled: true }),
     };
     tracing::info!(relay = id.0, lanes = prepared, "relay started");
+    if let Some(topic) = dead_letter_topic {
+        tracing::warn!(topic, "this version delivers no dead letters yet: events that the broker refuses stay parked");
+    }
     let core: Core<S::Mark> = Core::new(settings, &store.capabilities(), publisher.abilities());
     let roles = store.roles(&id);
     let publisher = Arc::new(publisher);

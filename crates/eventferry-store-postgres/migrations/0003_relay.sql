@@ -112,9 +112,9 @@ END
 $$;
 
 -- Reads a page of a window: events visible in cur and not in prev, with ids over `after`, in the order of ids.
--- mask: a byte a lane, 1 to read it; lanes: how many there are. At most rows_max rows are handed over, and rows
--- beyond the first only while the payloads before them have under bytes_max bytes. Ids further than scan_max from
--- the beginning are left for the next page: then a last row without a topic tells how far this one looked.
+-- mask: a byte a lane, 1 to read it; lanes: how many there are. At most rows_max rows and bytes_max bytes of payload
+-- are handed over, save for a first row larger than that. Ids further than scan_max from the beginning are left for
+-- the next page. A last row without a topic says that there may be more, and up to which id this page looked.
 -- index: outbox_pkey (id) for new rows, outbox_xid_id (xid, id) for those of transactions that prev saw running.
 CREATE FUNCTION eventferry.read_page(
     prev pg_snapshot, cur pg_snapshot, floor bigint, late_floor bigint, restored_through bigint, after bigint,
@@ -146,7 +146,7 @@ BEGIN
             SELECT * FROM eventferry.outbox AS o
             WHERE (o.xid, o.id) > (running.xid, greatest(after, late_floor)) AND (o.xid, o.id) <= (running.xid, upto)
               AND get_byte(mask, o.lane_hash % lanes) = 1
-            ORDER BY o.xid, o.id LIMIT rows_max
+            ORDER BY o.xid, o.id LIMIT rows_max + 1
         ) AS o
         WHERE pg_visible_in_snapshot(running.xid, cur)
     ), fresh AS (
@@ -154,15 +154,20 @@ BEGIN
         WHERE o.id > start AND o.id <= upto AND o.xid >= old_max
           AND (o.id <= restored_through OR pg_visible_in_snapshot(o.xid, cur))
           AND get_byte(mask, o.lane_hash % lanes) = 1
-        ORDER BY o.id LIMIT rows_max
+        ORDER BY o.id LIMIT rows_max + 1
     ), page AS (
-        SELECT * FROM late UNION ALL SELECT * FROM fresh ORDER BY 2 LIMIT rows_max
+        SELECT * FROM late UNION ALL SELECT * FROM fresh ORDER BY 2 LIMIT rows_max + 1
     )
-    SELECT p.id, p.lane_hash % lanes, p.created_at, p.message_id, p.topic, p.aggregate_type, p.aggregate_id, p.key,
-           p.payload, p.content_type, p.headers, p.partition
-    FROM (SELECT page.*, sum(coalesce(octet_length(page.payload), 0)) OVER (
-              ORDER BY page.id ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS bytes_before FROM page) AS p
-    WHERE coalesce(p.bytes_before, 0) < bytes_max
+    -- The first row too many is no row, but the word that there are more.
+    SELECT CASE WHEN p.fits THEN p.id ELSE p.id - 1 END, CASE WHEN p.fits THEN p.lane_hash % lanes END, p.created_at,
+           p.message_id, CASE WHEN p.fits THEN p.topic END, p.aggregate_type, p.aggregate_id, p.key,
+           CASE WHEN p.fits THEN p.payload END, p.content_type, p.headers, p.partition
+    FROM (SELECT s.*, s.place = 1 OR (s.place <= rows_max AND s.bytes <= bytes_max) AS fits,
+                 s.place <= 2 OR (s.place <= rows_max + 1 AND s.bytes - s.payload_bytes <= bytes_max) AS tells
+          FROM (SELECT page.*, coalesce(octet_length(page.payload), 0) AS payload_bytes,
+                       row_number() OVER up AS place, sum(coalesce(octet_length(page.payload), 0)) OVER up AS bytes
+                FROM page WINDOW up AS (ORDER BY page.id ROWS UNBOUNDED PRECEDING)) AS s) AS p
+    WHERE p.fits OR p.tells
     ORDER BY p.id;
     -- A gap in the ids, however wide, is one step.
     SELECT o.id INTO beyond FROM eventferry.outbox AS o WHERE o.id > upto ORDER BY o.id LIMIT 1;

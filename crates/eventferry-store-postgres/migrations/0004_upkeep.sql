@@ -1,13 +1,44 @@
 -- purpose: removing what is consumed, and taking stock.
 
+-- How long each slot of the ring is written to. The longest retention is that of all slots but two.
+CREATE FUNCTION eventferry.set_slot_seconds(seconds integer) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    IF seconds < 1 THEN
+        RAISE EXCEPTION 'a slot lasts at least 1 second, not %', seconds;
+    END IF;
+    EXECUTE format('CREATE OR REPLACE FUNCTION eventferry.slot_seconds() RETURNS integer '
+                   'LANGUAGE sql IMMUTABLE PARALLEL SAFE RETURN %s', seconds);
+END
+$$;
+
+-- Where every lane stands, with the number of lanes.
+CREATE TYPE eventferry.stand AS (
+    lane integer, prev pg_snapshot, cur pg_snapshot, last_id bigint, restored_through bigint, lanes_total integer
+);
+CREATE FUNCTION eventferry.stands() RETURNS SETOF eventferry.stand LANGUAGE sql VOLATILE AS $$
+    SELECT p.lane, p.prev, p.cur, p.last_id, p.restored_through,
+           (SELECT pg_catalog.count(*) FROM eventferry.lane)::integer
+    FROM eventferry.positions((SELECT pg_catalog.array_agg(l.lane) FROM eventferry.lane AS l)) AS p
+$$;
+
+-- Whether an event of a lane is settled: before the lane's window, or in it and at or below its last id. A beginning
+-- after a restore has read nothing yet.
+CREATE FUNCTION eventferry.is_settled(xid xid8, id bigint, s eventferry.stand) RETURNS boolean
+LANGUAGE sql IMMUTABLE PARALLEL SAFE
+RETURN pg_visible_in_snapshot(xid, (s).prev)
+    OR (id <= (s).last_id AND (id <= (s).restored_through OR pg_visible_in_snapshot(xid, (s).cur))
+        AND NOT ((s).restored_through > 0 AND (s).prev::text = (s).cur::text));
+
 -- Where the log must still be read from: nothing that is not settled was written by a transaction below this xid,
 -- nor lies at or below this id.
 CREATE FUNCTION eventferry.unsettled_from(OUT xid xid8, OUT id bigint) LANGUAGE sql VOLATILE AS $$
-    SELECT min(CASE WHEN p.last_id < 9223372036854775807 THEN pg_snapshot_xmin(p.prev) ELSE pg_snapshot_xmin(p.cur) END),
+    -- Ordered and picked, because min() knows no xid8 before PostgreSQL 16.
+    SELECT (array_agg(pg_snapshot_xmin(s.still_running_in) ORDER BY pg_snapshot_xmin(s.still_running_in)))[1],
            min(CASE WHEN p.last_id < 9223372036854775807 THEN p.late_floor ELSE coalesce(
                (SELECT a.floor FROM eventferry.anchor AS a WHERE a.xid < pg_snapshot_xmin(p.cur)
                 ORDER BY a.xid DESC LIMIT 1), 0) END)
     FROM eventferry.positions((SELECT pg_catalog.array_agg(l.lane) FROM eventferry.lane AS l)) AS p
+    CROSS JOIN LATERAL (SELECT CASE WHEN p.last_id < 9223372036854775807 THEN p.prev ELSE p.cur END) AS s (still_running_in)
 $$;
 
 -- Empties one slot of the ring, if everything in it is settled and older than the retention; says how many rows it
@@ -19,13 +50,14 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     name text := format('eventferry.outbox_%s', slot);
-    oldest xid8;
+    seen pg_snapshot;
     held bigint;
     keeps boolean;
 BEGIN
     -- The slot that is written to now, and those that a retention ago still were, stay.
     IF slot IN (SELECT eventferry.slot_of(t) FROM generate_series(
-            now() - retention - eventferry.slot_seconds() * interval '1 second', now() + interval '1 minute',
+            now() - retention - eventferry.slot_seconds() * interval '1 second',
+            now() + least(eventferry.slot_seconds(), 60) * interval '1 second',
             least(eventferry.slot_seconds(), 60) * interval '1 second') AS t) THEN
         RETURN NULL;
     END IF;
@@ -33,18 +65,26 @@ BEGIN
     IF NOT keeps THEN
         RETURN NULL;
     END IF;
-    SELECT u.xid INTO oldest FROM eventferry.unsettled_from() AS u;
-    EXECUTE format('SELECT EXISTS (SELECT FROM %s AS o WHERE o.xid >= $1)', name) INTO keeps USING oldest;
+    SELECT pg_current_snapshot() INTO seen;
+    -- The newest first: what is not settled is mostly there.
+    EXECUTE format('SELECT EXISTS (SELECT FROM (SELECT * FROM %s ORDER BY id DESC) AS o
+                                   JOIN eventferry.stands() AS s ON s.lane = o.lane_hash %% s.lanes_total
+                                   WHERE NOT eventferry.is_settled(o.xid, o.id, s))', name) INTO keeps;
     IF keeps THEN
         RETURN NULL;
+    END IF;
+    SELECT c.reltuples::bigint INTO held FROM pg_class AS c WHERE c.oid = name::regclass;
+    IF held <= 0 THEN
+        -- Never analyzed: not large.
+        EXECUTE format('SELECT count(*) FROM %s', name) INTO held;
     END IF;
     EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', name);
-    -- Looked at again under the lock: a transaction begun long ago may have written here meanwhile.
-    EXECUTE format('SELECT EXISTS (SELECT FROM %s AS o WHERE o.xid >= $1)', name) INTO keeps USING oldest;
+    -- Under the lock, whatever was committed since: a transaction begun long ago may have written here meanwhile.
+    EXECUTE format('SELECT EXISTS (SELECT FROM %s AS o WHERE o.xid >= pg_snapshot_xmin($1)
+                                   AND NOT pg_visible_in_snapshot(o.xid, $1))', name) INTO keeps USING seen;
     IF keeps THEN
         RETURN NULL;
     END IF;
-    SELECT greatest(c.reltuples, 0)::bigint INTO held FROM pg_class AS c WHERE c.oid = name::regclass;
     EXECUTE format('TRUNCATE ONLY %s', name);
     RETURN held;
 EXCEPTION WHEN lock_not_available THEN
@@ -98,15 +138,11 @@ DECLARE
 BEGIN
     RETURN QUERY
     WITH stands AS MATERIALIZED (
-        SELECT p.* FROM eventferry.positions((SELECT array_agg(l.lane) FROM eventferry.lane AS l)) AS p
+        SELECT s FROM eventferry.stands() AS s
     ), unsettled AS (
-        SELECT s.lane, o.created_at
-        FROM eventferry.outbox AS o JOIN stands AS s ON s.lane = o.lane_hash % lanes
-        WHERE o.id > start
-          AND NOT (pg_visible_in_snapshot(o.xid, s.prev)
-                   OR (o.id <= s.last_id AND (o.id <= s.restored_through OR pg_visible_in_snapshot(o.xid, s.cur))
-                       -- A beginning after a restore has read nothing yet.
-                       AND NOT (s.restored_through > 0 AND s.prev::text = s.cur::text)))
+        SELECT (s.s).lane, o.created_at
+        FROM eventferry.outbox AS o JOIN stands AS s ON (s.s).lane = o.lane_hash % lanes
+        WHERE o.id > start AND NOT eventferry.is_settled(o.xid, o.id, s.s)
         LIMIT most
     )
     SELECT u.lane, count(*), min(u.created_at) FROM unsettled AS u GROUP BY u.lane;

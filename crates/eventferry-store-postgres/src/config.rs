@@ -11,6 +11,7 @@ use eventferry_core::{StoreFault, StoreFaultKind};
 pub struct PostgresConfig {
     pub(crate) driver: tokio_postgres::Config,
     pub(crate) call_timeout: Duration,
+    pub(crate) slot: Option<Duration>,
 }
 
 /// How long a call may take before its connection is given up.
@@ -52,7 +53,16 @@ impl PostgresConfig {
         }
         driver.keepalives_idle(Duration::from_secs(10));
         driver.tcp_user_timeout(Duration::from_secs(20));
-        Ok(Self { driver, call_timeout: CALL_TIMEOUT_DEFAULT })
+        Ok(Self { driver, call_timeout: CALL_TIMEOUT_DEFAULT, slot: None })
+    }
+
+    /// Sets how long each of the outbox's 8 slots is written to before the next one is; whole seconds, at least 1;
+    /// default what the schema has, which is 15 minutes at first. Events are removed slot by slot, so retention can be
+    /// as long as 6 slots. Takes effect when the schema is applied.
+    #[must_use]
+    pub fn slot(mut self, slot: Duration) -> Self {
+        self.slot = Some(slot);
+        self
     }
 
     /// Sets how long a call may take before its connection is given up; default 30 s.

@@ -135,27 +135,41 @@ impl Enqueue<tokio_postgres::Transaction<'_>> for PostgresOutbox {
         transaction: &mut tokio_postgres::Transaction<'_>,
         events: &[Event],
     ) -> Result<Vec<MessageId>, EnqueueFault> {
-        if events.is_empty() {
-            return Ok(Vec::new());
-        }
-        let columns = Columns::of(events)?;
-        let params: [(&(dyn ToSql + Sync), Type); 9] = [
-            (&columns.message_ids, Type::UUID_ARRAY),
-            (&columns.topics, Type::TEXT_ARRAY),
-            (&columns.aggregate_types, Type::TEXT_ARRAY),
-            (&columns.aggregate_ids, Type::TEXT_ARRAY),
-            (&columns.keys, Type::BYTEA_ARRAY),
-            (&columns.payloads, Type::BYTEA_ARRAY),
-            (&columns.content_types, Type::TEXT_ARRAY),
-            (&columns.headers, Type::TEXT_ARRAY),
-            (&columns.partitions, Type::INT4_ARRAY),
-        ];
-        let appended = transaction.query_typed(STATEMENT, &params).await;
-        appended.map_err(|error| {
-            refused_by_database(error.as_db_error().map(|e| e.message().to_owned()), error)
-        })?;
-        Ok(columns.ids())
+        append(transaction.client(), events).await
     }
+}
+
+/// For a transaction that was begun by hand. Without one, the call is a transaction of its own.
+impl Enqueue<tokio_postgres::Client> for PostgresOutbox {
+    async fn enqueue(
+        &self,
+        client: &mut tokio_postgres::Client,
+        events: &[Event],
+    ) -> Result<Vec<MessageId>, EnqueueFault> {
+        append(client, events).await
+    }
+}
+
+async fn append(client: &tokio_postgres::Client, events: &[Event]) -> Result<Vec<MessageId>, EnqueueFault> {
+    if events.is_empty() {
+        return Ok(Vec::new());
+    }
+    let columns = Columns::of(events)?;
+    let params: [(&(dyn ToSql + Sync), Type); 9] = [
+        (&columns.message_ids, Type::UUID_ARRAY),
+        (&columns.topics, Type::TEXT_ARRAY),
+        (&columns.aggregate_types, Type::TEXT_ARRAY),
+        (&columns.aggregate_ids, Type::TEXT_ARRAY),
+        (&columns.keys, Type::BYTEA_ARRAY),
+        (&columns.payloads, Type::BYTEA_ARRAY),
+        (&columns.content_types, Type::TEXT_ARRAY),
+        (&columns.headers, Type::TEXT_ARRAY),
+        (&columns.partitions, Type::INT4_ARRAY),
+    ];
+    let appended = client.query_typed(STATEMENT, &params).await;
+    appended
+        .map_err(|error| refused_by_database(error.as_db_error().map(|e| e.message().to_owned()), error))?;
+    Ok(columns.ids())
 }
 
 fn refused_by_database(

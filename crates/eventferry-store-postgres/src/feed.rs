@@ -12,7 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use crate::connection::Connection;
-use crate::ledger::Versions;
+use crate::ledger::Positions;
 use crate::row::{PageRow, PostgresRow};
 use crate::window::{END, History, PostgresMark, Window};
 
@@ -23,14 +23,15 @@ use crate::window::{END, History, PostgresMark, Window};
 #[derive(Debug)]
 pub struct PostgresFeed {
     connection: Connection,
-    versions: Versions,
+    positions: Positions,
     lanes_total: u16,
     /// Where each open lane will be read on.
     cursors: BTreeMap<Lane, PostgresMark>,
     history: Option<History>,
     /// The connection on which the history was last compared.
     compared: u64,
-    opened_at: Option<Instant>,
+    /// Since when lanes that have more are read, and those that have read all wait.
+    others_wait_since: Option<Instant>,
     turn: usize,
 }
 
@@ -53,15 +54,15 @@ struct Opening {
 }
 
 impl PostgresFeed {
-    pub(crate) fn new(connection: Connection, versions: Versions, lanes_total: u16) -> Self {
+    pub(crate) fn new(connection: Connection, positions: Positions, lanes_total: u16) -> Self {
         Self {
             connection,
-            versions,
+            positions,
             lanes_total,
             cursors: BTreeMap::new(),
             history: None,
             compared: 0,
-            opened_at: None,
+            others_wait_since: None,
             turn: 0,
         }
     }
@@ -223,20 +224,14 @@ impl PageParams {
         pin_mut!(rows);
         let mut records = Vec::new();
         let mut reached = END;
-        let mut bytes = 0;
         while let Some(row) = rows.next().await {
             match PageRow::of(row?)? {
-                PageRow::LookedUpTo(id) => reached = id,
+                PageRow::LookedUpTo(id) => reached = reached.min(id),
                 PageRow::Event { id, lane, row } => {
-                    bytes += row.payload_bytes();
                     let mark = PostgresMark { window: Arc::clone(&self.window), last_id: id };
                     records.push(Record { lane: Lane(lane), mark, row });
                 }
             }
-        }
-        let limited = records.len() >= self.rows_max as usize || bytes >= self.bytes_max as u64;
-        if limited && let Some(last) = records.last() {
-            reached = last.mark.last_id;
         }
         Ok(PageRows { records, reached })
     }
@@ -278,8 +273,10 @@ impl Feed for PostgresFeed {
                 Anchor::Continued if row.get::<_, i64>(1) == 0 => Anchor::First,
                 anchor => anchor,
             };
-            self.versions.set(lane, row.get(1));
-            self.cursors.insert(lane, PostgresMark { window: Arc::clone(window), last_id: row.get(2) });
+            let mark = PostgresMark { window: Arc::clone(window), last_id: row.get(2) };
+            let epoch = leases.iter().find(|lease| lease.lane == lane).map_or(0, |lease| lease.epoch);
+            self.positions.set(Lease { lane, epoch }, row.get(1), &mark);
+            self.cursors.insert(lane, mark);
             opened.push(Opened { lane, anchor });
         }
         Ok(opened)
@@ -288,7 +285,7 @@ impl Feed for PostgresFeed {
     fn close(&mut self, lanes: &[Lane]) {
         for lane in lanes {
             self.cursors.remove(lane);
-            self.versions.forget(*lane);
+            self.positions.forget(*lane);
         }
     }
 
@@ -301,12 +298,14 @@ impl Feed for PostgresFeed {
         }
         let behind = reading.len() > 1 || (!reading.is_empty() && !ended.is_empty());
         let mut lsn = None;
-        // Lanes far behind do not keep the others waiting for long, nor the other way round.
-        let due = self.opened_at.is_none_or(|at| at.elapsed() >= OPEN_PAUSE);
+        // Lanes far behind do not keep the others waiting for long, nor the other way round: they take turns.
+        let due = self.others_wait_since.is_some_and(|at| at.elapsed() >= OPEN_PAUSE);
         if !ended.is_empty() && (reading.is_empty() || due) {
             let opening = self.open_windows(ended).await?;
             (reading, lsn) = (opening.groups, Some(opening.lsn));
-            self.opened_at = Some(Instant::now());
+            self.others_wait_since = None;
+        } else {
+            self.others_wait_since.get_or_insert_with(Instant::now);
         }
         self.turn = self.turn.wrapping_add(1);
         let turn = self.turn % reading.len();
@@ -329,7 +328,8 @@ impl Feed for PostgresFeed {
         for lane in &group.lanes {
             self.cursors.insert(*lane, mark.clone());
         }
-        let quiet = mark.is_end() && !behind && reading.len() == 1;
+        // Only a window that was opened just now, and is at its end, shows that nothing more is committed.
+        let quiet = lsn.is_some() && mark.is_end() && !behind && reading.len() == 1;
         Ok(Page {
             records: rows.records,
             passed: group.lanes.iter().map(|lane| (*lane, mark.clone())).collect(),

@@ -34,7 +34,8 @@ impl PostgresLanes {
         Err(StoreFault::new(
             StoreFaultKind::Misconfigured,
             format!(
-                "another relay runs under the id `{}`; give each its own (--relay-id), or leave it out for a random one",
+                "another relay runs under the id `{}`; give each its own (--relay-id), or leave it out \
+                 for a random one",
                 self.relay
             ),
         ))

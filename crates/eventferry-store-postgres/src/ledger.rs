@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use eventferry_core::store::{
     Ledger, ParkReason, ParkedAsk, ParkedEvent, ParkedKey, ParkedPage, RelayId, Settlement, Verdict,
 };
-use eventferry_core::{Lane, MessageId, StoreFault, StoreFaultKind, Timestamp};
+use eventferry_core::{Lane, Lease, MessageId, StoreFault, StoreFaultKind, Timestamp};
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
@@ -14,36 +14,54 @@ use crate::connection::Connection;
 use crate::row::{PostgresRow, timestamp};
 use crate::window::{PostgresMark, Window};
 
-/// The version of each open lane's position as last read or written: the only one a settlement may follow.
+/// The position of each open lane, as last read or written.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Versions(Arc<Mutex<BTreeMap<Lane, i64>>>);
+pub(crate) struct Positions(Arc<Mutex<BTreeMap<Lane, Known>>>);
 
-impl Versions {
-    pub(crate) fn set(&self, lane: Lane, version: i64) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(lane, version);
+/// What is known of a lane's position.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    /// Under which lease's epoch.
+    epoch: u64,
+    /// The only version that the next settlement may follow.
+    version: i64,
+    /// Where it stands among this process's marks.
+    place: (u64, i64),
+}
+
+impl Positions {
+    pub(crate) fn set(&self, lease: Lease, version: i64, mark: &PostgresMark) {
+        let known = Known { epoch: lease.epoch, version, place: mark.place() };
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(lease.lane, known);
     }
 
     pub(crate) fn forget(&self, lane: Lane) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&lane);
     }
 
-    fn get(&self, lane: Lane) -> i64 {
-        let versions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        versions.get(&lane).copied().unwrap_or(-1)
+    /// The version before this mark's settlement; `None` if that or a later one was answered already.
+    fn before(&self, lease: Lease, mark: &PostgresMark) -> Option<i64> {
+        let positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = positions.get(&lease.lane).filter(|known| known.epoch == lease.epoch);
+        let Some(known) = known else { return Some(NOT_OPEN) };
+        (mark.place() > known.place).then_some(known.version)
     }
 }
+
+/// A version that no position has: its settlement is fenced or stale.
+const NOT_OPEN: i64 = -1;
 
 /// The ledger, kept in `eventferry.position` and `eventferry.parked`.
 #[derive(Debug)]
 pub struct PostgresLedger {
     connection: Connection,
     relay: String,
-    versions: Versions,
+    positions: Positions,
 }
 
 impl PostgresLedger {
-    pub(crate) fn new(connection: Connection, relay: &RelayId, versions: Versions) -> Self {
-        Self { connection, relay: relay.0.clone(), versions }
+    pub(crate) fn new(connection: Connection, relay: &RelayId, positions: Positions) -> Self {
+        Self { connection, relay: relay.0.clone(), positions }
     }
 }
 
@@ -62,14 +80,15 @@ struct Told {
 }
 
 impl Told {
-    fn of(settlements: &[Settlement<'_, PostgresMark, PostgresRow>], versions: &Versions) -> Self {
+    fn of(settlements: &[Settlement<'_, PostgresMark, PostgresRow>], positions: &Positions) -> Self {
         let mut told = Self::default();
         for settlement in settlements {
             let Some(mark) = settlement.prefix.last() else { continue };
+            let Some(version) = positions.before(settlement.lease, mark) else { continue };
             let lane = i32::from(settlement.lease.lane.0);
             told.lanes.push(lane);
             told.epochs.push(settlement.lease.epoch as i64);
-            told.versions.push(versions.get(settlement.lease.lane));
+            told.versions.push(version);
             told.windows.push(mark.window.id);
             told.last_ids.push(mark.last_id);
             if !mark.window.is_recorded() {
@@ -88,6 +107,13 @@ impl Told {
     }
 }
 
+fn moved_by_another() -> StoreFault {
+    StoreFault::new(
+        StoreFaultKind::HistoryLost,
+        "a lane's position was moved by somebody else under the same lease",
+    )
+}
+
 impl Ledger for PostgresLedger {
     type Mark = PostgresMark;
     type Row = PostgresRow;
@@ -100,7 +126,7 @@ impl Ledger for PostgresLedger {
         else {
             return Ok(settlements.iter().map(|_| Verdict::Done).collect());
         };
-        let told = Told::of(settlements, &self.versions);
+        let told = Told::of(settlements, &self.positions);
         let new: Vec<&Window> = told.new.values().map(AsRef::as_ref).collect();
         let ids: Vec<Uuid> = new.iter().map(|window| window.id).collect();
         let prevs: Vec<&str> = new.iter().map(|window| window.prev.as_str()).collect();
@@ -135,19 +161,21 @@ impl Ledger for PostgresLedger {
             window.record();
         }
         let mut verdicts = Vec::with_capacity(settlements.len());
-        for (row, version) in rows.iter().zip(&told.versions) {
+        let mut answers = rows.iter().zip(&told.versions).peekable();
+        for settlement in settlements {
+            let lane = settlement.lease.lane;
+            let answer = answers.next_if(|(row, _)| row.get::<_, i32>(0) == i32::from(lane.0));
+            let (Some((row, version)), Some(mark)) = (answer, settlement.prefix.last()) else {
+                verdicts.push(Verdict::Done);
+                continue;
+            };
             verdicts.push(match row.get(1) {
                 "done" => {
-                    self.versions.set(Lane(row.get::<_, i32>(0) as u16), version + 1);
+                    self.positions.set(settlement.lease, version + 1, mark);
                     Verdict::Done
                 }
                 "fenced" => Verdict::Fenced,
-                _ => {
-                    return Err(StoreFault::new(
-                        StoreFaultKind::HistoryLost,
-                        "a lane's position was moved by somebody else under the same lease",
-                    ));
-                }
+                _ => return Err(moved_by_another()),
             });
         }
         Ok(verdicts)

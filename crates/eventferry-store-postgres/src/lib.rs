@@ -31,7 +31,7 @@ use eventferry_core::StoreFault;
 use eventferry_core::store::{
     Capabilities, Keeps, Order, Ownership, Prepare, Prepared, RelayId, Roles, Stall, Store,
 };
-use ledger::Versions;
+use ledger::Positions;
 
 /// The largest payload that can be enqueued: 16 MiB.
 pub const PAYLOAD_BYTES_MAX: u64 = 16 << 20;
@@ -72,18 +72,19 @@ impl Store for PostgresStore {
     }
 
     async fn prepare(&mut self, prepare: Prepare) -> Result<Prepared, StoreFault> {
-        let prepared = schema::prepare(&mut Connection::new(self.config.clone()), prepare).await?;
+        let mut connection = Connection::new(self.config.clone());
+        let prepared = schema::prepare(&mut connection, prepare, self.config.slot).await?;
         self.lanes_total = prepared.lanes;
         Ok(prepared)
     }
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {
         let connection = || Connection::new(self.config.clone());
-        let versions = Versions::default();
+        let positions = Positions::default();
         Roles {
             lanes: PostgresLanes::new(connection(), relay),
-            feed: PostgresFeed::new(connection(), versions.clone(), self.lanes_total),
-            ledger: PostgresLedger::new(connection(), relay, versions),
+            feed: PostgresFeed::new(connection(), positions.clone(), self.lanes_total),
+            ledger: PostgresLedger::new(connection(), relay, positions),
             upkeep: PostgresUpkeep::new(connection()),
         }
     }

@@ -1,5 +1,7 @@
 //! The schema: its migrations, and what must hold before a relay may run.
 
+use std::time::Duration;
+
 use eventferry_core::store::{Prepare, Prepared};
 use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::types::{ToSql, Type};
@@ -28,7 +30,11 @@ pub fn sql() -> String {
     script
 }
 
-pub(crate) async fn prepare(connection: &mut Connection, prepare: Prepare) -> Result<Prepared, StoreFault> {
+pub(crate) async fn prepare(
+    connection: &mut Connection,
+    prepare: Prepare,
+    slot: Option<Duration>,
+) -> Result<Prepared, StoreFault> {
     let found = version(connection).await?;
     let mut upgraded_from = None;
     match (found.unwrap_or(0), prepare) {
@@ -55,6 +61,9 @@ pub(crate) async fn prepare(connection: &mut Connection, prepare: Prepare) -> Re
             apply(connection, version).await?;
             upgraded_from = Some(version);
         }
+    }
+    if let (Prepare::Apply, Some(slot)) = (prepare, slot) {
+        set_slot(connection, slot).await?;
     }
     let lanes = check(connection).await?;
     Ok(Prepared { version: VERSION, upgraded_from, lanes })
@@ -105,6 +114,15 @@ async fn apply(connection: &mut Connection, from: u32) -> Result<(), StoreFault>
     applied
 }
 
+async fn set_slot(connection: &mut Connection, slot: Duration) -> Result<(), StoreFault> {
+    const WHAT: &str = "set the length of a slot";
+    let seconds = i32::try_from(slot.as_secs()).unwrap_or(i32::MAX);
+    let client = connection.client(WHAT).await?;
+    let params: [(&(dyn ToSql + Sync), Type); 1] = [(&seconds, Type::INT4)];
+    let query = client.query_typed(include_str!("../sql/set_slot.sql"), &params);
+    connection.answer(WHAT, query).await.map(drop)
+}
+
 /// What must hold of the server and the role; returns the number of lanes.
 async fn check(connection: &mut Connection) -> Result<u16, StoreFault> {
     const WHAT: &str = "check the schema";
@@ -122,7 +140,8 @@ async fn check(connection: &mut Connection) -> Result<u16, StoreFault> {
     }
     if let Some(lacking) = row.get::<_, Option<String>>(2) {
         return Err(misconfigured(format!(
-            "the role lacks privileges on {lacking}; grant them by `SELECT eventferry.grant_relay('ROLE')` as the schema's owner"
+            "the role lacks privileges on {lacking}; grant them by `SELECT eventferry.grant_relay('ROLE')` \
+             as the schema's owner"
         )));
     }
     let isolation: &str = row.get(3);

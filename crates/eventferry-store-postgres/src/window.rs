@@ -4,7 +4,7 @@
 //! transaction that commits late is simply in a later window, so nothing waits for the slowest and nothing is skipped.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use uuid::Uuid;
 
@@ -19,6 +19,8 @@ pub(crate) struct History {
 #[derive(Debug)]
 pub(crate) struct Window {
     pub(crate) id: Uuid,
+    /// Grows from one window of a lane to the next, in this process.
+    serial: u64,
     pub(crate) prev: String,
     pub(crate) cur: String,
     /// Nothing new lies at or below this id, nor anything late at or below the other.
@@ -31,6 +33,11 @@ pub(crate) struct Window {
     recorded: AtomicBool,
 }
 
+fn next_serial() -> u64 {
+    static SERIALS: AtomicU64 = AtomicU64::new(1);
+    SERIALS.fetch_add(1, Ordering::Relaxed)
+}
+
 impl Window {
     pub(crate) fn opened(
         prev: String,
@@ -41,7 +48,17 @@ impl Window {
         history: History,
     ) -> Self {
         let recorded = AtomicBool::new(false);
-        Self { id: Uuid::new_v4(), prev, cur, floor, late_floor, restored_through, history, recorded }
+        Self {
+            id: Uuid::new_v4(),
+            serial: next_serial(),
+            prev,
+            cur,
+            floor,
+            late_floor,
+            restored_through,
+            history,
+            recorded,
+        }
     }
 
     pub(crate) fn stored(
@@ -53,7 +70,8 @@ impl Window {
         restored_through: i64,
         history: History,
     ) -> Self {
-        Self { id, prev, cur, floor, late_floor, restored_through, history, recorded: AtomicBool::new(true) }
+        let recorded = AtomicBool::new(true);
+        Self { id, serial: next_serial(), prev, cur, floor, late_floor, restored_through, history, recorded }
     }
 
     pub(crate) fn is_recorded(&self) -> bool {
@@ -81,6 +99,11 @@ pub struct PostgresMark {
 }
 
 impl PostgresMark {
+    /// Where it stands among the marks that this process has had of its lane.
+    pub(crate) fn place(&self) -> (u64, i64) {
+        (self.window.serial, self.last_id)
+    }
+
     pub(crate) fn is_end(&self) -> bool {
         self.last_id == END
     }

@@ -1,1 +1,87 @@
-//! eventferry-store-sqlite
+//! eventferry's SQLite store: the outbox as a log in the application's own file, read by row id.
+//!
+//! Applications append events in their own transactions ([`SqliteOutbox`], or a plain `INSERT INTO eventferry_outbox
+//! (topic, aggregate_type, aggregate_id, payload)` in any language; never give an id). Relays on the same host read what
+//! lies above their positions ([`SqliteFeed`]); no statement updates or deletes an event while events flow.
+//!
+//! The database is in WAL mode, on a local file system. A commit may be visible before it is on the disk; events are
+//! handed over only once the log is, whatever `synchronous` the application uses, `OFF` excepted.
+
+mod config;
+mod connection;
+mod enqueue;
+mod fault;
+mod feed;
+mod lanes;
+mod ledger;
+mod row;
+mod schema;
+mod upkeep;
+
+pub use config::SqliteConfig;
+pub use enqueue::SqliteOutbox;
+pub use feed::{SqliteFeed, SqliteMark};
+pub use lanes::SqliteLanes;
+pub use ledger::SqliteLedger;
+pub use row::SqliteRow;
+pub use schema::sql as schema_sql;
+pub use upkeep::SqliteUpkeep;
+
+use connection::Connection;
+use eventferry_core::StoreFault;
+use eventferry_core::store::{
+    Capabilities, Keeps, Order, Ownership, Prepare, Prepared, RelayId, Roles, Stall, Store,
+};
+
+/// The largest payload that can be enqueued: 16 MiB.
+pub const PAYLOAD_BYTES_MAX: u64 = 16 << 20;
+
+/// An outbox in a SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    config: SqliteConfig,
+}
+
+impl SqliteStore {
+    /// The outbox in the file that `config` names. Opens nothing yet.
+    pub fn new(config: SqliteConfig) -> Self {
+        Self { config }
+    }
+}
+
+impl Store for SqliteStore {
+    type Mark = SqliteMark;
+    type Row = SqliteRow;
+    type Lanes = SqliteLanes;
+    type Feed = SqliteFeed;
+    type Ledger = SqliteLedger;
+    type Upkeep = SqliteUpkeep;
+
+    fn capabilities(&self) -> Capabilities {
+        Capabilities {
+            order: Order::Strict,
+            keeps: Keeps::Log,
+            ownership: Ownership::PerLane,
+            stall: Stall::None,
+            savepoints: true,
+            events_per_transaction_max: u64::MAX,
+            payload_bytes_max: PAYLOAD_BYTES_MAX,
+            settle_items_max: 10_000,
+        }
+    }
+
+    async fn prepare(&mut self, prepare: Prepare) -> Result<Prepared, StoreFault> {
+        Connection::new(self.config.clone(), "prepare")
+            .ask(move |keeper| schema::prepare(&keeper.config, prepare))
+            .await
+    }
+
+    fn roles(self, relay: &RelayId) -> Roles<Self> {
+        Roles {
+            lanes: SqliteLanes::new(self.config.clone(), relay),
+            feed: SqliteFeed::new(self.config.clone()),
+            ledger: SqliteLedger::new(self.config.clone(), relay),
+            upkeep: SqliteUpkeep::new(self.config),
+        }
+    }
+}

@@ -21,16 +21,16 @@ const CANDIDATES: [&str; 2] = ["postgres", "nobody"];
 impl Account {
     /// The account to switch to, or none where this process is not root and servers simply run as its user.
     pub(crate) fn to_switch_to() -> Result<Option<Self>, Trouble> {
-        let own = fs::metadata("/proc/self").attempt(|| "cannot ask /proc who runs this".to_owned())?;
-        if own.uid() != 0 {
+        // Where there is no /proc, no server is started either; those that are given need no account.
+        if !fs::metadata("/proc/self").is_ok_and(|own| own.uid() == 0) {
             return Ok(None);
         }
         let table = fs::read_to_string("/etc/passwd").attempt(|| "cannot read /etc/passwd".to_owned())?;
         let found = CANDIDATES.iter().find_map(|name| Self::in_table(&table, name));
         found.map(Some).ok_or_else(|| {
             Trouble::new(
-                "PostgreSQL does not run as root and there is no user `postgres` or `nobody`: add one of them, \
-                 or run this as an ordinary user",
+                "PostgreSQL does not run as root and there is no user `postgres` or `nobody`: \
+                 add one of them, or run this as an ordinary user",
             )
         })
     }

@@ -1,10 +1,11 @@
 //! Where servers are installed and run: one folder for all checkouts, outside of them.
 
-use std::fs::{self, File, Permissions};
+use std::fs::{self, Permissions};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use super::account::everybody_may_pass;
+use crate::lock::lock;
 use crate::trouble::{Attempt, Trouble};
 
 /// The cache folder. What is in it can be removed at any time while no server runs; it is then fetched again.
@@ -110,13 +111,6 @@ pub(crate) fn make_folder(folder: &Path) -> Result<(), Trouble> {
     };
     made.and_then(|()| fs::set_permissions(folder, Permissions::from_mode(0o755)))
         .attempt(|| format!("cannot create {} (EVENTFERRY_CACHE names another place)", folder.display()))
-}
-
-/// Waits for the lock file at `path`; the lock ends with the returned handle, or with this process.
-pub(crate) fn lock(path: &Path) -> Result<File, Trouble> {
-    let file = File::create(path).attempt(|| format!("cannot create {}", path.display()))?;
-    file.lock().attempt(|| format!("cannot lock {}", path.display()))?;
-    Ok(file)
 }
 
 #[cfg(test)]

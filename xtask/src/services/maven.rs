@@ -2,9 +2,9 @@
 
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-use super::process::log_tail;
+use crate::log::Log;
 use crate::trouble::{Attempt, Trouble};
 
 /// `group:artifact:version`, the way Maven prints it.
@@ -28,25 +28,17 @@ fn run(goal: &str, artifacts: &[Artifact<'_>], folder: &Path) -> Result<(), Trou
     fs::create_dir_all(&work).attempt(|| format!("cannot create {}", work.display()))?;
     fs::write(work.join("pom.xml"), pom(artifacts))
         .attempt(|| format!("cannot write to {}", work.display()))?;
-    let log_path = work.join("maven.log");
-    let log = fs::File::create(&log_path).attempt(|| format!("cannot create {}", log_path.display()))?;
-    let errors = log.try_clone().attempt(|| "cannot share a log file".to_owned())?;
-    let status = Command::new("mvn")
+    let log = Log::at(work.join("maven.log"));
+    let mut command = Command::new("mvn");
+    command
         .args(["-q", "-B", "-ntp", "-Dstyle.color=never", "-DincludeScope=runtime"])
         .arg(format!("{PLUGIN}:{goal}"))
         .arg(format!("-DoutputDirectory={}", folder.display()))
-        .current_dir(&work)
-        .stdin(Stdio::null())
-        .stdout(log)
-        .stderr(errors)
-        .status()
-        .attempt(|| "cannot run mvn".to_owned())?;
+        .current_dir(&work);
+    log.record(&mut command)?;
+    let status = command.status().attempt(|| "cannot run mvn".to_owned())?;
     if !status.success() {
-        return Err(Trouble::new(format!(
-            "Maven could not fetch {}:\n{}",
-            list(artifacts),
-            log_tail(&log_path)
-        )));
+        return Err(Trouble::new(format!("Maven could not fetch {}; {}", list(artifacts), log.tail(15))));
     }
     fs::remove_dir_all(&work).attempt(|| format!("cannot remove {}", work.display()))
 }
@@ -85,7 +77,7 @@ mod tests {
     fn a_pom_names_each_part_of_an_artifact() {
         let text = pom(&[Artifact("org.example:thing:1.2"), Artifact("org.example:other:3")]);
         assert!(text.contains(
-            "<dependency><groupId>org.example</groupId><artifactId>thing</artifactId><version>1.2</version></dependency>"
+            "<groupId>org.example</groupId><artifactId>thing</artifactId><version>1.2</version></dependency>"
         ));
         assert_eq!(text.matches("<dependency>").count(), 2);
     }

@@ -1,29 +1,30 @@
 //! The servers tests need, installed on first use and started on free loopback ports: no container, no root.
 
-mod account;
-mod cache;
-mod hired;
+mod server;
+mod postgres;
 mod kafka;
 mod maven;
-mod port;
-mod postgres;
-mod process;
-mod server;
 mod tools;
+mod cache;
+mod account;
+mod port;
+mod process;
+mod hired;
 
 use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Instant;
 
-use account::Account;
-pub(crate) use hired::Hired;
+pub(crate) use hired::{Hired, stand_aside_if_interrupted};
 
-use cache::{Cache, lock, make_folder};
+use account::Account;
+use cache::{Cache, make_folder};
 use kafka::Kafka;
 use postgres::Postgres;
 use server::{Condition, Place, Server};
 
 use crate::checkout::Checkout;
+use crate::lock::lock;
 use crate::trouble::Trouble;
 
 /// The newest release, and the oldest that is supported.
@@ -122,7 +123,7 @@ impl Services {
         Ok(())
     }
 
-    pub(crate) fn print_status(&self) -> Result<(), Trouble> {
+    pub(crate) fn print_status(&self) {
         println!("{:<12} {:<8} {:>8}  ADDRESS", "SERVER", "STATE", "PID");
         for place in self.places() {
             let (state, pid, address) = match place.condition() {
@@ -137,7 +138,6 @@ impl Services {
             println!("{:<12} {state:<8} {pid:>8}  {}", place.server.name(), without_password(&address));
         }
         println!("homes, with their logs: {}", self.run.display());
-        Ok(())
     }
 
     /// What tests read: addresses, and the folders of programs for those that start servers of their own.

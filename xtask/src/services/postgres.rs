@@ -5,14 +5,14 @@ use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::Duration;
 
 use super::cache::{Cache, make_folder};
 use super::maven::{self, Artifact};
-use super::process::log_tail;
 use super::server::{Launch, Server, Site};
 use super::tools;
+use crate::log::Log;
 use crate::trouble::{Attempt, Trouble};
 
 /// One release of PostgreSQL.
@@ -56,7 +56,7 @@ impl Postgres {
             }
         }
         command.env("LD_LIBRARY_PATH", site.programs.join("../lib")).env("LC_ALL", "C").env("TZ", "UTC");
-        command.current_dir(site.home).stdin(Stdio::null());
+        command.current_dir(site.home);
         if let Some(account) = site.account {
             account.apply_to(&mut command);
         }
@@ -65,22 +65,18 @@ impl Postgres {
 
     fn create_data(&self, site: &Site<'_>) -> Result<(), Trouble> {
         let partial = private_folder(site, "data.partial")?;
-        let log_path = site.home.join("initdb.log");
-        let log = fs::File::create(&log_path).attempt(|| format!("cannot create {}", log_path.display()))?;
-        let errors = log.try_clone().attempt(|| "cannot share a log file".to_owned())?;
-        let status = self
-            .program("initdb", site)
+        let log = Log::at(site.home.join("initdb.log"));
+        let mut command = self.program("initdb", site);
+        command
             .args(["-U", "postgres", "--auth=scram-sha-256", "--encoding=UTF8", "--no-locale", "--no-sync"])
             .arg("--pwfile")
             .arg(site.home.join("password"))
             .arg("-D")
-            .arg(&partial)
-            .stdout(log)
-            .stderr(errors)
-            .status()
-            .attempt(|| format!("cannot run initdb of {}", self.name))?;
+            .arg(&partial);
+        log.record(&mut command)?;
+        let status = command.status().attempt(|| format!("cannot run initdb of {}", self.name))?;
         if !status.success() {
-            return Err(Trouble::new(format!("initdb of {} failed:\n{}", self.name, log_tail(&log_path))));
+            return Err(Trouble::new(format!("initdb of {} failed; {}", self.name, log.tail(15))));
         }
         fs::rename(&partial, site.home.join("data"))
             .attempt(|| format!("cannot rename {}", partial.display()))

@@ -83,15 +83,6 @@ pub(crate) fn wait_until(patience: Duration, mut done: impl FnMut() -> bool) -> 
     }
 }
 
-/// The last lines of a log, indented, for a message.
-pub(crate) fn log_tail(log: &Path) -> String {
-    let bytes = fs::read(log).unwrap_or_default();
-    let text = String::from_utf8_lossy(&bytes);
-    let lines: Vec<&str> = text.lines().collect();
-    let last = lines.iter().skip(lines.len().saturating_sub(15));
-    last.map(|line| format!("    {line}")).collect::<Vec<_>>().join("\n")
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

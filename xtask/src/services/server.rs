@@ -3,15 +3,17 @@
 use std::fs;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 use super::account::Account;
 use super::cache::{Cache, make_folder};
+use super::hired::stand_aside_if_interrupted;
 use super::port;
-use super::process::{Process, log_tail, wait_until};
+use super::process::{Process, wait_until};
+use crate::log::Log;
 use crate::trouble::{Attempt, Trouble};
 
 /// A kind of server: where it comes from, how it is started, and when it is ready.
@@ -135,42 +137,41 @@ impl Place<'_> {
     }
 
     fn start(&self, programs: &Path, on_start: &dyn Fn()) -> Result<(), Trouble> {
+        stand_aside_if_interrupted();
         let name = self.server.name();
         let last_port = Record::read(&self.home).map(|record| record.port);
         let port = port::free(last_port.unwrap_or(self.port_wish))?;
         let site = Site { home: &self.home, programs, account: self.account, port };
         let Launch { mut command, address } = self.server.prepare(&site)?;
-        let log_path = self.home.join("server.log");
-        let log = fs::File::create(&log_path).attempt(|| format!("cannot create {}", log_path.display()))?;
-        let errors = log.try_clone().attempt(|| "cannot share a log file".to_owned())?;
-        command.current_dir(&self.home).stdin(Stdio::null()).stdout(log).stderr(errors);
+        let log = Log::at(self.home.join("server.log"));
+        log.record(&mut command)?;
+        command.current_dir(&self.home);
         // In a group of its own, so that Ctrl-C in the terminal does not reach it.
         std::os::unix::process::CommandExt::process_group(&mut command, 0);
         let mut child = command.spawn().attempt(|| format!("cannot start {name}"))?;
-        let process = Process::running(child.id()).ok_or_else(|| self.start_failure(&log_path))?;
+        let Some(process) = Process::running(child.id()) else {
+            // What cannot be written down must not stay.
+            child.kill().attempt(|| format!("cannot stop {name}"))?;
+            return Err(self.start_failure(&log));
+        };
         Record { process, port, address }.write(&self.home)?;
         on_start();
         let deadline = Instant::now() + START_PATIENCE;
         while !self.server.answers(port) {
             if child.try_wait().is_ok_and(|ended| ended.is_some()) {
-                return Err(self.start_failure(&log_path));
+                return Err(self.start_failure(&log));
             }
             if Instant::now() > deadline {
                 process.stop(&self.home, "KILL", STOP_PATIENCE)?;
-                return Err(self.start_failure(&log_path));
+                return Err(self.start_failure(&log));
             }
             std::thread::sleep(Duration::from_millis(50));
         }
         Ok(())
     }
 
-    fn start_failure(&self, log: &Path) -> Trouble {
-        Trouble::new(format!(
-            "{} did not start; {} ends with:\n{}",
-            self.server.name(),
-            log.display(),
-            log_tail(log)
-        ))
+    fn start_failure(&self, log: &Log) -> Trouble {
+        Trouble::new(format!("{} did not start; {}", self.server.name(), log.tail(15)))
     }
 
     /// Stops it if it is ours and runs, and removes its data. Its record stays, see there.
@@ -196,7 +197,14 @@ impl Place<'_> {
 
     fn install(&self) -> Result<PathBuf, Trouble> {
         if let Some(folder) = self.programs() {
-            return Ok(folder);
+            if folder.is_dir() {
+                return Ok(folder);
+            }
+            let variable = self.server.programs_variable();
+            let folder = folder.display();
+            return Err(Trouble::new(format!(
+                "{variable} is {folder}, which is no folder: unset it or correct it"
+            )));
         }
         let (name, began) = (self.server.name(), Instant::now());
         println!("{name}: installing into {} (first use only)", self.cache.folder().display());

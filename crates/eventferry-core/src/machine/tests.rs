@@ -1,1 +1,542 @@
-//! Transcripts of the state machine.
+//! Transcripts of the state machine: what happened, and what it asked for then.
+
+use alloc::vec;
+use alloc::vec::Vec;
+use core::time::Duration;
+
+use super::*;
+use crate::fault::{PublishFaultKind, StoreFaultKind};
+use crate::lane::Lease;
+use crate::publisher::{Domain, Pipeline, Refusal};
+use crate::store::{Anchor, Held, Opened, Order, Ownership, Rest, Stall, Verdict};
+
+type Mark = u32;
+
+/// A core with a friendly store and broker around it: every call of the store is answered at once and well, unless
+/// the test says otherwise.
+struct Stage {
+    core: Core<Mark>,
+    now: Duration,
+    lanes_total: u16,
+    relays_live: u32,
+    epochs: Vec<u64>,
+    owned: Vec<Lease>,
+    /// What was sent and is not reported, in order.
+    sent: Vec<(Role, Token)>,
+    settled: Vec<SettleOrder<Mark>>,
+    reads: Vec<Vec<Lane>>,
+    said: Vec<Notice>,
+    abandoned: Vec<Role>,
+    forgotten: Vec<Token>,
+    learned: Vec<TopicId>,
+    routed: Vec<Token>,
+    stopped: Option<Stop>,
+    /// The store answers; if not, calls stay open.
+    store_answers: bool,
+    settle_answers: bool,
+    open_calls: usize,
+    /// The broker answers connects.
+    connects: bool,
+    /// Reads are answered by hand.
+    reading: bool,
+}
+
+fn capabilities() -> Capabilities {
+    Capabilities {
+        order: Order::Strict,
+        keeps: Keeps::Log,
+        ownership: Ownership::PerLane,
+        stall: Stall::None,
+        savepoints: true,
+        events_per_transaction_max: u64::MAX,
+        payload_bytes_max: 1 << 20,
+        settle_items_max: 1000,
+    }
+}
+
+fn kafka_like() -> Abilities {
+    Abilities {
+        pipeline: Pipeline::Gapless,
+        first_alone: Some(Duration::from_secs(3600)),
+        refusal: Refusal::PerBatch,
+        durable_ack: true,
+    }
+}
+
+impl Stage {
+    fn with(settings: Settings, lanes_total: u16) -> Self {
+        Self {
+            core: Core::new(settings, &capabilities(), kafka_like()),
+            now: Duration::ZERO,
+            lanes_total,
+            relays_live: 1,
+            epochs: vec![0; usize::from(lanes_total)],
+            owned: Vec::new(),
+            sent: Vec::new(),
+            settled: Vec::new(),
+            reads: Vec::new(),
+            said: Vec::new(),
+            abandoned: Vec::new(),
+            forgotten: Vec::new(),
+            learned: Vec::new(),
+            routed: Vec::new(),
+            stopped: None,
+            store_answers: true,
+            settle_answers: true,
+            open_calls: 0,
+            connects: true,
+            reading: false,
+        }
+    }
+
+    /// One lane, owned and open, with a session.
+    fn ready() -> Self {
+        let mut stage = Self::with(Settings::default(), 1);
+        stage.turn();
+        assert!(stage.reading, "the lane is read");
+        stage
+    }
+
+    /// Does what the core asks for, until it sleeps.
+    fn turn(&mut self) -> Duration {
+        for _ in 0..10_000 {
+            match self.core.poll(self.now) {
+                Action::Hold(claim) if self.store_answers => {
+                    let held = self.hold(&claim);
+                    self.core.handle_held(self.now, Ok(held));
+                }
+                Action::Open(leases) => {
+                    let opened: Vec<Opened> =
+                        leases.iter().map(|l| Opened { lane: l.lane, anchor: Anchor::Continued }).collect();
+                    self.core.handle_opened(self.now, Ok(&opened));
+                }
+                Action::ReadParked { .. } => self.core.handle_parked(self.now, Ok(ParkedList::default())),
+                Action::Read { lanes, .. } => {
+                    self.reads.push(lanes);
+                    self.reading = true;
+                }
+                Action::Settle(orders) => {
+                    let verdicts = vec![Verdict::Done; orders.len()];
+                    self.settled.extend(orders);
+                    if self.settle_answers {
+                        self.core.handle_settled(self.now, Ok(&verdicts));
+                    }
+                }
+                Action::Connect(role) if self.connects => self.core.handle_connected(self.now, role, Ok(())),
+                Action::Send(role, token) => self.sent.push((role, token)),
+                Action::Abandon(role, _) => self.abandoned.push(role),
+                Action::Forget(tokens) => self.forgotten.extend(tokens),
+                Action::Learn(topic) => self.learned.push(topic),
+                Action::Route(token) => self.routed.push(token),
+                Action::Say(notice) => self.said.push(notice),
+                Action::Close(_) => {}
+                Action::Hold(_) | Action::Connect(_) | Action::SettleAgain => self.open_calls += 1,
+                Action::Sleep(until) => return until,
+                Action::Stop(stop) => {
+                    self.stopped = Some(stop);
+                    return self.now;
+                }
+            }
+        }
+        panic!("the core never sleeps");
+    }
+
+    fn hold(&mut self, claim: &crate::store::Claim) -> Held {
+        self.owned = claim.keep.clone();
+        for lane in 0..self.lanes_total {
+            let taken = self.owned.iter().any(|lease| lease.lane == Lane(lane));
+            if !taken && self.owned.len() < claim.keep.len() + usize::from(claim.take_max) {
+                self.epochs[usize::from(lane)] += 1;
+                self.owned.push(Lease { lane: Lane(lane), epoch: self.epochs[usize::from(lane)] });
+            }
+        }
+        Held { leases: self.owned.clone(), relays_live: self.relays_live, lanes_total: self.lanes_total }
+    }
+
+    fn later(&mut self, by: Duration) -> Duration {
+        self.now += by;
+        self.turn()
+    }
+
+    /// Hands over a page: each record is (lane, mark, aggregate, domain).
+    fn page(&mut self, records: &[(u16, Mark, u64, u64)]) -> Vec<Token> {
+        assert!(core::mem::take(&mut self.reading), "nobody asked for a page");
+        let arrivals: Vec<_> = records.iter().map(|r| arrival(*r)).collect();
+        let mut tokens = Vec::new();
+        self.core.handle_page(self.now, arrivals, [], Rest::Quiet, &mut tokens);
+        self.turn();
+        tokens.into_iter().map(|token| token.expect("the lane is wanted")).collect()
+    }
+
+    fn report(&mut self, token: Token, outcome: Outcome) {
+        self.sent.retain(|(_, sent)| *sent != token);
+        self.core.handle_report(self.now, token, outcome);
+        self.turn();
+    }
+
+    fn acknowledge(&mut self, token: Token) {
+        self.report(token, Outcome::Acknowledged);
+    }
+
+    fn sent(&self) -> Vec<Token> {
+        self.sent.iter().map(|(_, token)| *token).collect()
+    }
+
+    /// The session answers that it is gone, with these outcomes, all else uncertain.
+    fn abandoned(&mut self, role: Role, known: &[(Token, Outcome)]) {
+        assert_eq!(self.abandoned.pop(), Some(role));
+        let mut outcomes = known.to_vec();
+        for (_, token) in self.sent.iter().filter(|(sent, _)| *sent == role) {
+            if !known.iter().any(|(of, _)| of == token) {
+                outcomes.push((*token, Outcome::Uncertain));
+            }
+        }
+        self.sent.retain(|(sent, _)| *sent != role);
+        self.core.handle_abandoned(self.now, role, &outcomes);
+        self.turn();
+    }
+
+    fn last_settled(&self) -> Vec<Mark> {
+        self.settled.last().map(|order| order.prefix.clone()).unwrap_or_default()
+    }
+}
+
+fn arrival((lane, mark, aggregate, domain): (u16, Mark, u64, u64)) -> Arrival<Mark> {
+    let (aggregate, topic) = (AggregateKey(aggregate), TopicId(0));
+    Arrival { lane: Lane(lane), mark, aggregate, topic, route: Routed::To(Domain(domain)), size_bytes: 100 }
+}
+
+const REJECTED: Outcome = Outcome::Refused(PublishFaultKind::Rejected);
+
+#[test]
+fn a_position_moves_over_the_longest_settled_prefix_in_arrival_order() {
+    let mut stage = Stage::ready();
+    // A late record has a smaller mark, and comes later all the same.
+    let tokens = stage.page(&[(0, 7, 1, 1), (0, 3, 2, 2), (0, 9, 3, 3)]);
+    stage.acknowledge(tokens[2]);
+    stage.acknowledge(tokens[1]);
+    stage.later(Duration::from_secs(1));
+    assert!(stage.settled.is_empty(), "the first is not settled");
+    stage.acknowledge(tokens[0]);
+    stage.later(Duration::from_secs(1));
+    assert_eq!(stage.last_settled(), [9]);
+}
+
+#[test]
+fn a_sessions_first_record_in_a_domain_flies_alone() {
+    let mut stage = Stage::ready();
+    let tokens = stage.page(&[(0, 1, 1, 1), (0, 2, 2, 1), (0, 3, 1, 1), (0, 4, 3, 2)]);
+    assert_eq!(stage.sent(), [tokens[0], tokens[3]]);
+    stage.acknowledge(tokens[0]);
+    assert_eq!(stage.sent(), [tokens[3], tokens[1], tokens[2]]);
+}
+
+#[test]
+fn the_first_record_after_a_long_silence_flies_alone_again() {
+    let settings = Settings::default();
+    let mut stage = Stage::ready();
+    let tokens = stage.page(&[(0, 1, 1, 1)]);
+    stage.acknowledge(tokens[0]);
+    for _ in 0..3600 {
+        stage.later(Duration::from_secs(1).min(settings.renewal));
+    }
+    let tokens = stage.page(&[(0, 2, 1, 1), (0, 3, 2, 1)]);
+    assert_eq!(stage.sent(), [tokens[0]]);
+}
+
+#[test]
+fn an_aggregate_changes_its_domain_only_after_an_acknowledgement() {
+    let mut stage = Stage::ready();
+    let open = stage.page(&[(0, 1, 8, 1), (0, 2, 9, 2)]);
+    stage.acknowledge(open[0]);
+    stage.acknowledge(open[1]);
+    stage.later(Duration::from_millis(100));
+    let tokens = stage.page(&[(0, 3, 1, 1), (0, 4, 1, 1), (0, 5, 1, 2), (0, 6, 1, 2), (0, 7, 2, 2)]);
+    assert_eq!(stage.sent(), [tokens[0], tokens[1], tokens[4]], "the other aggregate does not wait");
+    stage.acknowledge(tokens[0]);
+    assert_eq!(stage.sent(), [tokens[1], tokens[4]]);
+    stage.acknowledge(tokens[1]);
+    assert_eq!(stage.sent(), [tokens[4], tokens[2], tokens[3]]);
+}
+
+#[test]
+fn after_an_uncertain_send_everything_goes_again_in_order() {
+    let mut stage = Stage::ready();
+    let open = stage.page(&[(0, 1, 8, 1)]);
+    stage.acknowledge(open[0]);
+    stage.later(Duration::from_millis(100));
+    let tokens = stage.page(&[(0, 2, 1, 1), (0, 3, 1, 1), (0, 4, 2, 1), (0, 5, 1, 1)]);
+    stage.report(tokens[0], Outcome::Uncertain);
+    assert_eq!(stage.abandoned, [Role::Main]);
+    stage.abandoned(Role::Main, &[(tokens[2], Outcome::Acknowledged)]);
+    assert_eq!(stage.sent(), [tokens[0]], "alone, in the new session");
+    stage.acknowledge(tokens[0]);
+    assert_eq!(stage.sent(), [tokens[1], tokens[3]]);
+}
+
+#[test]
+fn a_refused_record_is_tried_alone_and_then_parked_with_its_aggregate() {
+    let mut stage = Stage::ready();
+    let open = stage.page(&[(0, 1, 8, 1)]);
+    stage.acknowledge(open[0]);
+    stage.later(Duration::from_millis(100));
+    let tokens = stage.page(&[(0, 2, 1, 1), (0, 3, 1, 1), (0, 4, 2, 1)]);
+    stage.report(tokens[0], REJECTED);
+    assert_eq!(stage.abandoned, [Role::Main], "nothing more goes through a session with a gap");
+    // The innocent of another aggregate travelled in the same batch.
+    stage.abandoned(Role::Main, &[(tokens[2], REJECTED)]);
+    assert_eq!(stage.sent, [(Role::Alone, tokens[0]), (Role::Alone, tokens[2])]);
+    stage.acknowledge(tokens[2]);
+    stage.report(tokens[0], REJECTED);
+    stage.later(Duration::from_secs(1));
+    let order = stage.settled.last().unwrap().clone();
+    assert_eq!(order.prefix, [4]);
+    let parked: Vec<_> = order.park.iter().map(|park| (park.token, park.behind)).collect();
+    assert_eq!(parked, [(tokens[0], false), (tokens[1], true)]);
+    assert!(stage.forgotten.contains(&tokens[0]) && stage.forgotten.contains(&tokens[1]));
+
+    // What comes later of the aggregate waits behind it; others go on.
+    stage.later(Duration::from_millis(300));
+    let later = stage.page(&[(0, 5, 1, 1), (0, 6, 3, 2)]);
+    assert_eq!(stage.sent(), [later[1]]);
+    stage.acknowledge(later[1]);
+    stage.later(Duration::from_secs(1));
+    let behind = stage.settled.iter().flat_map(|order| &order.park).filter(|park| park.token == later[0]);
+    assert_eq!(behind.map(|park| park.behind).collect::<Vec<_>>(), [true]);
+}
+
+#[test]
+fn a_record_refused_by_its_route_is_parked_after_its_predecessors() {
+    let mut stage = Stage::ready();
+    assert!(core::mem::take(&mut stage.reading));
+    let refused = Arrival { route: Routed::Refused, ..arrival((0, 2, 1, 1)) };
+    let mut tokens = Vec::new();
+    stage.core.handle_page(stage.now, [arrival((0, 1, 1, 1)), refused], [], Rest::Quiet, &mut tokens);
+    stage.turn();
+    assert!(!stage.said.iter().any(|notice| matches!(notice, Notice::Parked(_))));
+    stage.acknowledge(tokens[0].unwrap());
+    assert!(stage.said.contains(&Notice::Parked(tokens[1].unwrap())));
+}
+
+#[test]
+fn records_of_an_unknown_topic_wait_and_nobody_else() {
+    let mut stage = Stage::ready();
+    assert!(core::mem::take(&mut stage.reading));
+    let unknown = Arrival { route: Routed::Unknown, topic: TopicId(1), ..arrival((0, 1, 1, 1)) };
+    let mut tokens = Vec::new();
+    stage.core.handle_page(stage.now, [unknown, arrival((0, 2, 2, 2))], [], Rest::Quiet, &mut tokens);
+    stage.turn();
+    assert_eq!(stage.sent(), [tokens[1].unwrap()]);
+    assert_eq!(stage.learned, [TopicId(1)]);
+    stage.core.handle_learned(stage.now, TopicId(1), Err(PublishFaultKind::TopicRefused));
+    stage.turn();
+    assert!(stage.said.contains(&Notice::TopicHeld(TopicId(1), PublishFaultKind::TopicRefused)));
+    stage.later(Duration::from_secs(1));
+    assert_eq!(stage.learned.len(), 2, "asked again by itself");
+    stage.core.handle_learned(stage.now, TopicId(1), Ok(()));
+    stage.turn();
+    assert_eq!(stage.routed, [tokens[0].unwrap()]);
+    stage.core.handle_routed(stage.now, tokens[0].unwrap(), Routed::To(Domain(9)));
+    stage.turn();
+    assert_eq!(stage.sent(), [tokens[1].unwrap(), tokens[0].unwrap()]);
+}
+
+#[test]
+fn a_settlement_that_failed_is_made_again_unchanged_before_any_other() {
+    let mut stage = Stage::ready();
+    stage.settle_answers = false;
+    let tokens = stage.page(&[(0, 1, 1, 1), (0, 2, 2, 2)]);
+    stage.acknowledge(tokens[0]);
+    stage.later(Duration::from_millis(100));
+    assert_eq!(stage.last_settled(), [1]);
+    stage.core.handle_settled(stage.now, Err(StoreFaultKind::Unavailable));
+    stage.acknowledge(tokens[1]);
+    let before = stage.open_calls;
+    stage.later(Duration::from_secs(1));
+    assert_eq!((stage.open_calls, stage.settled.len()), (before + 1, 1), "again, and nothing new");
+    stage.core.handle_settled(stage.now, Ok(&[Verdict::Done]));
+    stage.later(Duration::from_millis(100));
+    assert_eq!(stage.last_settled(), [2]);
+}
+
+#[test]
+fn a_fenced_lane_is_forgotten_at_once() {
+    let mut stage = Stage::ready();
+    stage.settle_answers = false;
+    let tokens = stage.page(&[(0, 1, 1, 1), (0, 2, 1, 1)]);
+    stage.acknowledge(tokens[0]);
+    stage.later(Duration::from_millis(100));
+    stage.core.handle_settled(stage.now, Ok(&[Verdict::Fenced]));
+    stage.turn();
+    assert!(stage.said.contains(&Notice::Lost(vec![Lane(0)])));
+    assert_eq!(stage.core.lanes().count(), 0);
+    // What was in flight counts for nothing, whatever becomes of it.
+    stage.acknowledge(tokens[1]);
+    assert_eq!(stage.core.load(), (0, 0));
+}
+
+#[test]
+fn nothing_is_sent_after_the_lease_less_its_margin() {
+    let mut stage = Stage::ready();
+    let tokens = stage.page(&[(0, 1, 1, 1), (0, 2, 1, 1), (0, 3, 2, 1)]);
+    stage.store_answers = false;
+    stage.later(Duration::from_secs(3));
+    stage.later(Duration::from_secs(6));
+    assert!(stage.said.contains(&Notice::LeaseExpired));
+    assert_eq!(stage.abandoned, [Role::Main], "what is in flight is given up");
+    // The first was acknowledged after all: it is told to the ledger under the old epoch.
+    stage.abandoned(Role::Main, &[(tokens[0], Outcome::Acknowledged)]);
+    assert_eq!(stage.last_settled(), [1]);
+    assert!(stage.sent.is_empty());
+    assert_eq!(stage.core.load(), (0, 0), "what was not is forgotten");
+}
+
+#[test]
+fn a_renewal_counts_from_when_it_was_sent() {
+    let mut stage = Stage::ready();
+    stage.store_answers = false;
+    stage.later(Duration::from_millis(2_500));
+    // The answer comes seven seconds after the question.
+    stage.now += Duration::from_secs(5);
+    let held = Held { leases: stage.owned.clone(), relays_live: 1, lanes_total: 1 };
+    stage.core.handle_held(stage.now, Ok(held));
+    stage.turn();
+    assert!(!stage.said.contains(&Notice::LeaseExpired));
+    stage.later(Duration::from_secs(3));
+    assert!(stage.said.contains(&Notice::LeaseExpired), "2.5 s + 10 s - 2 s have passed");
+}
+
+#[test]
+fn lost_history_throws_everything_away_and_opens_the_lanes_again() {
+    let mut stage = Stage::ready();
+    let tokens = stage.page(&[(0, 1, 1, 1), (0, 2, 2, 2), (0, 3, 2, 2)]);
+    stage.acknowledge(tokens[0]);
+    assert!(stage.reading || stage.later(Duration::from_millis(20)) > Duration::ZERO);
+    stage.settled.clear();
+    stage.core.handle_read_failed(stage.now, StoreFaultKind::HistoryLost);
+    let reads = stage.reads.len();
+    stage.reading = false;
+    stage.later(Duration::from_secs(1));
+    assert!(stage.said.contains(&Notice::HistoryLost));
+    assert!(stage.settled.is_empty(), "no mark of the old history is told");
+    assert!(stage.reads.len() > reads, "the lane is read again");
+}
+
+#[test]
+fn a_drain_settles_what_is_in_flight_and_leaves() {
+    let mut stage = Stage::ready();
+    let tokens = stage.page(&[(0, 1, 1, 1), (0, 2, 2, 2), (0, 3, 1, 1)]);
+    stage.acknowledge(tokens[1]);
+    stage.core.drain(stage.now);
+    stage.turn();
+    assert_eq!(stage.stopped, None);
+    assert!(stage.forgotten.contains(&tokens[2]), "what was not sent is not sent any more");
+    stage.acknowledge(tokens[0]);
+    stage.later(Duration::from_millis(10));
+    assert_eq!(stage.last_settled(), [2]);
+    assert_eq!(stage.stopped, Some(Stop::Drained));
+    assert!(stage.owned.is_empty());
+}
+
+#[test]
+fn a_drain_that_takes_too_long_gives_up_and_says_so() {
+    let mut stage = Stage::ready();
+    stage.page(&[(0, 1, 1, 1)]);
+    stage.core.drain(stage.now);
+    for _ in 0..9 {
+        stage.later(Duration::from_secs(1));
+    }
+    stage.abandoned(Role::Main, &[]);
+    stage.later(Duration::from_millis(100));
+    assert_eq!(stage.stopped, Some(Stop::GraceOver));
+}
+
+#[test]
+fn a_relay_with_more_than_its_share_hands_the_rest_over() {
+    let mut stage = Stage::with(Settings::default(), 8);
+    stage.turn();
+    assert_eq!(stage.core.lanes().count(), 8);
+    stage.relays_live = 3;
+    stage.later(Duration::from_millis(2_500));
+    stage.later(Duration::from_millis(50));
+    assert_eq!(stage.core.lanes().count(), 3, "a third, rounded up");
+    assert!(stage.said.contains(&Notice::Released(vec![Lane(3), Lane(4), Lane(5), Lane(6), Lane(7)])));
+}
+
+#[test]
+fn reading_stops_when_memory_is_full_and_goes_on_when_there_is_room() {
+    let settings =
+        Settings { page_records_max: 4, memory_records_max: 8, lane_records_max: 100, ..Settings::default() };
+    let mut stage = Stage::with(settings, 1);
+    stage.turn();
+    let first: Vec<_> = (0..4).map(|mark| (0, mark, u64::from(mark), 1)).collect();
+    let tokens = stage.page(&first);
+    stage.later(Duration::from_millis(300));
+    let second: Vec<_> = (4..8).map(|mark| (0, mark, u64::from(mark), 1)).collect();
+    stage.page(&second);
+    stage.later(Duration::from_millis(300));
+    assert!(!stage.reading, "8 records are in memory");
+    for token in tokens {
+        stage.acknowledge(token);
+    }
+    stage.later(Duration::from_millis(300));
+    assert!(stage.reading);
+}
+
+#[test]
+fn a_lane_that_is_lost_and_regained_waits_for_what_it_had_in_flight() {
+    let mut stage = Stage::ready();
+    let open = stage.page(&[(0, 1, 9, 1)]);
+    stage.acknowledge(open[0]);
+    stage.later(Duration::from_millis(100));
+    let old = stage.page(&[(0, 2, 1, 1), (0, 3, 1, 1)]);
+    assert_eq!(stage.sent(), old);
+    // Somebody else had it meanwhile; now it is ours again, with the next epoch.
+    stage.owned.clear();
+    stage.epochs[0] += 1;
+    stage.now += Duration::from_millis(2_500);
+    stage.store_answers = false;
+    stage.turn();
+    stage.core.handle_held(stage.now, Ok(Held { leases: vec![], relays_live: 1, lanes_total: 1 }));
+    stage.store_answers = true;
+    stage.reading = false;
+    stage.turn();
+    stage.core.handle_read_failed(stage.now, StoreFaultKind::Contended);
+    stage.later(Duration::from_secs(1));
+    let again = stage.page(&[(0, 2, 1, 2)]);
+    assert!(!stage.sent().contains(&again[0]), "into another domain, it waits for the old ones' outcome");
+    stage.acknowledge(old[0]);
+    stage.acknowledge(old[1]);
+    assert!(stage.sent().contains(&again[0]));
+}
+
+#[test]
+fn quiet_lanes_positions_move_too_but_seldom() {
+    let mut stage = Stage::ready();
+    assert!(core::mem::take(&mut stage.reading));
+    stage.core.handle_page(stage.now, [], [(Lane(0), 5)], Rest::Quiet, &mut Vec::new());
+    stage.later(Duration::from_secs(2));
+    assert!(stage.settled.is_empty());
+    stage.later(Duration::from_secs(2));
+    stage.later(Duration::from_secs(2));
+    stage.later(Duration::from_secs(2));
+    stage.later(Duration::from_secs(2));
+    stage.later(Duration::from_secs(2));
+    assert_eq!(stage.last_settled(), [5]);
+}
+
+#[test]
+fn an_outage_of_the_broker_counts_nothing_and_loses_nothing() {
+    let mut stage = Stage::with(Settings::default(), 1);
+    stage.connects = false;
+    stage.turn();
+    stage.core.handle_connected(stage.now, Role::Main, Err(PublishFaultKind::Unavailable));
+    stage.turn();
+    assert!(stage.said.contains(&Notice::BrokerAway(PublishFaultKind::Unavailable)));
+    let tokens = stage.page(&[(0, 1, 1, 1)]);
+    assert!(stage.sent.is_empty());
+    stage.connects = true;
+    stage.later(Duration::from_secs(1));
+    assert!(stage.said.contains(&Notice::BrokerBack));
+    assert_eq!(stage.sent(), tokens);
+}

@@ -1,0 +1,49 @@
+//! The clauses, one file a promise: what they say stands at the head of each file, how they ask below it.
+
+mod atomic;
+mod bytes;
+mod dead_letters;
+mod duplicates;
+mod enqueue;
+mod fencing;
+mod isolation;
+mod lost;
+mod memory;
+mod order;
+mod outage;
+mod ownership;
+
+use crate::clause::Clause;
+
+/// Every file's clauses, in the order of the promises.
+pub(crate) static BY_PROMISE: [&[Clause]; 12] = [
+    atomic::CLAUSES,
+    lost::CLAUSES,
+    bytes::CLAUSES,
+    order::CLAUSES,
+    duplicates::CLAUSES,
+    ownership::CLAUSES,
+    fencing::CLAUSES,
+    isolation::CLAUSES,
+    outage::CLAUSES,
+    dead_letters::CLAUSES,
+    memory::CLAUSES,
+    enqueue::CLAUSES,
+];
+
+/// A clause as data.
+macro_rules! clause {
+    ($promise:literal, $id:literal, $sentence:literal, [$($need:ident),*], $run:ident) => {
+        $crate::clause::Clause {
+            id: $id,
+            promise: $promise,
+            sentence: $sentence,
+            needs: &[$($crate::clause::Need::$need),*],
+            run: |bench| Box::pin($run(bench)),
+        }
+    };
+}
+use clause;
+
+/// What a clause's function answers.
+type Kept = Result<(), crate::broken::Broken>;

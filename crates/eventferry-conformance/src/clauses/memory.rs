@@ -1,0 +1,174 @@
+//! Promise 9: bounded memory. However much there is, it comes in pieces, and what is done with goes.
+
+use std::time::Duration;
+
+use eventferry_core::StoreFaultKind;
+use eventferry_core::store::Rest;
+
+use super::{Kept, clause};
+use crate::application::{exactly, tell};
+use crate::bench::{Bench, Patience, event, events};
+use crate::broken::{Broken, ensure};
+use crate::clause::Clause;
+use crate::erased::Sheet;
+use crate::relay::{Appetite, Reading, Relay};
+
+pub(super) static CLAUSES: &[Clause] = &[
+    clause!(
+        9,
+        "page-keeps-its-bounds",
+        "A page has no more records and no more bytes of payload than the wish says.",
+        [],
+        page_keeps_its_bounds
+    ),
+    clause!(
+        9,
+        "oversized-event-comes-alone",
+        "An event larger than the wish's bytes comes all the same, alone in its page.",
+        [],
+        oversized_event_comes_alone
+    ),
+    clause!(
+        9,
+        "long-transaction-comes-in-pages",
+        "A transaction of thousands of events is read in pages, settled in its middle and finished by a new owner.",
+        [],
+        long_transaction_comes_in_pages
+    ),
+    clause!(
+        9,
+        "sweep-removes-the-settled",
+        "Settled events go after the retention, and not before.",
+        [Log],
+        sweep_removes_the_settled
+    ),
+];
+
+/// Reads to the end and hands back every page.
+async fn pages(bench: &Bench, relay: &mut Relay<'_>, appetite: &Appetite) -> Result<Vec<Sheet>, Broken> {
+    let mut patience = Patience::new(bench.site());
+    let mut pages = Vec::new();
+    loop {
+        let sheet = relay.read(appetite).await?;
+        let rest = sheet.rest;
+        pages.push(sheet);
+        match rest {
+            Rest::More => ensure!(pages.len() < 1000, "reading did not end after {} pages", pages.len()),
+            Rest::Quiet => return Ok(pages),
+            Rest::Waiting(_) => patience.tick("events that the feed says must wait").await?,
+        }
+    }
+}
+
+fn payload_bytes(sheet: &Sheet) -> u64 {
+    sheet.records.iter().map(|record| record.event.payload.as_ref().map_or(0, Vec::len) as u64).sum()
+}
+
+async fn page_keeps_its_bounds(bench: &Bench) -> Kept {
+    let mut application = bench.application().await?;
+    let mut posted = Vec::new();
+    for number in 0..20 {
+        let order = format!("order-{}", number % 5);
+        let batch = [event(&order, &"x".repeat(1 + 13 * number % 50)), event(&order, "")];
+        posted.extend(application.post(&batch).await?);
+    }
+    let mut relay = bench.started_relay("a").await?;
+    for (records_max, bytes_max) in [(500, 1 << 20), (7, 1 << 20), (1, 1 << 20), (500, 100), (3, 60)] {
+        relay.open_all().await?;
+        let appetite = Appetite { records_max, bytes_max, ..relay.appetite() };
+        let mut reading = Reading::default();
+        for sheet in pages(bench, &mut relay, &appetite).await? {
+            ensure!(
+                sheet.records.len() <= records_max as usize,
+                "asked for {records_max} records and got {}",
+                sheet.records.len()
+            );
+            let bytes = payload_bytes(&sheet);
+            ensure!(
+                bytes <= bytes_max || sheet.records.len() == 1,
+                "asked for {bytes_max} bytes and got {bytes} in {} records",
+                sheet.records.len()
+            );
+            reading.add(&sheet);
+        }
+        exactly(&reading.records, &posted, &format!("in pages of {records_max} records, {bytes_max} bytes"))?;
+    }
+    Ok(())
+}
+
+async fn oversized_event_comes_alone(bench: &Bench) -> Kept {
+    let oversized = "x".repeat(5000);
+    let mut application = bench.application().await?;
+    let batch = [event("1", "before"), event("1", &oversized), event("1", "after"), event("2", &oversized)];
+    let posted = application.post(&batch).await?;
+    let mut relay = bench.started_relay("a").await?;
+    let small = Appetite { bytes_max: 100, ..relay.appetite() };
+    let mut reading = Reading::default();
+    for sheet in pages(bench, &mut relay, &small).await? {
+        if let Some(large) = sheet.records.iter().find(|record| tell(&record.event).starts_with("5000 bytes"))
+        {
+            ensure!(
+                sheet.records.len() == 1,
+                "{} came in a page with {} others",
+                tell(&large.event),
+                sheet.records.len() - 1
+            );
+        }
+        reading.add(&sheet);
+    }
+    exactly(&reading.records, &posted, "in small pages")
+}
+
+async fn long_transaction_comes_in_pages(bench: &Bench) -> Kept {
+    let events_max = bench.declared().capabilities.events_per_transaction_max.min(3000) as usize;
+    let mut application = bench.application().await?;
+    application.begin().await?;
+    let mut posted = Vec::new();
+    let mut number = 1;
+    while posted.len() < events_max {
+        let many = (events_max - posted.len()).min(500);
+        let batch: Vec<_> =
+            (number..number + many).map(|number| event(&format!("order-{}", number % 7), "1")).collect();
+        posted.extend(application.enqueue(&batch).await?);
+        number += many;
+    }
+    application.commit().await?;
+    let mut relay = bench.started_relay("a").await?;
+    let page = Appetite { records_max: 100, ..relay.appetite() };
+    let mut carried = Vec::new();
+    while carried.len() < events_max / 2 {
+        let mut reading = Reading::default();
+        reading.add(&relay.read(&page).await?);
+        ensure!(!reading.records.is_empty(), "an empty page after {} of {events_max} events", carried.len());
+        relay.settle_marks(&reading.marks, &[]).await?;
+        carried.extend(reading.records);
+    }
+    relay.leave().await?;
+    let mut successor = bench.started_relay("b").await?;
+    let page = Appetite { records_max: 250, ..successor.appetite() };
+    carried.extend(successor.drain_by(&page).await?.records);
+    exactly(&carried, &posted, "both owners together")
+}
+
+async fn sweep_removes_the_settled(bench: &Bench) -> Kept {
+    let mut relay = bench.started_relay("a").await?;
+    let posted = bench.application().await?.post(&events("1", 1..=5)).await?;
+    let reading = relay.drain_all().await?;
+    exactly(&reading.records, &posted, "at first")?;
+    relay.settle_marks(&reading.marks, &[]).await?;
+    // A store whose rows go by short slots of time may refuse so long a retention; it must not shorten it.
+    match relay.roles.sweep(Duration::from_secs(3600)).await {
+        Ok(swept) => ensure!(
+            swept.events == 0,
+            "a sweep with a retention of an hour removed {} events of this minute",
+            swept.events
+        ),
+        Err(fault) if *fault.kind() == StoreFaultKind::Misconfigured => {}
+        Err(fault) => Patience::new(bench.site()).bear("sweep", fault).await?,
+    }
+    let gone = relay.sweep_away(5).await?;
+    ensure!(gone == 5, "5 events were settled, and sweeps with no retention removed {gone}");
+    let again = relay.sweep(Duration::ZERO).await?;
+    ensure!(again == 0, "all settled events were gone, and a sweep removed {again} more");
+    Ok(())
+}

@@ -1,0 +1,72 @@
+//! The model as a store: its schema and its roles.
+
+use eventferry_core::store::{Capabilities, Prepare, Prepared, RelayId, Roles, Store};
+use eventferry_core::{StoreFault, StoreFaultKind, StoredEvent};
+
+use super::Shared;
+use super::feed::ModelFeed;
+use super::flaw::Flaw;
+use super::lanes::ModelLanes;
+use super::ledger::ModelLedger;
+use super::upkeep::ModelUpkeep;
+
+/// The version of a schema that never changes.
+const VERSION: u32 = 1;
+
+/// A place in the log.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelMark(pub(super) u64);
+
+/// The model as a store.
+#[derive(Debug)]
+pub struct ModelStore {
+    world: Shared,
+}
+
+impl ModelStore {
+    pub(super) fn new(world: Shared) -> Self {
+        Self { world }
+    }
+}
+
+impl Store for ModelStore {
+    type Mark = ModelMark;
+    type Row = StoredEvent;
+    type Lanes = ModelLanes;
+    type Feed = ModelFeed;
+    type Ledger = ModelLedger;
+    type Upkeep = ModelUpkeep;
+
+    fn capabilities(&self) -> Capabilities {
+        self.world.lock().declared.capabilities.clone()
+    }
+
+    async fn prepare(&mut self, prepare: Prepare) -> Result<Prepared, StoreFault> {
+        let mut world = self.world.lock();
+        let was_made = world.made;
+        match prepare {
+            Prepare::Check if !was_made && !world.has(Flaw::MissesNoSchema) => {
+                return Err(StoreFault::new(
+                    StoreFaultKind::Misconfigured,
+                    "the outbox has no schema; prepare it with Apply",
+                ));
+            }
+            Prepare::Check => {}
+            Prepare::Apply if world.has(Flaw::ApplyStartsOver) => world.start_over(),
+            Prepare::Apply if was_made => world.write()?,
+            Prepare::Apply => world.made = true,
+        }
+        let upgraded_from = (prepare == Prepare::Apply && !was_made).then_some(0);
+        Ok(Prepared { version: VERSION, upgraded_from, lanes: world.lanes_total() })
+    }
+
+    fn roles(self, relay: &RelayId) -> Roles<Self> {
+        let instance = self.world.lock().number();
+        Roles {
+            lanes: ModelLanes::new(self.world.clone(), relay.clone(), instance),
+            feed: ModelFeed::new(self.world.clone()),
+            ledger: ModelLedger::new(self.world.clone()),
+            upkeep: ModelUpkeep::new(self.world),
+        }
+    }
+}

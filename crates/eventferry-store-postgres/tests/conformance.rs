@@ -1,0 +1,65 @@
+//! The contract's clauses against PostgreSQL 18: see `eventferry-conformance`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use eventferry_conformance::{Step, Subject, Trouble, Writers};
+use eventferry_core::{EnqueueFault, Event, MessageId};
+use eventferry_store_postgres::{PostgresConfig, PostgresOutbox, PostgresStore};
+use tokio::runtime::Runtime;
+use tokio_postgres::{Client, NoTls};
+
+struct Postgres {
+    runtime: Runtime,
+    server: String,
+}
+
+async fn connect(url: &str) -> Result<Client, Trouble> {
+    let (client, connection) = tokio_postgres::connect(url, NoTls).await?;
+    tokio::spawn(connection);
+    Ok(client)
+}
+
+impl Subject for Postgres {
+    type Store = PostgresStore;
+    type Outbox = String;
+    type Writer = Client;
+
+    fn writers(&self) -> Writers {
+        Writers::Many
+    }
+
+    async fn outbox(&self) -> Result<String, Trouble> {
+        let name = format!("eventferry_clause_{}", uuid::Uuid::new_v4().simple());
+        connect(&self.server).await?.batch_execute(&format!("CREATE DATABASE {name}")).await?;
+        let base = self.server.rsplit_once('/').map_or(self.server.as_str(), |(base, _)| base);
+        Ok(format!("{base}/{name}"))
+    }
+
+    async fn store(&self, outbox: &String) -> Result<PostgresStore, Trouble> {
+        Ok(PostgresStore::new(PostgresConfig::from_url(outbox)?.slot(Duration::from_secs(1))))
+    }
+
+    async fn writer(&self, outbox: &String) -> Result<Client, Trouble> {
+        connect(outbox).await
+    }
+
+    async fn step(&self, writer: &mut Client, step: Step) -> Result<(), Trouble> {
+        Ok(writer.batch_execute(step.sql()).await?)
+    }
+
+    async fn enqueue(&self, writer: &mut Client, events: &[Event]) -> Result<Vec<MessageId>, EnqueueFault> {
+        PostgresOutbox::new().enqueue_many(writer, events).await
+    }
+
+    fn block_on<F: Future>(&self, work: F) -> F::Output {
+        self.runtime.block_on(work)
+    }
+}
+
+fn main() -> ExitCode {
+    let server = std::env::var("EVENTFERRY_TEST_POSTGRES_URL")
+        .expect("EVENTFERRY_TEST_POSTGRES_URL is not set: run `eval \"$(cargo xtask services env)\"` first");
+    let runtime = Runtime::new().expect("a runtime");
+    eventferry_conformance::main(Postgres { runtime, server })
+}

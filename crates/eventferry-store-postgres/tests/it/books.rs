@@ -1,0 +1,233 @@
+//! Leases, positions and parked events.
+
+use std::time::Duration;
+
+use eventferry_core::store::{
+    Claim, Lanes as _, Ledger as _, Park, ParkReason, ParkedAsk, Settlement, Upkeep as _, Verdict,
+};
+use eventferry_core::{Lane, Record, StoreFaultKind};
+use eventferry_store_postgres::{PostgresMark, PostgresRow};
+
+use crate::server::{Database, LEASE, Relay, enqueue, on_every_server};
+
+type Read = Record<PostgresMark, PostgresRow>;
+
+async fn settle(relay: &mut Relay, record: &Read, park: Vec<Park<'_, PostgresMark, PostgresRow>>) -> Verdict {
+    let prefix = [record.mark.clone()];
+    let lease = *relay.leases.iter().find(|lease| lease.lane == record.lane).unwrap();
+    let settlement = Settlement { lease, prefix: &prefix, park };
+    relay.roles.ledger.settle(&[settlement]).await.unwrap()[0]
+}
+
+/// One aggregate, three events, read by an owner.
+async fn three(database: &Database) -> (Relay, Vec<Read>) {
+    let app = database.client().await;
+    for number in 1..=3 {
+        enqueue(&app, "a", &number.to_string()).await;
+    }
+    let mut relay = database.owner().await;
+    let records = relay.read().await.records;
+    assert_eq!(records.len(), 3);
+    (relay, records)
+}
+
+/// Every lease runs out, by the database's clock.
+async fn expire(database: &Database) {
+    let past = "UPDATE eventferry.beat SET until = clock_timestamp() - interval '1 ms'";
+    database.client().await.execute(past, &[]).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_settled_prefix_is_not_read_again_and_the_rest_is() {
+    on_every_server(async |database| {
+        let (mut relay, records) = three(&database).await;
+        assert_eq!(settle(&mut relay, &records[1], vec![]).await, Verdict::Done);
+        relay.open_again().await;
+        assert_eq!(relay.read_all().await, ["a/3"]);
+    })
+    .await;
+}
+
+/// A settlement as the server gets it: that of version 1 from version 0, word for word.
+const FIRST_AGAIN: &str = "
+    SELECT s.verdict FROM eventferry.position AS p, eventferry.current_history() AS h,
+        eventferry.settle('owner', h.system_identifier, h.timeline, ARRAY[p.lane], ARRAY[p.epoch], ARRAY[0::bigint],
+            ARRAY[p.read_window], ARRAY[p.last_id], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}') AS s
+    WHERE p.lane = $1 AND p.version = 1";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeated_settlement_is_done_and_a_late_one_changes_nothing() {
+    on_every_server(async |database| {
+        let (mut relay, records) = three(&database).await;
+        let app = database.client().await;
+        let lane = i32::from(records[0].lane.0);
+        assert_eq!(settle(&mut relay, &records[0], vec![]).await, Verdict::Done);
+        let again: String = app.query_one(FIRST_AGAIN, &[&lane]).await.unwrap().get(0);
+        assert_eq!(again, "done");
+        assert_eq!(settle(&mut relay, &records[2], vec![]).await, Verdict::Done);
+        // From a connection that was thought lost, after the next settlement.
+        let late: String = app.query_one(FIRST_AGAIN, &[&lane]).await.unwrap().get(0);
+        assert_eq!(late, "stale");
+        relay.open_again().await;
+        assert!(relay.read_all().await.is_empty(), "the newer position stands");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_the_version_a_late_settlement_moves_a_position_back() {
+    on_every_server(async |database| {
+        let newest = "t.version = ( SELECT p.version";
+        database.undo("settle", &newest.replace("( ", "("), "t.version <= (SELECT p.version").await;
+        database
+            .undo(
+                "settle",
+                "t.version + 1, t.epoch",
+                "(SELECT max(n.version) + 1 FROM eventferry.position AS n WHERE n.lane = t.lane), t.epoch",
+            )
+            .await;
+        let (mut relay, records) = three(&database).await;
+        let lane = i32::from(records[0].lane.0);
+        settle(&mut relay, &records[0], vec![]).await;
+        settle(&mut relay, &records[2], vec![]).await;
+        database.client().await.query_one(FIRST_AGAIN, &[&lane]).await.unwrap();
+        relay.open_again().await;
+        assert_eq!(relay.read_all().await, ["a/2", "a/3"], "with the mend undone they are sent again");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_former_owner_can_settle_nothing() {
+    on_every_server(async |database| {
+        let (mut former, records) = three(&database).await;
+        expire(&database).await;
+        let mut next = database.relay("next").await;
+        next.take(64).await;
+        assert_eq!(next.leases.len(), 64);
+        assert!(next.leases.iter().all(|lease| lease.epoch == 2));
+        assert_eq!(settle(&mut former, &records[0], vec![]).await, Verdict::Fenced);
+        assert_eq!(next.read_all().await, ["a/1", "a/2", "a/3"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_whose_position_is_being_settled_is_not_taken_meanwhile() {
+    on_every_server(async |database| {
+        let _former = database.owner().await;
+        expire(&database).await;
+        let mut app = database.client().await;
+        let settling = app.transaction().await.unwrap();
+        settling.batch_execute(include_str!("settling.sql")).await.unwrap();
+        let mut next = database.relay("next").await;
+        next.take(64).await;
+        assert_eq!(next.leases.len(), 63, "the others do not wait for it");
+        settling.commit().await.unwrap();
+        next.take(1).await;
+        assert_eq!(next.leases.len(), 64);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_parked_event_and_the_position_past_it_are_one() {
+    on_every_server(async |database| {
+        let (mut relay, records) = three(&database).await;
+        let park = vec![
+            Park { mark: &records[1].mark, row: &records[1].row, reason: ParkReason::Refused("too large") },
+            Park { mark: &records[2].mark, row: &records[2].row, reason: ParkReason::Behind },
+        ];
+        assert_eq!(settle(&mut relay, &records[2], park).await, Verdict::Done);
+        let lane: Lane = records[0].lane;
+        let ask = ParkedAsk { lanes: &[lane], after: None, limit: 1 };
+        let first = relay.roles.ledger.parked(ask).await.unwrap();
+        assert!(first.more);
+        assert_eq!(first.events[0].refused.as_deref(), Some("too large"));
+        let ask = ParkedAsk { lanes: &[lane], after: Some(first.events[0].key), limit: 10 };
+        let second = relay.roles.ledger.parked(ask).await.unwrap();
+        assert_eq!((second.events.len(), second.more), (1, false));
+        assert_eq!(second.events[0].refused, None);
+        relay.open_again().await;
+        assert!(relay.read_all().await.is_empty());
+        let gauge = relay.roles.upkeep.gauge().await.unwrap();
+        assert_eq!(gauge.lanes[usize::from(lane.0)].parked, 2);
+        assert_eq!(gauge.lanes.iter().map(|lane| lane.lag_records).sum::<u64>(), 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_statement_touches_an_event_and_books_are_only_added_to() {
+    on_every_server(async |database| {
+        let app = database.client().await;
+        let mut relay = database.owner().await;
+        for number in 0..50 {
+            enqueue(&app, "a", &number.to_string()).await;
+            for record in relay.read().await.records {
+                assert_eq!(settle(&mut relay, &record, vec![]).await, Verdict::Done);
+            }
+            let keep = relay.leases.clone();
+            relay.roles.lanes.hold(Claim { keep, take_max: 0, lease: LEASE }).await.unwrap();
+        }
+        // A row's xmax is set by whoever updates, deletes or locks it.
+        for table in ["outbox", "position", "beat", "read_window", "anchor"] {
+            let touched = format!("SELECT count(*) FROM eventferry.{table} WHERE xmax <> '0'");
+            assert_eq!(app.query_one(&touched, &[]).await.unwrap().get::<_, i64>(0), 0, "{table}");
+        }
+        let versions = "SELECT max(version) FROM eventferry.position";
+        assert_eq!(app.query_one(versions, &[]).await.unwrap().get::<_, i64>(0), 50);
+        let moved = "SELECT count(*) FROM eventferry.lane WHERE epoch <> 1";
+        assert_eq!(app.query_one(moved, &[]).await.unwrap().get::<_, i64>(0), 0);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_relay_of_the_same_name_is_told_so() {
+    on_every_server(async |database| {
+        let mut first = database.relay("twin").await;
+        first.take(4).await;
+        let mut second = database.relay("twin").await;
+        let claim = || Claim { keep: Vec::new(), take_max: 4, lease: LEASE };
+        let held = second.roles.lanes.hold(claim()).await.unwrap();
+        assert!(held.leases.is_empty(), "it may just have died: wait");
+        first.take(0).await;
+        let fault = second.roles.lanes.hold(claim()).await.unwrap_err();
+        assert_eq!(*fault.kind(), StoreFaultKind::Misconfigured);
+        assert!(fault.to_string().contains("`twin`") && fault.to_string().contains("--relay-id"), "{fault}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restarted_relay_regains_its_lanes_with_a_higher_epoch() {
+    on_every_server(async |database| {
+        let _former = database.owner().await;
+        expire(&database).await;
+        let again = database.owner().await;
+        assert_eq!(again.leases.len(), 64);
+        assert!(again.leases.iter().all(|lease| lease.epoch == 2));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_relays_never_hold_one_lane_and_see_each_other() {
+    on_every_server(async |database| {
+        let (mut one, mut two) = (database.relay("one").await, database.relay("two").await);
+        one.take(40).await;
+        two.take(40).await;
+        assert_eq!((one.leases.len(), two.leases.len()), (40, 24));
+        assert!(one.lanes().iter().all(|lane| !two.lanes().contains(lane)));
+        let keep = one.leases[..32].to_vec();
+        let held = one.roles.lanes.hold(Claim { keep, take_max: 0, lease: LEASE }).await.unwrap();
+        assert_eq!((held.leases.len(), held.relays_live, held.lanes_total), (32, 2, 64));
+        let leave = Claim { keep: Vec::new(), take_max: 0, lease: Duration::ZERO };
+        let held = one.roles.lanes.hold(leave).await.unwrap();
+        assert_eq!((held.leases.len(), held.relays_live), (0, 1));
+        two.take(64).await;
+        assert_eq!(two.leases.len(), 64);
+    })
+    .await;
+}

@@ -1,0 +1,8 @@
+//! The PostgreSQL store on real servers: PostgreSQL 18 and 14, a database of its own for each test.
+
+#![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
+
+mod books;
+mod server;
+mod traps;
+mod windows;

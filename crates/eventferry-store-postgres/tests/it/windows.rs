@@ -1,0 +1,130 @@
+//! What windows hand over: everything committed, once, in order.
+
+use eventferry_core::store::{Feed as _, Rest, Wish};
+
+use crate::server::{by_aggregate, enqueue, on_every_server, text};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn committed_events_come_once_and_others_never() {
+    on_every_server(async |database| {
+        let mut app = database.client().await;
+        let mut relay = database.owner().await;
+        let tx = app.transaction().await.unwrap();
+        enqueue(&tx, "a", "1").await;
+        assert!(relay.read_all().await.is_empty(), "nothing before the commit");
+        tx.commit().await.unwrap();
+        let tx = app.transaction().await.unwrap();
+        enqueue(&tx, "a", "rolled back").await;
+        tx.rollback().await.unwrap();
+        let mut tx = app.transaction().await.unwrap();
+        enqueue(&tx, "a", "2").await;
+        let savepoint = tx.transaction().await.unwrap();
+        enqueue(&savepoint, "a", "savepoint").await;
+        savepoint.rollback().await.unwrap();
+        enqueue(&tx, "a", "3").await;
+        tx.commit().await.unwrap();
+        assert_eq!(relay.read_all().await, ["a/1", "a/2", "a/3"]);
+        assert!(relay.read_all().await.is_empty());
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_from_before_the_first_relay_come_too() {
+    on_every_server(async |database| {
+        let app = database.client().await;
+        enqueue(&app, "a", "1").await;
+        enqueue(&app, "b", "1").await;
+        let mut relay = database.owner().await;
+        assert_eq!(relay.read_all().await, ["a/1", "b/1"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_commits_late_holds_nobody_up_and_is_not_skipped() {
+    on_every_server(async |database| {
+        let (mut slow, app) = (database.client().await, database.client().await);
+        let mut relay = database.owner().await;
+        let tx = slow.transaction().await.unwrap();
+        enqueue(&tx, "slow", "1").await;
+        for number in 0..2500 {
+            if number % 500 == 0 {
+                assert_eq!(relay.read_all().await.len(), if number == 0 { 0 } else { 500 });
+            }
+            enqueue(&app, "fast", &number.to_string()).await;
+        }
+        enqueue(&tx, "slow", "2").await;
+        tx.commit().await.unwrap();
+        enqueue(&app, "slow", "3").await;
+        let read = by_aggregate(&relay.read_all().await);
+        assert_eq!(read["slow"], ["1", "2", "3"]);
+        assert_eq!(read["fast"].len(), 500);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_any_size_hand_over_the_same() {
+    on_every_server(async |database| {
+        let app = database.client().await;
+        for number in 0..40 {
+            enqueue(
+                &app,
+                &format!("a{}", number % 7),
+                &format!("{number:0>width$}", width = number * 10 + 1),
+            )
+            .await;
+        }
+        let mut relay = database.owner().await;
+        let whole = relay.read_all().await;
+        assert_eq!(whole.len(), 40);
+        for (records_max, bytes_max) in [(1, 1 << 20), (3, 1 << 20), (100, 1), (100, 700), (7, 300)] {
+            relay.open_again().await;
+            let lanes = relay.lanes();
+            let mut texts = Vec::new();
+            loop {
+                let wish = Wish { lanes: &lanes, records_max, bytes_max };
+                let page = relay.roles.feed.read(wish).await.unwrap();
+                // The last one may go over, by itself.
+                let before_last = page.records.iter().rev().skip(1);
+                let bytes: usize = before_last.map(|record| text(&record.row).len()).sum();
+                assert!(page.records.len() <= records_max as usize && (bytes as u64) < bytes_max.max(1));
+                texts.extend(page.records.iter().map(|record| text(&record.row)));
+                if page.records.is_empty() && page.rest == Rest::Quiet {
+                    break;
+                }
+            }
+            assert_eq!(texts, whole, "{records_max} records, {bytes_max} bytes");
+        }
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_left_out_for_a_while_catch_up() {
+    on_every_server(async |database| {
+        let app = database.client().await;
+        let mut relay = database.owner().await;
+        let (some, all) = (relay.lanes()[..20].to_vec(), relay.lanes());
+        let mut texts = Vec::new();
+        for round in 0..6 {
+            for aggregate in 0..50 {
+                enqueue(&app, &format!("a{aggregate}"), &round.to_string()).await;
+            }
+            for _ in 0..4 {
+                let lanes = if round % 2 == 0 { &some } else { &all };
+                let wish = Wish { lanes, records_max: 30, bytes_max: 1 << 20 };
+                let page = relay.roles.feed.read(wish).await.unwrap();
+                texts.extend(page.records.iter().map(|record| text(&record.row)));
+            }
+        }
+        texts.extend(relay.read_all().await);
+        let aggregates = by_aggregate(&texts);
+        assert_eq!(aggregates.len(), 50);
+        for (aggregate, rounds) in aggregates {
+            assert_eq!(rounds, ["0", "1", "2", "3", "4", "5"], "{aggregate}");
+        }
+    })
+    .await;
+}

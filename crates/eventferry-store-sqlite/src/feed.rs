@@ -1,0 +1,416 @@
+//! The events, by id.
+//!
+//! SQLite has one writer at a time and gives ids out in the order in which transactions commit, so everything up to an
+//! id is there as soon as that id is: a position is an id, and reading on is reading what is above it.
+//!
+//! Each open lane has a cursor of its own, because a lane is left out while its relay has no room for it, and lanes are
+//! gained at different places. A reading goes over the rows once, from the lowest cursor of the lanes it is asked for,
+//! and hands over what lies above each row's own; every one of those cursors then moves to where it ended, whether or
+//! not the lane had events. Lanes far behind the others are read apart and with half of the room, so that neither they
+//! nor the others wait.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use eventferry_core::store::{Anchor, Feed, Opened, Page, Rest, Wish};
+use eventferry_core::{Lane, Lease, MessageId, Record, Row, StoreFault, StoreFaultKind, Timestamp};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{CachedStatement, OptionalExtension, Transaction};
+
+use crate::config::SqliteConfig;
+use crate::connection::{Connection, Database, Keeper, Past};
+use crate::fault::fault;
+use crate::row::{Columns, SqliteRow, bytes_of, push_header, text_of};
+use crate::schema::lanes_total;
+
+/// A place in a lane: the id up to which it was carried.
+#[derive(Clone, Debug)]
+pub struct SqliteMark(pub(crate) i64);
+
+/// The events of one file.
+#[derive(Debug)]
+pub struct SqliteFeed {
+    connection: Connection,
+    lanes_total: u16,
+    /// Up to which id each open lane was handed over.
+    cursors: BTreeMap<Lane, i64>,
+    /// Lanes that were open when another history was found.
+    lost: BTreeSet<Lane>,
+    /// The last event handed over: if its row is another event's now, the file is another one.
+    witness: Option<(i64, MessageId)>,
+    /// Up to which id the log is known to be durable.
+    durable_through: i64,
+}
+
+/// The most rows one reading looks at, those of other lanes included: about a tenth of a second.
+const ROWS_MAX: u32 = 50_000;
+
+/// How many ids a lane may lag behind the foremost before it is read apart.
+const APART_IDS: i64 = 10_000;
+
+/// The largest payload read along with its row, in bytes: a larger one lies on pages of its own, which are read only
+/// for an event that is handed over.
+const PAYLOAD_ALONG_BYTES_MAX: i64 = 4096;
+
+impl SqliteFeed {
+    pub(crate) fn new(config: SqliteConfig) -> Self {
+        Self {
+            connection: Connection::new(config, "feed"),
+            lanes_total: 0,
+            cursors: BTreeMap::new(),
+            lost: BTreeSet::new(),
+            witness: None,
+            durable_through: 0,
+        }
+    }
+
+    /// Forgets whatever speaks of this history.
+    fn forget(&mut self) {
+        self.lost.extend(std::mem::take(&mut self.cursors).into_keys());
+        self.witness = None;
+        self.durable_through = 0;
+    }
+}
+
+impl Feed for SqliteFeed {
+    type Mark = SqliteMark;
+    type Row = SqliteRow;
+
+    async fn open(&mut self, leases: &[Lease]) -> Result<Vec<Opened>, StoreFault> {
+        let leases = leases.to_vec();
+        let opening = self.connection.ask(move |keeper| open(keeper, &leases)).await?;
+        if opening.past == Past::Replaced {
+            self.forget();
+        }
+        self.lanes_total = opening.lanes_total;
+        self.cursors.extend(opening.lanes.iter().map(|(opened, position)| (opened.lane, *position)));
+        Ok(opening
+            .lanes
+            .into_iter()
+            .map(|(Opened { lane, anchor }, _)| {
+                let restored = self.lost.remove(&lane) && anchor == Anchor::Continued;
+                Opened { lane, anchor: if restored { Anchor::Restored } else { anchor } }
+            })
+            .collect())
+    }
+
+    fn close(&mut self, lanes: &[Lane]) {
+        self.lost.retain(|lane| !lanes.contains(lane));
+        self.cursors.retain(|lane, _| !lanes.contains(lane));
+    }
+
+    async fn read(&mut self, wish: Wish<'_>) -> Result<Page<SqliteMark, SqliteRow>, StoreFault> {
+        let cursor = |lane: &Lane| self.cursors.get(lane).map(|cursor| (*lane, *cursor));
+        let Some(cursors) = wish.lanes.iter().map(cursor).collect::<Option<Vec<_>>>() else {
+            return Err(history_lost("a lane that is not open was to be read"));
+        };
+        let reading = Reading {
+            lanes_total: self.lanes_total,
+            cursors,
+            records_max: wish.records_max,
+            bytes_max: wish.bytes_max,
+            witness: self.witness,
+            durable_through: self.durable_through,
+        };
+        // What was read counts only when it is here: a future that is dropped before changes nothing.
+        match self.connection.ask(move |keeper| reading.run(keeper)).await {
+            Ok(read) => {
+                self.durable_through = read.durable_through;
+                self.witness = read.page.records.iter().map(witness).max().or(self.witness);
+                self.cursors.extend(read.cursors);
+                Ok(read.page)
+            }
+            Err(fault) => {
+                if *fault.kind() == StoreFaultKind::HistoryLost {
+                    self.forget();
+                }
+                Err(fault)
+            }
+        }
+    }
+}
+
+fn witness(record: &Record<SqliteMark, SqliteRow>) -> (i64, MessageId) {
+    (record.mark.0, record.row.message_id())
+}
+
+pub(crate) fn history_lost(message: &str) -> StoreFault {
+    StoreFault::new(StoreFaultKind::HistoryLost, message)
+}
+
+/// The highest id ever given out, whether or not its row is still there; 0: none.
+pub(crate) fn last_id(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
+    let mut statement = transaction.prepare_cached(include_str!("../sql/last_id.sql"))?;
+    Ok(statement.query_row([], |row| row.get(0)).optional()?.unwrap_or(0))
+}
+
+/// What opening found.
+struct Opening {
+    lanes_total: u16,
+    past: Past,
+    lanes: Vec<(Opened, i64)>,
+}
+
+const OPEN: &str = "open lanes";
+
+/// Reads the lanes' positions.
+fn open(keeper: &mut Keeper, leases: &[Lease]) -> Result<Opening, StoreFault> {
+    let (database, past) = keeper.database()?;
+    let transaction = database.snapshot(OPEN)?;
+    let lanes_total = lanes_total(&transaction)?;
+    let read = || {
+        let last_id = last_id(&transaction)?;
+        let mut statement = transaction.prepare_cached(include_str!("../sql/position.sql"))?;
+        let mut lanes = Vec::with_capacity(leases.len());
+        for Lease { lane, .. } in leases {
+            let position: i64 = statement.query_row([lane.0], |row| row.get(0))?;
+            let (anchor, position) = match position {
+                0 => (Anchor::First, 0),
+                // Ids have begun anew: the tables were filled from a copy without SQLite's own table of sequences.
+                beyond if beyond > last_id => (Anchor::Restored, 0),
+                position => (Anchor::Continued, position),
+            };
+            lanes.push((Opened { lane: *lane, anchor }, position));
+        }
+        Ok((last_id, lanes))
+    };
+    let (last_id, lanes) = read().map_err(|error| fault(OPEN, error))?;
+    transaction.commit().map_err(|error| fault(OPEN, error))?;
+    if lanes.iter().any(|(opened, position)| *position == 0 && opened.anchor == Anchor::Restored) {
+        rewind(database, leases, last_id)?;
+    }
+    Ok(Opening { lanes_total, past, lanes })
+}
+
+/// Begins lanes anew whose positions lie beyond every event: they would swallow the settlements of all ids below.
+fn rewind(database: &mut Database, leases: &[Lease], last_id: i64) -> Result<(), StoreFault> {
+    let transaction = database.write(OPEN)?;
+    for Lease { lane, epoch } in leases {
+        transaction
+            .execute(include_str!("../sql/rewind.sql"), (lane.0, epoch, last_id))
+            .map_err(|error| fault(OPEN, error))?;
+    }
+    transaction.commit().map_err(|error| fault(OPEN, error))
+}
+
+/// One call of [`Feed::read`], as its thread gets it.
+struct Reading {
+    lanes_total: u16,
+    cursors: Vec<(Lane, i64)>,
+    records_max: u32,
+    bytes_max: u64,
+    witness: Option<(i64, MessageId)>,
+    durable_through: i64,
+}
+
+/// What came of it.
+struct Read {
+    page: Page<SqliteMark, SqliteRow>,
+    cursors: Vec<(Lane, i64)>,
+    durable_through: i64,
+}
+
+impl Reading {
+    fn run(mut self, keeper: &mut Keeper) -> Result<Read, StoreFault> {
+        const WHAT: &str = "read events";
+        let (database, past) = keeper.database()?;
+        if past == Past::Replaced {
+            return Err(history_lost("another file was put in the place of the database"));
+        }
+        let before = self.cursors.clone();
+        let transaction = database.snapshot(WHAT)?;
+        let last_id = last_id(&transaction).map_err(|error| fault(WHAT, error))?;
+        self.check_history(&transaction, last_id)?;
+        let records = self.scan_bands(&transaction, last_id).map_err(|error| fault(WHAT, error))?;
+        transaction.commit().map_err(|error| fault(WHAT, error))?;
+
+        // After the reading and before the handing over: see `make_durable`. Once per snapshot is enough, however many
+        // pages a backlog takes.
+        if records.iter().any(|record| record.mark.0 > self.durable_through) {
+            database.make_durable()?;
+            self.durable_through = last_id;
+        }
+
+        let mut ends: BTreeMap<Lane, i64> = before.into_iter().collect();
+        ends.extend(records.iter().map(|record| (record.lane, record.mark.0)));
+        let beyond = |(lane, cursor): &&(Lane, i64)| ends.get(lane).is_some_and(|end| end < cursor);
+        let passed =
+            self.cursors.iter().filter(beyond).map(|(lane, cursor)| (*lane, SqliteMark(*cursor))).collect();
+        let more = self.cursors.iter().any(|(_, cursor)| *cursor < last_id);
+        let rest = if more { Rest::More } else { Rest::Quiet };
+        let page = Page { records, passed, rest };
+        Ok(Read { page, cursors: self.cursors, durable_through: self.durable_through })
+    }
+
+    /// Whether the file still is what was read before: it may have been overwritten in place from a copy.
+    fn check_history(&self, transaction: &Transaction<'_>, last_id: i64) -> Result<(), StoreFault> {
+        if self.cursors.iter().any(|(_, cursor)| *cursor > last_id) {
+            return Err(history_lost("the database knows fewer events than were read from it"));
+        }
+        let Some((id, message_id)) = self.witness else { return Ok(()) };
+        let found = transaction
+            .prepare_cached(include_str!("../sql/witness.sql"))
+            .and_then(|mut statement| statement.query_row([id], |row| row.get::<_, Vec<u8>>(0)).optional())
+            .map_err(|error| fault("look for the last event", error))?;
+        if found.is_some_and(|found| found != message_id.0) {
+            return Err(history_lost("the database holds another event under the id that was read last"));
+        }
+        Ok(())
+    }
+
+    /// Reads the lanes far behind, then the others, and moves their cursors.
+    fn scan_bands(
+        &mut self,
+        transaction: &Transaction<'_>,
+        last_id: i64,
+    ) -> rusqlite::Result<Vec<Record<SqliteMark, SqliteRow>>> {
+        let foremost = self.cursors.iter().map(|(_, cursor)| *cursor).max().unwrap_or(last_id);
+        let apart = foremost.saturating_sub(APART_IDS);
+        let is_behind = |cursor: i64| cursor < apart;
+        let ahead_from =
+            self.cursors.iter().map(|(_, cursor)| *cursor).filter(|cursor| !is_behind(*cursor)).min();
+        let mut page = PageRoom { records: Vec::new(), records_max: 0, bytes: 0, bytes_max: 0, rows: 0 };
+        let mut scan = Scan::new(transaction, self.lanes_total)?;
+
+        let behind: Vec<_> = self.cursors.iter_mut().filter(|(_, cursor)| is_behind(*cursor)).collect();
+        if !behind.is_empty() {
+            page.open(self.records_max.div_ceil(2), self.bytes_max / 2, ROWS_MAX / 2);
+            scan.run(behind, ahead_from.unwrap_or(last_id), &mut page)?;
+        }
+        let ahead: Vec<_> = self.cursors.iter_mut().filter(|(_, cursor)| *cursor >= apart).collect();
+        page.open(self.records_max, self.bytes_max, ROWS_MAX);
+        scan.run(ahead, last_id, &mut page)?;
+        Ok(page.records)
+    }
+}
+
+/// What a page has, and how much it may have so far.
+struct PageRoom {
+    records: Vec<Record<SqliteMark, SqliteRow>>,
+    records_max: u32,
+    bytes: u64,
+    bytes_max: u64,
+    /// How many rows may still be looked at.
+    rows: u32,
+}
+
+impl PageRoom {
+    fn open(&mut self, records_max: u32, bytes_max: u64, rows: u32) {
+        (self.records_max, self.bytes_max, self.rows) = (records_max, bytes_max, rows);
+    }
+
+    /// Whether an event of this size still fits; the page's first always does.
+    fn has_room(&self, bytes: u64) -> bool {
+        let fits = self.records.is_empty() || self.bytes.saturating_add(bytes) <= self.bytes_max;
+        fits && self.records.len() < self.records_max as usize
+    }
+}
+
+/// The statements that go over the rows of one snapshot.
+struct Scan<'a> {
+    lanes_total: u16,
+    rows: CachedStatement<'a>,
+    payload: CachedStatement<'a>,
+    json_headers: CachedStatement<'a>,
+}
+
+impl<'a> Scan<'a> {
+    fn new(transaction: &'a Transaction<'_>, lanes_total: u16) -> rusqlite::Result<Self> {
+        Ok(Self {
+            lanes_total,
+            rows: transaction.prepare_cached(include_str!("../sql/read.sql"))?,
+            payload: transaction.prepare_cached(include_str!("../sql/payload.sql"))?,
+            json_headers: transaction.prepare_cached(include_str!("../sql/json_headers.sql"))?,
+        })
+    }
+
+    /// Goes over the rows from the lowest cursor of these lanes to `until`, as far as there is room, and moves every
+    /// cursor to where it ended.
+    fn run(&mut self, lanes: Vec<&mut (Lane, i64)>, until: i64, page: &mut PageRoom) -> rusqlite::Result<()> {
+        let Some(from) = lanes.iter().map(|(_, cursor)| *cursor).min() else { return Ok(()) };
+        let mut wanted_above = vec![i64::MAX; usize::from(self.lanes_total)];
+        for (lane, cursor) in lanes.iter().map(|lane| &**lane) {
+            if let Some(above) = wanted_above.get_mut(usize::from(lane.0)) {
+                *above = *cursor;
+            }
+        }
+        let mut end = from;
+        let mut rows = self.rows.query((from, until, PAYLOAD_ALONG_BYTES_MAX))?;
+        loop {
+            let Some(row) = rows.next()? else {
+                end = end.max(until);
+                break;
+            };
+            let id: i64 = row.get(0)?;
+            let (kind, aggregate_id) =
+                (text_of(row.get_ref(1)?).unwrap_or_default(), text_of(row.get_ref(2)?).unwrap_or_default());
+            let lane = Lane::of(&kind, &aggregate_id, self.lanes_total);
+            let wanted = id > wanted_above[usize::from(lane.0)];
+            if page.rows == 0 || (wanted && !page.has_room(bytes_of_event(row)?)) {
+                break;
+            }
+            page.rows -= 1;
+            if wanted {
+                page.bytes += bytes_of_event(row)?;
+                let row = read_row(row, &mut self.payload, &mut self.json_headers)?;
+                page.records.push(Record { lane, mark: SqliteMark(id), row });
+            }
+            end = id;
+        }
+        for (_, cursor) in lanes {
+            *cursor = (*cursor).max(end);
+        }
+        Ok(())
+    }
+}
+
+/// What an event takes of a page: its payload, key and headers.
+fn bytes_of_event(row: &rusqlite::Row<'_>) -> rusqlite::Result<u64> {
+    let payload: Option<u64> = row.get(3)?;
+    let (key, headers) = (bytes_of(row.get_ref(5)?), bytes_of(row.get_ref(7)?));
+    Ok(payload.unwrap_or(0) + (key.map_or(0, <[u8]>::len) + headers.map_or(0, <[u8]>::len)) as u64)
+}
+
+/// Copies a row of `sql/read.sql`, with its payload.
+fn read_row(
+    row: &rusqlite::Row<'_>,
+    payload: &mut CachedStatement<'_>,
+    json_headers: &mut CachedStatement<'_>,
+) -> rusqlite::Result<SqliteRow> {
+    let columns = Columns {
+        message_id: bytes_of(row.get_ref(8)?).unwrap_or_default(),
+        topic: text_of(row.get_ref(4)?).unwrap_or_default(),
+        aggregate_type: text_of(row.get_ref(1)?).unwrap_or_default(),
+        aggregate_id: text_of(row.get_ref(2)?).unwrap_or_default(),
+        content_type: text_of(row.get_ref(6)?),
+        key: bytes_of(row.get_ref(5)?),
+        headers: match row.get_ref(7)? {
+            ValueRef::Text(json) => headers_of_json(json_headers, json).into(),
+            blob => bytes_of(blob).unwrap_or_default().into(),
+        },
+        partition: row.get(9)?,
+        enqueued_at: Timestamp(row.get(10)?),
+    };
+    match row.get::<_, Option<i64>>(3)? {
+        Some(large) if large > PAYLOAD_ALONG_BYTES_MAX => payload
+            .query_row([row.get::<_, i64>(0)?], |row| Ok(columns.with_payload(bytes_of(row.get_ref(0)?)))),
+        _ => Ok(columns.with_payload(bytes_of(row.get_ref(11)?))),
+    }
+}
+
+/// The headers of a JSON object in our encoding, walked over by SQLite, which keeps order and repeated names. What it
+/// cannot read is handed on as it is, and comes out under a name that says so.
+fn headers_of_json(statement: &mut CachedStatement<'_>, json: &[u8]) -> Vec<u8> {
+    let mut blob = Vec::new();
+    let mut walk = || {
+        let mut headers = statement.query([ToSqlOutput::Borrowed(ValueRef::Text(json))])?;
+        while let Some(header) = headers.next()? {
+            let (name, value) = (bytes_of(header.get_ref(0)?), bytes_of(header.get_ref(1)?));
+            push_header(&mut blob, name.unwrap_or_default(), value.unwrap_or_default());
+        }
+        Ok::<_, rusqlite::Error>(())
+    };
+    if walk().is_err() {
+        return json.to_vec();
+    }
+    blob
+}

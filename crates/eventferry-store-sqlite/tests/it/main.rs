@@ -1,0 +1,13 @@
+//! The SQLite store on real files, with real threads and processes; time is injected and never waited for.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod database;
+
+mod enqueue;
+mod feed;
+mod lanes;
+mod ledger;
+mod plans;
+mod processes;
+mod schema;
+mod upkeep;

@@ -1,0 +1,85 @@
+//! What a test run consists of, as data.
+
+/// A named part of a test run.
+pub(crate) struct Suite {
+    pub(crate) name: &'static str,
+    /// What it proves, for `--list`.
+    pub(crate) proves: &'static str,
+    /// It runs with the servers up and their addresses in its environment.
+    pub(crate) needs_servers: bool,
+    pub(crate) work: Work,
+}
+
+pub(crate) enum Work {
+    /// The rules of the house; one test.
+    Tidy,
+    /// A cargo command that must succeed; one test.
+    Cargo(&'static [&'static str]),
+    /// Every test target of the workspace, doc tests and examples included; as many tests as ran.
+    Tests { must_run: &'static [MustRun] },
+    /// Has its place here, and cannot run yet, for the reason given; no test.
+    Later(&'static str),
+}
+
+/// A test target that fails the run if it runs nothing. Without this, a suite whose tests were all filtered,
+/// or whose list of cases came out empty, would look like success.
+pub(crate) struct MustRun {
+    pub(crate) package: &'static str,
+    /// As in `cargo test --test NAME`; a library's and a binary's own name is its crate's.
+    pub(crate) target: &'static str,
+}
+
+/// Cheap ones first: what is wrong at a glance is said at once. All of them run, whichever fail.
+pub(crate) const SUITES: &[Suite] = &[
+    Suite {
+        name: "fmt",
+        proves: "the code is formatted",
+        needs_servers: false,
+        work: Work::Cargo(&["fmt", "--all", "--check"]),
+    },
+    Suite { name: "tidy", proves: "the rules of the house hold", needs_servers: false, work: Work::Tidy },
+    Suite {
+        name: "clippy",
+        proves: "the lints find nothing",
+        needs_servers: false,
+        work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
+    },
+    Suite {
+        name: "tests",
+        proves: "every test passes: unit, transcript, conformance, vendor and doc tests; the examples build",
+        needs_servers: true,
+        work: Work::Tests {
+            must_run: &[
+                MustRun { package: "xtask", target: "xtask" },
+                MustRun { package: "eventferry-core", target: "eventferry_core" },
+            ],
+        },
+    },
+    // When it can run: Work::Cargo(&["run", "--release", "--quiet", "-p", "eventferry-cli", "--", "demo", "--json"])
+    Suite {
+        name: "demo",
+        proves: "the demonstration ends well",
+        needs_servers: true,
+        work: Work::Later("`eventferry demo` is not written yet"),
+    },
+    // When it can run: Work::Cargo(&["run", "--release", "--quiet", "-p", "trials", "--", "storm", "--seconds", "30"])
+    Suite {
+        name: "storm",
+        proves: "the promises hold for 30 seconds of killed relays and servers",
+        needs_servers: true,
+        work: Work::Later("`trials storm` is not written yet"),
+    },
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_suite_has_a_name_of_its_own() {
+        let mut names: Vec<&str> = SUITES.iter().map(|suite| suite.name).collect();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), SUITES.len());
+    }
+}
