@@ -1,2 +1,75 @@
-//! TBD
-fn main() {}
+//! The command line of eventferry: creates an outbox, carries its events to Kafka, and shows how far they are.
+//!
+//! Exit codes, the same for every command:
+//!
+//! | code | meaning |
+//! |---|---|
+//! | 0 | done; for `run`: drained, everything in flight is settled |
+//! | 1 | a promise was seen broken (`demo`), or a bug |
+//! | 2 | the arguments, variables, file of settings or event cannot be used |
+//! | 3 | the store is unreachable (`init`, `status`, `enqueue`, `demo`), or must be set right |
+//! | 4 | the publisher is unreachable (`demo`), or must be set right |
+//! | 5 | the grace time ran out: what was in flight is sent again by the next relay |
+//! | 130, 143 | a second Ctrl-C or SIGTERM: ended at once, as after a crash |
+//!
+//! `run` waits for a store or broker that is away, however long, and says so; the other commands ask once.
+//! Results go to standard output, everything else to standard error.
+
+mod arguments;
+mod database;
+mod demo;
+mod ending;
+mod enqueue;
+mod health;
+mod init;
+mod output;
+mod place;
+mod readiness;
+mod run;
+mod settings;
+mod shutdown;
+mod status;
+mod voice;
+
+use arguments::{Arguments, Command};
+use clap::Parser;
+use ending::{Ending, Trouble};
+use settings::Settings;
+use tracing_subscriber::filter::LevelFilter;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    let ending = perform(Arguments::parse()).unwrap_or_else(|trouble| {
+        eprintln!("error: {}", trouble.message);
+        trouble.ending
+    });
+    // At once: what still runs in the background was given up.
+    std::process::exit(ending.code());
+}
+
+fn perform(arguments: Arguments) -> Result<Ending, Trouble> {
+    let Arguments { program, command } = arguments;
+    let settings = Settings::read(program.config.as_deref())?;
+    let level = if matches!(command, Command::Run(_)) { LevelFilter::INFO } else { LevelFilter::WARN };
+    voice::begin(&settings, &program, level)?;
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| Trouble::bug(format!("threads cannot be started: {error}")))?;
+    let ending = runtime.block_on(async {
+        match command {
+            Command::Init(arguments) => init::init(&settings, &arguments).await,
+            Command::Enqueue(arguments) => enqueue::enqueue(&settings, arguments).await,
+            Command::Run(arguments) => run::run(&settings, &arguments).await,
+            Command::Status(arguments) => status::status(&settings, &arguments).await,
+            Command::Demo(arguments) => demo::demo(&arguments).await,
+        }
+    });
+    runtime.shutdown_background();
+    ending
+}

@@ -189,9 +189,13 @@ impl<'a> Patience<'a> {
         Self { site, ends: site.elapsed() + PATIENCE }
     }
 
+    pub(crate) fn is_over(&self) -> bool {
+        self.site.elapsed() >= self.ends
+    }
+
     /// Lets a little time go by; breaks the clause when `what` has been waited for long enough.
     pub(crate) async fn tick(&mut self, what: &str) -> Result<(), Broken> {
-        ensure!(self.site.elapsed() < self.ends, "waited {PATIENCE:?} for {what}");
+        ensure!(!self.is_over(), "waited {PATIENCE:?} for {what}");
         self.site.tick().await;
         Ok(())
     }
@@ -200,7 +204,7 @@ impl<'a> Patience<'a> {
     pub(crate) async fn bear(&mut self, call: &str, fault: StoreFault) -> Result<(), Broken> {
         match fault.kind() {
             StoreFaultKind::Contended | StoreFaultKind::Throttled(_) | StoreFaultKind::Unavailable
-                if self.site.elapsed() < self.ends =>
+                if !self.is_over() =>
             {
                 self.site.tick().await;
                 Ok(())

@@ -13,9 +13,9 @@
 //! | moving positions, parking | `ledger.rs` |
 //! | removing what is settled, counting what is not | `upkeep.rs` |
 //!
-//! Told to declare less ([`Model::declaring`]) it does less: it deletes what is settled, leases all lanes at once, holds
-//! back what a slow transaction might still precede, or lets one transaction write at a time. [`Flaw`] lists what can be
-//! broken in it on purpose.
+//! Told to declare less ([`Model::declaring`]) it does less: it deletes what is settled, leases all lanes at once,
+//! holds back what a slow transaction might still precede, or lets one transaction write at a time. [`Flaw`] lists
+//! what can be broken in it on purpose.
 
 mod feed;
 mod flaw;

@@ -7,12 +7,9 @@ use eventferry_core::store::{
 };
 use eventferry_core::{Lane, Lease, StoreFault};
 
-use crate::bench::{Bench, LEASE_LONG, Patience};
+use crate::bench::{Bench, LEASE_LONG, PATIENCE, Patience};
 use crate::broken::{Broken, ensure};
 use crate::erased::{AnyRoles, Carried, MarkAt, Parking, Seen, Sheet};
-
-/// How many pages in a row may be empty and still promise more.
-const EMPTY_PAGES_MAX: u32 = 1000;
 
 /// How many records one reading to the end may bring: more than any clause enqueues.
 const RECORDS_MAX: usize = 5_000;
@@ -224,11 +221,13 @@ impl<'b> Relay<'b> {
         appetite: &Appetite,
         reading: &mut Reading,
     ) -> Result<Rest, Broken> {
-        let mut empty_pages = 0;
+        let mut patience = self.patience();
         loop {
             let sheet = self.read(appetite).await?;
-            empty_pages = if sheet.records.is_empty() { empty_pages + 1 } else { 0 };
-            ensure!(empty_pages < EMPTY_PAGES_MAX, "{empty_pages} empty pages in a row all promised more");
+            if !sheet.records.is_empty() {
+                patience = self.patience();
+            }
+            ensure!(!patience.is_over(), "waited {PATIENCE:?} for more, which every empty page promised");
             reading.add(&sheet);
             if sheet.rest != Rest::More {
                 return Ok(sheet.rest);

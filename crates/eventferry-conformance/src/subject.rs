@@ -14,6 +14,11 @@ use eventferry_core::{EnqueueFault, Event, MessageId};
 /// library's connection. Every clause runs on an outbox of its own, and clauses run side by side on several threads.
 /// An error of these methods that the clause did not ask for fails the clause, with its text.
 ///
+/// A clause opens several transactions at once and goes on with each as it likes, so a `Writer` is a connection and not
+/// a transaction. Where the back end's `Enqueue` is for a transaction that borrows its connection, there are two ways:
+/// enqueue within a savepoint that the connection opens and releases, or let a task own connection and transaction and
+/// be told what to do, with the channel to it as `Writer`.
+///
 /// Futures need not be `Send`: they are polled inside one [`Subject::block_on`], on one thread.
 pub trait Subject: Send + Sync + 'static {
     /// The store under test.

@@ -8,7 +8,7 @@ use eventferry_conformance::{Clause, Need, clauses};
 use eventferry_core::store::Stall;
 
 /// Each clause and what it is there to find.
-const SABOTEURS: [(&str, Flaw); 97] = [
+const SABOTEURS: [(&str, Flaw); 98] = [
     ("committed-is-read", Flaw::LosesLastOfTransaction),
     ("rolled-back-is-never-read", Flaw::CommitsOnRollback),
     ("savepoint-takes-its-own", Flaw::IgnoresSavepoints),
@@ -22,6 +22,7 @@ const SABOTEURS: [(&str, Flaw); 97] = [
     ("unsettled-is-read-again", Flaw::ForgetsTheUnsettled),
     ("new-owner-goes-on-after-the-settled", Flaw::SettlesWholeTransactions),
     ("half-read-is-finished", Flaw::SettlesWhatWasRead),
+    ("quiet-is-quiet", Flaw::QuietTooSoon),
     ("lanes-left-out-catch-up", Flaw::OneCursorForAllLanes),
     ("passed-marks-can-be-settled", Flaw::RefusesPassedMarks),
     ("passed-marks-never-run-ahead", Flaw::PassesUnread),

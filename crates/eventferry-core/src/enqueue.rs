@@ -116,6 +116,12 @@ pub fn check(event: &Event, payload_bytes_max: u64) -> Result<(), EnqueueFault> 
             return Err(named(&format!("the aggregate's {what} holds a zero byte; leave it out")));
         }
     }
+    let names = event.headers.iter().map(|header| ("a header's name", &header.name));
+    let texts = [("the topic", &event.topic)].into_iter();
+    let texts = texts.chain(event.content_type.iter().map(|text| ("the content type", text))).chain(names);
+    if let Some((what, _)) = texts.into_iter().find(|(_, text)| text.contains('\0')) {
+        return Err(named(&format!("{what} holds a zero byte; leave it out")));
+    }
     let payload_bytes = event.payload.as_ref().map_or(0, alloc::vec::Vec::len) as u64;
     if payload_bytes > payload_bytes_max {
         return Err(named(&format!(
@@ -143,7 +149,10 @@ mod tests {
             (Event::new("t", ("", 1)), "type is empty"),
             (Event::new("t", ("order", "")), "id is empty"),
             (Event::new("t", ("order", long.as_str())), "longer than 1024"),
-            (Event::new("t", ("order", "a\0b")), "zero byte"),
+            (Event::new("t", ("order", "a\0b")), "id holds a zero byte"),
+            (Event::new("t\0", ("order", 1)), "topic holds a zero byte"),
+            (Event::new("t", ("order", 1)).payload("", "a\0"), "content type holds a zero byte"),
+            (Event::new("t", ("order", 1)).header("\0", ""), "header's name holds a zero byte"),
             (Event::new("t", ("order", 1)).payload("12345", "text/plain"), "limit of 4"),
             (Event::new("t", ("order", 1)).partition(-1), "negative"),
         ] {

@@ -131,7 +131,7 @@ impl Shared {
             }
             Err(fault) => {
                 if *fault.kind() == PublishFaultKind::TopicRefused {
-                    self.topics.lose(topic);
+                    self.topics.doubt(topic);
                 }
                 Err(fault)
             }
@@ -146,7 +146,7 @@ async fn refresh(publisher: Weak<Shared>) {
     loop {
         ticks.tick().await;
         let Some(shared) = publisher.upgrade() else { return };
-        for topic in shared.topics.present() {
+        for topic in shared.topics.trusted() {
             if let Err(fault) = shared.learn(&topic).await {
                 tracing::debug!(topic, "{fault}");
             }

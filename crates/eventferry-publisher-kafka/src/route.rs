@@ -30,8 +30,8 @@ pub(crate) struct Topic {
     /// two places.
     index: u32,
     facts: Facts,
-    /// Whether it was there when last looked for.
-    present: bool,
+    /// Whether this still holds, as far as is known.
+    trusted: bool,
 }
 
 /// The topics a publisher knows.
@@ -60,7 +60,7 @@ impl Topics {
         match table.by_name.get_mut(name) {
             Some(topic) if topic.facts.partitions == facts.partitions => {
                 topic.facts = facts;
-                topic.present = true;
+                topic.trusted = true;
             }
             Some(topic) => {
                 tracing::info!(
@@ -68,27 +68,27 @@ impl Topics {
                     partitions = facts.partitions,
                     "the number of partitions changed"
                 );
-                *topic = Topic { index: next_index, facts, present: true };
+                *topic = Topic { index: next_index, facts, trusted: true };
                 table.next_index += 1;
             }
             None => {
-                table.by_name.insert(name.into(), Topic { index: next_index, facts, present: true });
+                table.by_name.insert(name.into(), Topic { index: next_index, facts, trusted: true });
                 table.next_index += 1;
             }
         }
     }
 
-    /// Keeps that a topic is not there, or not for us.
-    pub(crate) fn lose(&self, name: &str) {
+    /// Keeps that what is known of a topic does not hold: it is to be learned again before anything is routed there.
+    pub(crate) fn doubt(&self, name: &str) {
         if let Some(topic) = self.write().by_name.get_mut(name) {
-            topic.present = false;
+            topic.trusted = false;
         }
     }
 
     /// The topics that were there when last looked for.
-    pub(crate) fn present(&self) -> Vec<String> {
+    pub(crate) fn trusted(&self) -> Vec<String> {
         let table = self.read();
-        table.by_name.iter().filter(|(_, topic)| topic.present).map(|(name, _)| name.to_string()).collect()
+        table.by_name.iter().filter(|(_, topic)| topic.trusted).map(|(name, _)| name.to_string()).collect()
     }
 
     /// The largest batch that every known topic takes, at most `wanted`.
@@ -99,7 +99,7 @@ impl Topics {
 
     /// See [`eventferry_core::publisher::Publisher::route`].
     pub(crate) fn route(&self, envelope: &Envelope<'_>) -> Route {
-        let Some(topic) = self.get(envelope.topic()).filter(|topic| topic.present) else {
+        let Some(topic) = self.get(envelope.topic()).filter(|topic| topic.trusted) else {
             return Route::Unknown;
         };
         if let Some(fault) = self.oversize(envelope, topic.facts) {
@@ -111,7 +111,7 @@ impl Topics {
         }
     }
 
-    /// What is known of a topic, present or not.
+    /// What is known of a topic, whether it holds or not.
     pub(crate) fn get(&self, name: &str) -> Option<Topic> {
         self.read().by_name.get(name).copied()
     }
@@ -158,8 +158,8 @@ impl Topic {
                 Err(PublishFault::new(
                     PublishFaultKind::Rejected,
                     format!(
-                        "the event asks for partition {partition} of topic `{topic}`, which has {partitions}: \
-                         give 0 to {}, or none",
+                        "the event asks for partition {partition} of topic `{topic}`, which has {partitions}: give 0 to \
+                         {}, or none",
                         partitions - 1
                     ),
                 ))
@@ -300,7 +300,7 @@ mod tests {
     fn a_topic_that_was_not_learned_or_is_gone_is_unknown() {
         let topics = topics(false, 1, None);
         for lost in ["t", "never"] {
-            topics.lose(lost);
+            topics.doubt(lost);
             let event = stored(Event::new(lost, ("order", 1)));
             assert!(matches!(topics.route(&Envelope::of(&event)), Route::Unknown));
         }

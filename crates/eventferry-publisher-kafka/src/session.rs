@@ -13,7 +13,7 @@ use eventferry_core::Envelope;
 use eventferry_core::publisher::{Outcome, Report, Role, Session, Taken, Token};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{DeliveryResult, Header, OwnedHeaders};
+use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
 use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::Notify;
@@ -23,9 +23,9 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::fault::{code_of, fault};
 use crate::route::Topics;
 
-/// How long what was half sent when a producer died may take to leave. Then what is only queued is given up: a dead
-/// producer sends none of it, and without that would report none of it.
-const DEATH_GRACE: Duration = Duration::from_millis(100);
+/// How often the queue of a dead producer is purged: librdkafka does so once, when it dies, but what was in flight then
+/// and comes back unwritten joins the queue later, and would never be reported.
+const PURGE_EVERY: Duration = Duration::from_millis(100);
 
 /// How long the end of a producer is waited for. Only a broker thread in a name look-up takes longer; it has no
 /// connection, and finds its queues purged when it comes back.
@@ -47,9 +47,8 @@ pub struct KafkaSession {
     limits: Limits,
     /// Swapped with the inbox, so that reading it allocates nothing.
     spare: Vec<Delivery>,
-    /// When a dead producer's queue is to be given up; `None` before its death and after that.
-    give_up_at: Option<Instant>,
-    given_up: bool,
+    /// When to purge the queue next; `None` while the producer lives.
+    purge_at: Option<Instant>,
 }
 
 /// What a session takes.
@@ -71,7 +70,8 @@ impl KafkaSession {
         limits: Limits,
     ) -> Result<Self, KafkaError> {
         let inbox = Arc::new(Inbox::new(brokers));
-        let wire = Wire { inbox: Arc::clone(&inbox), pipelining: role == Role::Main };
+        let wire =
+            Wire { inbox: Arc::clone(&inbox), topics: Arc::clone(&topics), pipelining: role == Role::Main };
         let producer = client.create_with_context(wire)?;
         Ok(Self {
             role,
@@ -81,8 +81,7 @@ impl KafkaSession {
             slots: Slots::default(),
             limits,
             spare: Vec::new(),
-            give_up_at: None,
-            given_up: false,
+            purge_at: None,
         })
     }
 
@@ -130,20 +129,22 @@ impl KafkaSession {
         }
     }
 
-    /// A dead producer sends nothing more, but reports what is in flight; what is only queued it keeps to itself.
-    /// Purging the queue, and only after a fatal error, makes it say so. (Without one, purging the queue alone would
-    /// reorder: a later batch still in flight may be sent again after an earlier one was purged.)
-    fn give_up_queue_if_due(&mut self) {
-        if self.given_up || !self.inbox.died.load(Ordering::Acquire) {
-            return;
+    /// After a fatal error a producer sends nothing more but reports what is in flight; what is queued it reports when
+    /// it is purged. (Without a fatal error, purging the queue alone would reorder: a later batch still in flight may
+    /// be sent again after an earlier one was purged.)
+    fn purge_if_dead(&mut self) {
+        let Some(producer) = &self.producer else { return };
+        if self.purge_at.is_none() {
+            let suspect = self.inbox.suspect.swap(false, Ordering::AcqRel);
+            if !suspect || producer.client().fatal_error().is_none() {
+                return;
+            }
+            self.inbox.ended.store(true, Ordering::Release);
         }
-        let at = *self.give_up_at.get_or_insert_with(|| Instant::now() + DEATH_GRACE);
-        if Instant::now() < at {
-            return;
-        }
-        (self.give_up_at, self.given_up) = (None, true);
-        if let Some(producer) = &self.producer {
+        let now = Instant::now();
+        if self.purge_at.is_none_or(|at| at <= now) {
             producer.purge(PurgeConfig::default().queue().non_blocking());
+            self.purge_at = Some(now + PURGE_EVERY);
         }
     }
 
@@ -222,7 +223,14 @@ impl Session for KafkaSession {
             }
             Produced::Dead => {
                 self.slots.free(ticket);
-                self.inbox.die();
+                self.inbox.ended.store(true, Ordering::Release);
+                self.inbox.suspect.store(true, Ordering::Release);
+                Taken::Ended
+            }
+            // The topic was learned to have more partitions than this producer knows of; the next one asks afresh.
+            Produced::Refused(RDKafkaErrorCode::UnknownPartition) if partition.is_some() => {
+                self.slots.free(ticket);
+                self.inbox.ended.store(true, Ordering::Release);
                 Taken::Ended
             }
             Produced::Refused(code) => {
@@ -239,12 +247,12 @@ impl Session for KafkaSession {
     async fn reports(&mut self, into: &mut Vec<Report>) {
         let before = into.len();
         loop {
-            self.give_up_queue_if_due();
+            self.purge_if_dead();
             self.collect(into);
             if into.len() > before {
                 return;
             }
-            match self.give_up_at {
+            match self.purge_at.filter(|_| self.slots.taken > 0) {
                 Some(at) => drop(timeout_at(at, self.inbox.bell.notified()).await),
                 None => self.inbox.bell.notified().await,
             }
@@ -374,8 +382,8 @@ struct Inbox {
     bell: Notify,
     /// Takes nothing more.
     ended: AtomicBool,
-    /// A fatal error: takes and sends nothing more.
-    died: AtomicBool,
+    /// Something went wrong that may have been fatal.
+    suspect: AtomicBool,
     brokers: Box<str>,
     trouble: Mutex<Trouble>,
     /// Whether `trouble` was said and is not over; read at every delivery.
@@ -398,7 +406,7 @@ impl Inbox {
             deliveries: Mutex::default(),
             bell: Notify::new(),
             ended: AtomicBool::new(false),
-            died: AtomicBool::new(false),
+            suspect: AtomicBool::new(false),
             brokers: brokers.into(),
             trouble: Mutex::default(),
             troubled: AtomicBool::new(false),
@@ -417,12 +425,6 @@ impl Inbox {
 
     fn swap(&self, spare: &mut Vec<Delivery>) {
         mem::swap(&mut *self.deliveries.lock().unwrap_or_else(PoisonError::into_inner), spare);
-    }
-
-    fn die(&self) {
-        self.ended.store(true, Ordering::Release);
-        self.died.store(true, Ordering::Release);
-        self.bell.notify_one();
     }
 
     fn trouble(&self) -> Trouble {
@@ -463,6 +465,7 @@ impl Inbox {
 /// What librdkafka calls, on the producer's thread.
 struct Wire {
     inbox: Arc<Inbox>,
+    topics: Arc<Topics>,
     pipelining: bool,
 }
 
@@ -476,9 +479,8 @@ impl ClientContext for Wire {
     fn error(&self, error: KafkaError, reason: &str) {
         let Some(code) = code_of(&error) else { return };
         self.inbox.complain(code, reason);
-        if code == RDKafkaErrorCode::Fatal {
-            self.inbox.die();
-        }
+        self.inbox.suspect.store(true, Ordering::Release);
+        self.inbox.bell.notify_one();
     }
 }
 
@@ -493,19 +495,29 @@ impl ProducerContext for Wire {
                 }
                 None
             }
-            Err((error, message)) => {
-                if self.pipelining {
-                    self.inbox.ended.store(true, Ordering::Release);
-                }
-                #[expect(unsafe_code, reason = "the binding does not show librdkafka's word on persistence")]
-                // The message lives as long as the borrow of `result`.
-                let status = unsafe { rdkafka::bindings::rd_kafka_message_status(message.ptr()) };
-                let code = code_of(error).unwrap_or(RDKafkaErrorCode::Unknown);
-                let given_up = matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight);
-                let not_written = rdkafka::bindings::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
-                Some(Failure { code, possibly_written: given_up || status != not_written })
-            }
+            Err((error, message)) => Some(self.failure(error, message)),
         };
         self.inbox.push(Delivery { ticket, failure });
+    }
+}
+
+impl Wire {
+    /// What a failed delivery means for the record, for the session and for its topic.
+    fn failure(&self, error: &KafkaError, message: &BorrowedMessage<'_>) -> Failure {
+        if self.pipelining {
+            self.inbox.ended.store(true, Ordering::Release);
+        }
+        self.inbox.suspect.store(true, Ordering::Release);
+        let code = code_of(error).unwrap_or(RDKafkaErrorCode::Unknown);
+        if matches!(code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge) {
+            // The limit is not, or no longer, the one that routing and batches go by.
+            self.topics.doubt(message.topic());
+        }
+        #[expect(unsafe_code, reason = "the binding does not show librdkafka's word on persistence")]
+        // The message lives as long as the borrow.
+        let status = unsafe { rdkafka::bindings::rd_kafka_message_status(message.ptr()) };
+        let not_written = rdkafka::bindings::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
+        let given_up = matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight);
+        Failure { code, possibly_written: given_up || status != not_written }
     }
 }

@@ -76,7 +76,10 @@ pub(crate) async fn run<S: Store, P: Publisher>(
     };
     tracing::info!(relay = id.0, lanes = prepared, "relay started");
     if let Some(topic) = dead_letter_topic {
-        tracing::warn!(topic, "this version delivers no dead letters yet: events that the broker refuses stay parked");
+        tracing::warn!(
+            topic,
+            "this version delivers no dead letters yet: events that the broker refuses stay parked"
+        );
     }
     let core: Core<S::Mark> = Core::new(settings, &store.capabilities(), publisher.abilities());
     let roles = store.roles(&id);

@@ -19,7 +19,9 @@ mod topics;
 mod upkeep;
 mod voice;
 
-pub use builder::{BuildError, NoPublisher, NoStore, PublisherPart, RelayBuilder, StorePart};
+pub use builder::{
+    BuildError, NoPublisher, NoStore, PublisherPart, RETENTION_DEFAULT, RelayBuilder, StorePart,
+};
 pub use engine::{Finished, RunError};
 pub use eventferry_core::machine::Settings;
 

@@ -112,13 +112,13 @@ END
 $$;
 
 -- Reads a page of a window: events visible in cur and not in prev, with ids over `after`, in the order of ids.
--- mask: a byte a lane, 1 to read it; lanes: how many there are. At most rows_max rows and bytes_max bytes of payload
--- are handed over, save for a first row larger than that. Ids further than scan_max from the beginning are left for
--- the next page. A last row without a topic says that there may be more, and up to which id this page looked.
+-- mask: a byte a lane, 1 to read it; lanes: how many there are. At most rows_max rows; ids further than scan_max from
+-- the beginning are left for the next page. If it is not rows_max that ended the page and there may be more, a last
+-- row without a topic says up to which id this page looked. Bytes are the client's to bound: a page is sent row by row.
 -- index: outbox_pkey (id) for new rows, outbox_xid_id (xid, id) for those of transactions that prev saw running.
 CREATE FUNCTION eventferry.read_page(
     prev pg_snapshot, cur pg_snapshot, floor bigint, late_floor bigint, restored_through bigint, after bigint,
-    mask bytea, lanes integer, rows_max integer, bytes_max bigint, scan_max integer
+    mask bytea, lanes integer, rows_max integer, scan_max integer
 ) RETURNS TABLE (
     id bigint, lane integer, created_at timestamptz, message_id uuid, topic text, aggregate_type text,
     aggregate_id text, key bytea, payload bytea, content_type text, headers bytea[], partition integer
@@ -134,41 +134,52 @@ DECLARE
     old_max xid8 := pg_snapshot_xmax(prev);
     start bigint := greatest(after, floor);
     upto bigint := start + scan_max;
+    handed bigint;
     beyond bigint;
 BEGIN
-    RETURN QUERY
-    WITH late AS (
-        -- Compared as rows, so that only the index on (xid, id) will do: through the one on id, a page would look at
-        -- everything that others wrote meanwhile.
-        SELECT o.*
-        FROM pg_snapshot_xip(prev) AS running (xid)
-        CROSS JOIN LATERAL (
-            SELECT * FROM eventferry.outbox AS o
-            WHERE (o.xid, o.id) > (running.xid, greatest(after, late_floor)) AND (o.xid, o.id) <= (running.xid, upto)
-              AND get_byte(mask, o.lane_hash % lanes) = 1
-            ORDER BY o.xid, o.id LIMIT rows_max + 1
-        ) AS o
-        WHERE pg_visible_in_snapshot(running.xid, cur)
-    ), fresh AS (
-        SELECT o.* FROM eventferry.outbox AS o
+    IF pg_snapshot_xmin(prev) = old_max THEN
+        -- Nothing was running when the window before was taken, so nothing is late: no merging, no sorting.
+        RETURN QUERY
+        SELECT o.id, o.lane_hash % lanes, o.created_at, o.message_id, o.topic, o.aggregate_type, o.aggregate_id,
+               o.key, o.payload, o.content_type, o.headers, o.partition
+        FROM eventferry.outbox AS o
         WHERE o.id > start AND o.id <= upto AND o.xid >= old_max
           AND (o.id <= restored_through OR pg_visible_in_snapshot(o.xid, cur))
           AND get_byte(mask, o.lane_hash % lanes) = 1
-        ORDER BY o.id LIMIT rows_max + 1
-    ), page AS (
-        SELECT * FROM late UNION ALL SELECT * FROM fresh ORDER BY 2 LIMIT rows_max + 1
-    )
-    -- The first row too many is no row, but the word that there are more.
-    SELECT CASE WHEN p.fits THEN p.id ELSE p.id - 1 END, CASE WHEN p.fits THEN p.lane_hash % lanes END, p.created_at,
-           p.message_id, CASE WHEN p.fits THEN p.topic END, p.aggregate_type, p.aggregate_id, p.key,
-           CASE WHEN p.fits THEN p.payload END, p.content_type, p.headers, p.partition
-    FROM (SELECT s.*, s.place = 1 OR (s.place <= rows_max AND s.bytes <= bytes_max) AS fits,
-                 s.place <= 2 OR (s.place <= rows_max + 1 AND s.bytes - s.payload_bytes <= bytes_max) AS tells
-          FROM (SELECT page.*, coalesce(octet_length(page.payload), 0) AS payload_bytes,
-                       row_number() OVER up AS place, sum(coalesce(octet_length(page.payload), 0)) OVER up AS bytes
-                FROM page WINDOW up AS (ORDER BY page.id ROWS UNBOUNDED PRECEDING)) AS s) AS p
-    WHERE p.fits OR p.tells
-    ORDER BY p.id;
+        ORDER BY o.id LIMIT rows_max;
+    ELSE
+        RETURN QUERY
+        WITH late AS (
+            -- Compared as rows, so that only the index on (xid, id) will do: through the one on id, a page would look
+            -- at everything that others wrote meanwhile.
+            SELECT o.*
+            FROM pg_snapshot_xip(prev) AS running (xid)
+            CROSS JOIN LATERAL (
+                SELECT * FROM eventferry.outbox AS o
+                WHERE (o.xid, o.id) > (running.xid, greatest(after, late_floor))
+                  AND (o.xid, o.id) <= (running.xid, upto)
+                  AND get_byte(mask, o.lane_hash % lanes) = 1
+                ORDER BY o.xid, o.id LIMIT rows_max
+            ) AS o
+            WHERE pg_visible_in_snapshot(running.xid, cur)
+        ), fresh AS (
+            SELECT o.* FROM eventferry.outbox AS o
+            WHERE o.id > start AND o.id <= upto AND o.xid >= old_max
+              AND (o.id <= restored_through OR pg_visible_in_snapshot(o.xid, cur))
+              AND get_byte(mask, o.lane_hash % lanes) = 1
+            ORDER BY o.id LIMIT rows_max
+        ), page AS (
+            SELECT * FROM late UNION ALL SELECT * FROM fresh
+        )
+        SELECT o.id, o.lane_hash % lanes, o.created_at, o.message_id, o.topic, o.aggregate_type, o.aggregate_id,
+               o.key, o.payload, o.content_type, o.headers, o.partition
+        FROM page AS o
+        ORDER BY o.id LIMIT rows_max;
+    END IF;
+    GET DIAGNOSTICS handed = ROW_COUNT;
+    IF handed >= rows_max THEN
+        RETURN;
+    END IF;
     -- A gap in the ids, however wide, is one step.
     SELECT o.id INTO beyond FROM eventferry.outbox AS o WHERE o.id > upto ORDER BY o.id LIMIT 1;
     IF FOUND THEN

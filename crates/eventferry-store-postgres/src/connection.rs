@@ -44,6 +44,11 @@ impl Connection {
         Ok(client)
     }
 
+    /// Gives the connection up: what it was still to say is not wanted.
+    pub(crate) fn give_up(&mut self) {
+        self.client = None;
+    }
+
     /// Waits for an answer, within the time a call may take. A connection that fails is given up.
     pub(crate) async fn answer<T>(
         &mut self,

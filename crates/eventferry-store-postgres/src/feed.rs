@@ -33,9 +33,13 @@ pub struct PostgresFeed {
     /// Since when lanes that have more are read, and those that have read all wait.
     others_wait_since: Option<Instant>,
     turn: usize,
+    /// The mean payload of the last page.
+    payload_bytes_mean: u64,
 }
 
-/// Ids a page looks at for each row it may hand over: other relays' rows are stepped over, in bounded bites.
+/// Ids a page looks at: other relays' rows are stepped over in bounded bites, of at least this many and at least
+/// [`SCAN_FACTOR`] for each row that may be handed over.
+const SCAN_MIN: u32 = 20_000;
 const SCAN_FACTOR: u32 = 4;
 
 /// How long lanes that have read all wait for others that have not.
@@ -64,6 +68,7 @@ impl PostgresFeed {
             compared: 0,
             others_wait_since: None,
             turn: 0,
+            payload_bytes_mean: 0,
         }
     }
 
@@ -159,9 +164,10 @@ impl PostgresFeed {
             after: group.at.last_id,
             mask,
             lanes: i32::from(self.lanes_total),
-            rows_max: i32::try_from(wish.records_max).unwrap_or(i32::MAX),
-            bytes_max: i64::try_from(wish.bytes_max).unwrap_or(i64::MAX),
-            scan_max: i32::try_from(wish.records_max.saturating_mul(SCAN_FACTOR)).unwrap_or(i32::MAX),
+            rows_max: i32::try_from(self.rows_for(wish)).unwrap_or(i32::MAX),
+            bytes_max: wish.bytes_max,
+            scan_max: i32::try_from(wish.records_max.saturating_mul(SCAN_FACTOR).max(SCAN_MIN))
+                .unwrap_or(i32::MAX),
             window,
         };
         let client = self.connection.client("read a page").await?;
@@ -169,12 +175,27 @@ impl PostgresFeed {
             let rows = params.run(&client).await?;
             // Asked after the rows are here: by then a synchronous commit's log is on disk.
             let flushed = match lsn {
+                // Said again by the flush itself, on a new connection.
+                Some(_) if rows.flooded => false,
                 Some(lsn) => is_flushed(&client, lsn).await?,
                 None => true,
             };
             Ok((rows, flushed))
         };
-        self.connection.answer("read a page", page).await
+        let (rows, flushed): (PageRows, bool) = self.connection.answer("read a page", page).await?;
+        if rows.flooded {
+            self.connection.give_up();
+        }
+        if !rows.records.is_empty() {
+            self.payload_bytes_mean = rows.bytes / rows.records.len() as u64;
+        }
+        Ok((rows, flushed))
+    }
+
+    /// As many rows as the wish has bytes for, going by the last page: more would be sent and thrown away.
+    fn rows_for(&self, wish: &Wish<'_>) -> u32 {
+        let fitting = wish.bytes_max / self.payload_bytes_mean.max(1) + 1;
+        wish.records_max.min(u32::try_from(fitting).unwrap_or(u32::MAX)).max(1)
     }
 
     async fn flush(&mut self) -> Result<(), StoreFault> {
@@ -195,19 +216,22 @@ struct PageParams {
     mask: Vec<u8>,
     lanes: i32,
     rows_max: i32,
-    bytes_max: i64,
+    bytes_max: u64,
     scan_max: i32,
 }
 
 struct PageRows {
     records: Vec<Record<PostgresMark, PostgresRow>>,
+    bytes: u64,
     /// How far the window has been looked through: to its end, unless a limit was met.
     reached: i64,
+    /// The server was sending far more than there is room for: the connection is to be given up.
+    flooded: bool,
 }
 
 impl PageParams {
     async fn run(&self, client: &Client) -> Result<PageRows, tokio_postgres::Error> {
-        let params: [(&(dyn ToSql + Sync), Type); 11] = [
+        let params: [(&(dyn ToSql + Sync), Type); 10] = [
             (&self.window.prev, Type::TEXT),
             (&self.window.cur, Type::TEXT),
             (&self.window.floor, Type::INT8),
@@ -217,23 +241,38 @@ impl PageParams {
             (&self.mask, Type::BYTEA),
             (&self.lanes, Type::INT4),
             (&self.rows_max, Type::INT4),
-            (&self.bytes_max, Type::INT8),
             (&self.scan_max, Type::INT4),
         ];
         let rows = client.query_typed_raw(include_str!("../sql/read_page.sql"), params).await?;
         pin_mut!(rows);
-        let mut records = Vec::new();
-        let mut reached = END;
+        let rows_max = self.rows_max as usize;
+        let mut page = PageRows { records: Vec::new(), bytes: 0, reached: END, flooded: false };
+        let (mut beyond, mut full) = (0, false);
         while let Some(row) = rows.next().await {
             match PageRow::of(row?)? {
-                PageRow::LookedUpTo(id) => reached = reached.min(id),
+                PageRow::LookedUpTo(id) => page.reached = page.reached.min(id),
                 PageRow::Event { id, lane, row } => {
+                    let bytes = row.payload_bytes();
+                    full |= !page.records.is_empty() && page.bytes + bytes > self.bytes_max;
+                    if full {
+                        // No room: what comes now is read again with the next page.
+                        beyond += bytes;
+                        if beyond > self.bytes_max {
+                            page.flooded = true;
+                            break;
+                        }
+                        continue;
+                    }
+                    page.bytes += bytes;
                     let mark = PostgresMark { window: Arc::clone(&self.window), last_id: id };
-                    records.push(Record { lane: Lane(lane), mark, row });
+                    page.records.push(Record { lane: Lane(lane), mark, row });
                 }
             }
         }
-        Ok(PageRows { records, reached })
+        if let Some(last) = page.records.last().filter(|_| full || page.records.len() >= rows_max) {
+            page.reached = last.mark.last_id;
+        }
+        Ok(page)
     }
 }
 
@@ -311,8 +350,8 @@ impl Feed for PostgresFeed {
         let turn = self.turn % reading.len();
         let (rows, flushed) = self.read_page(&reading[turn], &wish, lsn.as_deref()).await?;
         if !flushed {
-            if rows.records.is_empty() {
-                // Not worth a flush: look again with another window.
+            if rows.records.is_empty() && rows.reached == END && !behind && reading.len() == 1 {
+                // Nothing to hand over, and not worth a flush: stay, and look again with another window.
                 return Ok(Page { records: Vec::new(), passed: Vec::new(), rest: Rest::Quiet });
             }
             self.flush().await?;

@@ -70,6 +70,10 @@ impl PostgresRow {
         self.row.try_get(column).unwrap_or_default()
     }
 
+    pub(crate) fn payload_bytes(&self) -> u64 {
+        self.payload().map_or(0, <[u8]>::len) as u64
+    }
+
     fn raw(&self, column: usize) -> Option<&[u8]> {
         self.row.try_get::<_, Option<Raw<'_>>>(column).ok().flatten().map(|raw| raw.0)
     }

@@ -37,7 +37,7 @@ impl Subject for Postgres {
     }
 
     async fn store(&self, outbox: &String) -> Result<PostgresStore, Trouble> {
-        Ok(PostgresStore::new(PostgresConfig::from_url(outbox)?.slot(Duration::from_secs(1))))
+        Ok(PostgresStore::new(PostgresConfig::from_url(outbox)?))
     }
 
     async fn writer(&self, outbox: &String) -> Result<Client, Trouble> {
@@ -50,6 +50,15 @@ impl Subject for Postgres {
 
     async fn enqueue(&self, writer: &mut Client, events: &[Event]) -> Result<Vec<MessageId>, EnqueueFault> {
         PostgresOutbox::new().enqueue_many(writer, events).await
+    }
+
+    async fn age(&self, outbox: &String, by: Duration) -> Result<bool, Trouble> {
+        let client = connect(outbox).await?;
+        let older = format!("slot = eventferry.slot_of(now() - interval '{} seconds')", by.as_secs());
+        client
+            .batch_execute(&format!("UPDATE eventferry.outbox SET {older}; ANALYZE eventferry.outbox"))
+            .await?;
+        Ok(true)
     }
 
     fn block_on<F: Future>(&self, work: F) -> F::Output {

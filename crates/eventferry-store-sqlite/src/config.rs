@@ -77,6 +77,11 @@ impl SqliteConfig {
         Self::at(percent_decoded(path)?)
     }
 
+    /// Which file it is, for an application that opens it too.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
     /// Sets how long a call waits for another writer before it answers `Contended`; default 5 s.
     ///
     /// Keep it below the lease: a relay that waits for its renewal any longer has lost its lanes anyway.

@@ -15,13 +15,14 @@ use crate::row::encoded_headers;
 /// ```
 /// use eventferry_core::Event;
 /// use eventferry_store_sqlite::SqliteOutbox;
+/// use rusqlite::TransactionBehavior::Immediate;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// # let mut connection = rusqlite::Connection::open_in_memory()?;
 /// # let schema = eventferry_store_sqlite::schema_sql();
 /// # connection.execute_batch(&schema)?;
 /// # connection.execute_batch("CREATE TABLE orders (id INTEGER PRIMARY KEY, total INTEGER)")?;
-/// let transaction = connection.transaction()?;
+/// let transaction = connection.transaction_with_behavior(Immediate)?;
 /// transaction.execute("INSERT INTO orders (id, total) VALUES (42, 7)", [])?;
 /// let event = Event::new("orders.created", ("order", 42)).payload(r#"{"total": 7}"#, "application/json");
 /// SqliteOutbox.append(&transaction, &[event])?;
@@ -30,9 +31,18 @@ use crate::row::encoded_headers;
 /// # }
 /// ```
 ///
+/// # What the application must see to
+///
+/// SQLite lets one transaction write at a time, and a relay writes too, for a few milliseconds at most. So a
+/// transaction that is going to write begins with `BEGIN IMMEDIATE`, as above: one that begins by reading is refused
+/// with `SQLITE_BUSY`, without waiting, if anybody has committed since. And the connection has a busy timeout, which
+/// in `rusqlite` is 5 s unless set otherwise, and in many other drivers 0.
+///
+/// The application's SQLite is 3.38 or newer, and its `synchronous` is `NORMAL` or more: with `OFF`, SQLite itself may
+/// lose committed data or break the file at a power failure.
+///
 /// There is no implementation for a bare `rusqlite::Connection`: outside a transaction each event would be committed by
-/// itself, apart from the data it speaks of. The application's SQLite must be 3.38 or newer, and its `synchronous`
-/// `NORMAL` or more: with `OFF`, SQLite itself may lose committed data or break the file at a power failure.
+/// itself, apart from the data it speaks of.
 ///
 /// `rusqlite`'s transactions are not `Sync`, so a future that keeps one across an `.await` does not move between
 /// threads: append and commit in one go (`spawn_blocking`), by [`SqliteOutbox::append`], which does not wait.

@@ -35,7 +35,7 @@ pub struct SqliteFeed {
     cursors: BTreeMap<Lane, i64>,
     /// Lanes that were open when another history was found.
     lost: BTreeSet<Lane>,
-    /// The last event handed over: if its row is another event's now, the file is another one.
+    /// The event of the highest id handed over: if its row is another event's now, the file is another one.
     witness: Option<(i64, MessageId)>,
     /// Up to which id the log is known to be durable.
     durable_through: i64,
@@ -115,7 +115,7 @@ impl Feed for SqliteFeed {
         match self.connection.ask(move |keeper| reading.run(keeper)).await {
             Ok(read) => {
                 self.durable_through = read.durable_through;
-                self.witness = read.page.records.iter().map(witness).max().or(self.witness);
+                self.witness = read.page.records.iter().map(witness).max().max(self.witness);
                 self.cursors.extend(read.cursors);
                 Ok(read.page)
             }
@@ -243,7 +243,9 @@ impl Reading {
 
     /// Whether the file still is what was read before: it may have been overwritten in place from a copy.
     fn check_history(&self, transaction: &Transaction<'_>, last_id: i64) -> Result<(), StoreFault> {
-        if self.cursors.iter().any(|(_, cursor)| *cursor > last_id) {
+        let known =
+            self.cursors.iter().map(|(_, cursor)| *cursor).max().unwrap_or(0).max(self.durable_through);
+        if known > last_id {
             return Err(history_lost("the database knows fewer events than were read from it"));
         }
         let Some((id, message_id)) = self.witness else { return Ok(()) };

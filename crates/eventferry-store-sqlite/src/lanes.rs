@@ -114,8 +114,8 @@ impl Lanes for SqliteLanes {
     }
 }
 
-/// The tables under the write lock. A crash of the host may undo a round, which is not made durable; it ends every relay
-/// of the file too.
+/// The tables under the write lock. A crash of the host may undo a round, which is not made durable; it ends every
+/// relay of the file too.
 struct Books<'a> {
     transaction: &'a Transaction<'a>,
     relay: &'a str,

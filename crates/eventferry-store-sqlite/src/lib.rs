@@ -1,11 +1,12 @@
 //! eventferry's SQLite store: the outbox as a log in the application's own file, read by row id.
 //!
 //! Applications append events in their own transactions ([`SqliteOutbox`], or a plain `INSERT INTO eventferry_outbox
-//! (topic, aggregate_type, aggregate_id, payload)` in any language; never give an id). Relays on the same host read what
-//! lies above their positions ([`SqliteFeed`]); no statement updates or deletes an event while events flow.
+//! (topic, aggregate_type, aggregate_id, payload)` in any language; never give an id). Relays on the same host read
+//! what lies above their positions ([`SqliteFeed`]); no statement updates or deletes an event while events flow.
 //!
 //! The database is in WAL mode, on a local file system. A commit may be visible before it is on the disk; events are
-//! handed over only once the log is, whatever `synchronous` the application uses, `OFF` excepted.
+//! handed over only once the log is, whatever `synchronous` the application uses, `OFF` excepted. What else the
+//! application must see to is said at [`SqliteOutbox`].
 
 mod config;
 mod connection;

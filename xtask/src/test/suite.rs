@@ -52,15 +52,20 @@ pub(crate) const SUITES: &[Suite] = &[
             must_run: &[
                 MustRun { package: "xtask", target: "xtask" },
                 MustRun { package: "eventferry-core", target: "eventferry_core" },
+                MustRun { package: "eventferry-conformance", target: "saboteurs" },
+                MustRun { package: "eventferry-store-postgres", target: "conformance" },
+                MustRun { package: "eventferry-store-postgres", target: "it" },
+                MustRun { package: "eventferry-store-sqlite", target: "conformance" },
+                MustRun { package: "eventferry-store-sqlite", target: "it" },
+                MustRun { package: "eventferry-publisher-kafka", target: "it" },
             ],
         },
     },
-    // When it can run: Work::Cargo(&["run", "--release", "--quiet", "-p", "eventferry-cli", "--", "demo", "--json"])
     Suite {
         name: "demo",
         proves: "the demonstration ends well",
-        needs_servers: true,
-        work: Work::Later("`eventferry demo` is not written yet"),
+        needs_servers: false,
+        work: Work::Cargo(&["run", "--release", "--quiet", "-p", "eventferry-cli", "--", "demo", "--json"]),
     },
     // When it can run: Work::Cargo(&["run", "--release", "--quiet", "-p", "trials", "--", "storm", "--seconds", "30"])
     Suite {

@@ -57,6 +57,13 @@ pub(super) static CLAUSES: &[Clause] = &[
     ),
     clause!(
         2,
+        "quiet-is-quiet",
+        "When a feed says that all is quiet, all that was committed before the call has been handed over.",
+        [],
+        quiet_is_quiet
+    ),
+    clause!(
+        2,
         "lanes-left-out-catch-up",
         "Lanes that wishes leave out for a while are read in full when they are named again.",
         [],
@@ -212,6 +219,33 @@ async fn half_read_is_finished(bench: &Bench) -> Kept {
     let other_pages = Appetite { records_max: 4, ..successor.appetite() };
     let rest = successor.drain_by(&other_pages).await?.records;
     exactly(&rest, &posted, "as a new owner")
+}
+
+async fn quiet_is_quiet(bench: &Bench) -> Kept {
+    let orders: Vec<_> = (0..4).map(|lane| bench.aggregate_in(lane, 1)).collect();
+    let mut application = bench.application().await?;
+    let mut relay = bench.started_relay("a").await?;
+    let small = Appetite { records_max: 2, ..relay.appetite() };
+    let mut unread = Vec::new();
+    for round in 0..4 {
+        // Half of what was there is read, and more is committed: the other half is not all.
+        let first = 4 * round + 1;
+        let old = application.post(&events(&orders[0], first..=first + 3)).await?;
+        let mut reading = Reading::default();
+        reading.add(&relay.read(&small).await?);
+        let new = application.post(&events(&orders[1], first..=first + 3)).await?;
+        reading.records.extend(relay.drain().await?);
+        exactly(&reading.records, &[&old[..], &new].concat(), "when all was quiet, after half a page")?;
+        unread.extend(new);
+        // One lane is opened again and so stands behind the others, which have something new.
+        let other = application.post(&events(&orders[2], first..=first + 1)).await?;
+        let behind = relay.lease_of(Lane(1))?;
+        relay.open(&[behind]).await?;
+        let seen = relay.drain().await?;
+        let expected = [&unread[..], &other].concat();
+        exactly(&seen, &expected, "when all was quiet, with one lane behind the others")?;
+    }
+    Ok(())
 }
 
 async fn lanes_left_out_catch_up(bench: &Bench) -> Kept {

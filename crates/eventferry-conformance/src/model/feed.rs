@@ -17,6 +17,8 @@ pub struct ModelFeed {
     open: BTreeMap<Lane, Cursor>,
     /// The latest enqueued event that was handed over. Only flawed models look at it.
     enqueued_max: u64,
+    /// Up to where a flawed model reads before it looks whether there is more.
+    horizon: Option<u64>,
 }
 
 /// How far a lane has been handed over since it was opened.
@@ -29,13 +31,17 @@ struct Cursor {
 
 impl ModelFeed {
     pub(super) fn new(world: Shared) -> Self {
-        Self { world, open: BTreeMap::new(), enqueued_max: 0 }
+        Self { world, open: BTreeMap::new(), enqueued_max: 0, horizon: None }
     }
 
     /// The events to read next, at most as many as the wish says, and what to expect after them.
     fn next(&self, world: &World, wish: &Wish<'_>) -> (Vec<Logged>, Rest) {
-        let mut candidates: Vec<_> =
-            world.log.iter().filter(|event| self.is_wished(world, wish, event)).collect();
+        let horizon = self.horizon.unwrap_or(u64::MAX);
+        let mut candidates: Vec<_> = world
+            .log
+            .iter()
+            .filter(|event| event.place <= horizon && self.is_wished(world, wish, event))
+            .collect();
         if world.has(Flaw::OrdersByTransaction) {
             candidates.sort_by_key(|event| event.transaction);
         }
@@ -165,6 +171,9 @@ impl Feed for ModelFeed {
 
     async fn read(&mut self, wish: Wish<'_>) -> Result<Page<ModelMark, StoredEvent>, StoreFault> {
         let mut world = self.world.lock();
+        if world.has(Flaw::QuietTooSoon) {
+            self.horizon.get_or_insert(world.next_place - 1);
+        }
         let (events, rest) = self.next(&world, &wish);
         let last =
             if rest == Rest::Quiet { None } else { Some(events.last().map_or(0, |event| event.place)) };
@@ -177,6 +186,8 @@ impl Feed for ModelFeed {
                 row.handed_over = row.handed_over.max(event.place);
             }
         }
+        let horizon = if rest == Rest::More { self.horizon } else { self.horizon.take() };
+        let last = last.or(horizon);
         let passed = self.passed(&world, &wish, last);
         for (lane, mark) in &passed {
             // What was passed need not be looked at again; a flawed model's own cursor knows better than its mark.

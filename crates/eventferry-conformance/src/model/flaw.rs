@@ -106,6 +106,8 @@ flaws! {
     IgnoresTheWish,
     /// What was enqueued after the slowest open transaction began is held back.
     WaitsForTheSlow,
+    /// At the end of what was there when it began to read, a feed says that all is quiet.
+    QuietTooSoon,
     /// A feed that holds events back says that there are none.
     WaitsInSilence,
     /// Passed marks cover what a page had no room for.

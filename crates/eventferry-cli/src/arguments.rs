@@ -1,0 +1,183 @@
+//! What can be said on the command line.
+
+use clap::{Args, Parser, Subcommand, value_parser};
+
+use crate::ending::EXIT_CODES;
+
+/// The transactional outbox as a log: carries events from a database to Kafka, in order, without loss.
+///
+/// Settings come from flags, then from EVENTFERRY_* variables (EVENTFERRY_STORE for --store), then from a file
+/// (eventferry.toml in the working directory, or --config). A variable that is empty counts as not set.
+#[derive(Debug, Parser)]
+#[command(name = "eventferry", version, max_term_width = 100, after_help = EXIT_CODES, subcommand_required = true)]
+pub(crate) struct Arguments {
+    #[command(flatten)]
+    pub(crate) program: ProgramArguments,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command takes. All texts: where a setting comes from is known only once all places were looked at.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ProgramArguments {
+    /// The file of settings [default: eventferry.toml, if it is there]
+    #[arg(long, global = true, value_name = "PATH", display_order = 100)]
+    pub(crate) config: Option<String>,
+    /// How to say what happens: text or json [default: text]
+    #[arg(long, global = true, value_name = "FORMAT", display_order = 100)]
+    pub(crate) log_format: Option<String>,
+    /// What to say: error, warn, info, debug or trace [default: info; warn but for `run`]
+    #[arg(long, global = true, value_name = "LEVEL", display_order = 100)]
+    pub(crate) log_level: Option<String>,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Create the outbox in a database, or upgrade it to this version
+    Init(InitArguments),
+    /// Append one event, in a transaction of its own, and print its message id
+    Enqueue(EnqueueArguments),
+    /// Carry events until SIGTERM or Ctrl-C
+    Run(RunArguments),
+    /// Show lag, owners, relays and refused events
+    Status(StatusArguments),
+    /// See it work: a shop, a relay, a broker and a checker in this process
+    ///
+    /// A shop writes orders and their events in one transaction each, some of them rolled back; a relay carries the
+    /// events over Kafka's protocol; a consumer reads them back, and what it read is held against what was committed.
+    /// Ends with an error if a promise broke. Looks at no variable and no file of settings.
+    Demo(DemoArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StoreArgument {
+    /// The database: postgres://user:password@host:5432/database or sqlite:///path/app.db; a password is better
+    /// kept in EVENTFERRY_STORE
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitArguments {
+    #[command(flatten)]
+    pub(crate) store: StoreArgument,
+    /// Print the schema as SQL for a migration tool instead; connects to nothing, and `--store postgres:` is enough
+    #[arg(long)]
+    pub(crate) print_sql: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct EnqueueArguments {
+    #[command(flatten)]
+    pub(crate) store: StoreArgument,
+    /// The broker's topic
+    #[arg(long)]
+    pub(crate) topic: String,
+    /// What kind of thing the event is about, such as `order`
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) aggregate_type: String,
+    /// Which one it is about; events of one aggregate arrive in order
+    #[arg(long, value_name = "ID")]
+    pub(crate) aggregate_id: String,
+    /// The message's bytes: @FILE, @- for standard input, or the text itself (@@ begins a text with an @)
+    #[arg(long, value_name = "@FILE|@-|TEXT", required_unless_present = "tombstone")]
+    pub(crate) payload: Option<String>,
+    /// Send a message without a payload
+    #[arg(long, conflicts_with = "payload")]
+    pub(crate) tombstone: bool,
+    /// The message's key [default: the aggregate's id]
+    #[arg(long)]
+    pub(crate) key: Option<String>,
+    /// A header; may be given again, and names may repeat
+    #[arg(long, value_name = "NAME=VALUE")]
+    pub(crate) header: Vec<String>,
+    /// The payload's media type, sent as the header content-type
+    #[arg(long, value_name = "TYPE")]
+    pub(crate) content_type: Option<String>,
+    /// The message's UUID [default: a random one]
+    #[arg(long, value_name = "UUID")]
+    pub(crate) message_id: Option<String>,
+    /// The partition to send to [default: chosen from the key]
+    #[arg(long, value_name = "N")]
+    pub(crate) partition: Option<i32>,
+}
+
+#[derive(Debug, Default, Args)]
+pub(crate) struct RunArguments {
+    /// The database: postgres://user:password@host:5432/database or sqlite:///path/app.db; a password is better
+    /// kept in EVENTFERRY_STORE
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// The broker: kafka://host:9092[,host:9092][?option=value]
+    #[arg(long, value_name = "URL")]
+    pub(crate) publisher: Option<String>,
+    /// The topic for events that are given up on [default: none, they stay parked]
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) dead_letter_topic: Option<String>,
+    /// What this relay calls itself, unlike any other on the database [default: the host's name and random digits]
+    #[arg(long, value_name = "ID")]
+    pub(crate) relay_id: Option<String>,
+    /// How long its lanes stay its own if it vanishes [default: 10s]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) lease: Option<String>,
+    /// How long it drains after SIGTERM or Ctrl-C [default: 8s]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) grace: Option<String>,
+    /// How long settled events stay in the database [default: 1h]
+    #[arg(long, value_name = "DURATION")]
+    pub(crate) retention: Option<String>,
+    /// Serve /livez and /readyz here, as in 127.0.0.1:8080 [default: nowhere]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(crate) listen: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    #[command(flatten)]
+    pub(crate) store: StoreArgument,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Show every lane rather than one line for each owner
+    #[arg(long, conflicts_with = "json")]
+    pub(crate) lanes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// How many events to commit
+    #[arg(long, value_name = "N", default_value_t = 100_000, value_parser = value_parser!(u64).range(1..=100_000_000))]
+    pub(crate) events: u64,
+    /// How many orders they are about
+    #[arg(long, value_name = "N", default_value_t = 500, value_parser = value_parser!(u32).range(1..=1_000_000))]
+    pub(crate) aggregates: u32,
+    /// Events a second [default: as many as it can]
+    #[arg(long, value_name = "R", value_parser = value_parser!(u64).range(1..))]
+    pub(crate) rate: Option<u64>,
+    /// Says which orders change and what is rolled back [default: random]
+    #[arg(long, value_name = "S")]
+    pub(crate) seed: Option<u64>,
+    /// Print the table and nothing else
+    #[arg(long)]
+    pub(crate) quiet: bool,
+    /// Print one JSON object and nothing else
+    #[arg(long)]
+    pub(crate) json: bool,
+    /// Sell from this database instead of a temporary SQLite file; what is made there is removed in the end
+    #[arg(long, value_name = "URL")]
+    pub(crate) store: Option<String>,
+    /// Carry to this Kafka cluster instead of one in this process; the topic made there is removed in the end
+    #[arg(long, value_name = "URL")]
+    pub(crate) publisher: Option<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_well_formed() {
+        Arguments::command().debug_assert();
+    }
+}

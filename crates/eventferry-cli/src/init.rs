@@ -1,0 +1,52 @@
+//! `eventferry init`: creates or upgrades the schema, or prints it.
+
+use eventferry::core::store::{Prepare, Prepared, Store};
+use eventferry::postgres::PostgresStore;
+use eventferry::sqlite::SqliteStore;
+
+use crate::arguments::InitArguments;
+use crate::ending::{Ending, Trouble};
+use crate::output::print;
+use crate::place::{StoreKind, StorePlace};
+use crate::settings::Settings;
+
+/// Creates the schema, upgrades it, or finds it as it should be; with `--print-sql` prints it instead.
+pub(crate) async fn init(settings: &Settings, arguments: &InitArguments) -> Result<Ending, Trouble> {
+    let store = settings.require("store", arguments.store.store.as_deref())?;
+    if arguments.print_sql {
+        let sql = match store.parse(StoreKind::of)? {
+            StoreKind::Postgres => eventferry::postgres::schema_sql(),
+            StoreKind::Sqlite => eventferry::sqlite::schema_sql(),
+        };
+        print(&sql)?;
+        return Ok(Ending::Done);
+    }
+    let prepared = match StorePlace::of(&store)? {
+        StorePlace::Postgres(config) => PostgresStore::new(config).prepare(Prepare::Apply).await?,
+        StorePlace::Sqlite(config) => SqliteStore::new(config).prepare(Prepare::Apply).await?,
+    };
+    print(&said(&prepared))?;
+    Ok(Ending::Done)
+}
+
+fn said(prepared: &Prepared) -> String {
+    let Prepared { version, upgraded_from, lanes } = prepared;
+    match upgraded_from {
+        None => format!("the outbox is up to date: schema version {version}, {lanes} lanes\n"),
+        Some(0) => format!("created the outbox: schema version {version}, {lanes} lanes\n"),
+        Some(from) => format!("upgraded the outbox from schema version {from} to {version}, {lanes} lanes\n"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_done_is_said() {
+        let said = |upgraded_from| said(&Prepared { version: 4, upgraded_from, lanes: 64 });
+        assert!(said(None).starts_with("the outbox is up to date"));
+        assert!(said(Some(0)).starts_with("created"));
+        assert!(said(Some(3)).contains("from schema version 3 to 4"));
+    }
+}

@@ -1,0 +1,120 @@
+//! Stores and publishers by URL.
+
+use eventferry::core::StoreFault;
+use eventferry::kafka::{KafkaConfig, KafkaPublisher};
+use eventferry::postgres::PostgresConfig;
+use eventferry::sqlite::SqliteConfig;
+
+use crate::ending::Trouble;
+use crate::settings::Given;
+
+/// A database, by the scheme of its URL.
+#[derive(Debug)]
+pub(crate) enum StorePlace {
+    /// `postgres://` or `postgresql://`.
+    Postgres(PostgresConfig),
+    /// `sqlite://` or `sqlite:`.
+    Sqlite(SqliteConfig),
+}
+
+/// The kinds of stores.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum StoreKind {
+    Postgres,
+    Sqlite,
+}
+
+impl StoreKind {
+    /// The kind of store that a URL's scheme names.
+    pub(crate) fn of(url: &str) -> Result<Self, String> {
+        match url.split_once(':').map(|(scheme, _)| scheme) {
+            Some("postgres" | "postgresql") => Ok(Self::Postgres),
+            Some("sqlite") => Ok(Self::Sqlite),
+            _ => Err("a store's URL begins with postgres:// or sqlite://; \
+                      give one like postgres://user:password@host:5432/database or sqlite:///var/lib/app/app.db"
+                .into()),
+        }
+    }
+}
+
+impl StorePlace {
+    /// Reads a URL; connects to nothing.
+    ///
+    /// # Errors
+    /// It is none; the message never repeats it, for it may hold a password.
+    pub(crate) fn of(given: &Given) -> Result<Self, Trouble> {
+        match given.parse(StoreKind::of)? {
+            StoreKind::Postgres => {
+                given.parse(|url| PostgresConfig::from_url(url).map_err(message)).map(Self::Postgres)
+            }
+            StoreKind::Sqlite => {
+                given.parse(|url| SqliteConfig::from_url(url).map_err(message)).map(Self::Sqlite)
+            }
+        }
+    }
+}
+
+fn message(fault: StoreFault) -> String {
+    fault.message().to_owned()
+}
+
+/// The publisher that a URL names; connects to nothing.
+///
+/// # Errors
+/// It is none, or its options are not known or out of bounds.
+pub(crate) fn publisher(given: &Given) -> Result<KafkaPublisher, Trouble> {
+    given.parse(|url| {
+        if !url.starts_with("kafka://") {
+            return Err("a publisher's URL begins with kafka://; give one like kafka://host:9092".to_owned());
+        }
+        KafkaConfig::from_url(url).and_then(KafkaPublisher::new).map_err(|fault| fault.message().to_owned())
+    })
+}
+
+/// A URL as it may be shown: without user, password and options.
+pub(crate) fn shown(url: &str) -> String {
+    let scheme = url.split_once(':').map_or("", |(scheme, _)| scheme);
+    let rest = url.get(scheme.len()..).unwrap_or_default();
+    let rest = rest.strip_prefix(':').unwrap_or(rest);
+    let rest = rest.strip_prefix("//").unwrap_or(rest);
+    let options = rest.find('?');
+    // A password may hold whatever divides a URL; where it is not certain that none is left, nothing is shown.
+    let place = match (rest.find('@'), options) {
+        (Some(at), Some(options)) if options < at => return format!("{scheme}://..."),
+        (Some(at), _) => &rest[at + 1..],
+        (None, _) => rest,
+    };
+    let place = place.split('?').next().unwrap_or_default();
+    if place.contains('@') { format!("{scheme}://...") } else { format!("{scheme}://{place}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shown_url_holds_no_secret() {
+        for (url, text) in [
+            ("postgres://u:sesame@h:5432/d?options=x", "postgres://h:5432/d"),
+            ("postgres://u:pa/sesame@h/d", "postgres://h/d"),
+            ("postgres://u:pa?sesame@h/d", "postgres://..."),
+            ("postgres://u:pa@sesame@h/d", "postgres://..."),
+            ("postgres:///d?password=pa@sesame", "postgres://..."),
+            ("postgres:///d?password=sesame", "postgres:///d"),
+            ("sqlite:///var/lib/app.db", "sqlite:///var/lib/app.db"),
+            ("sqlite:app.db", "sqlite://app.db"),
+            ("kafka://one:9092,two:9092?sasl.password=sesame", "kafka://one:9092,two:9092"),
+        ] {
+            assert_eq!(shown(url), text, "{url}");
+        }
+    }
+
+    #[test]
+    fn a_store_is_known_by_its_scheme() {
+        assert_eq!(StoreKind::of("postgresql://h/d"), Ok(StoreKind::Postgres));
+        assert_eq!(StoreKind::of("postgres:"), Ok(StoreKind::Postgres));
+        assert_eq!(StoreKind::of("sqlite:app.db"), Ok(StoreKind::Sqlite));
+        assert!(StoreKind::of("mysql://h/d").is_err());
+        assert!(StoreKind::of("app.db").is_err());
+    }
+}

@@ -1,0 +1,139 @@
+//! `eventferry run`: a relay, its signals and its health.
+
+use std::time::Duration;
+
+use eventferry::Relay;
+use eventferry::core::store::Store;
+use eventferry::kafka::KafkaPublisher;
+use eventferry::postgres::PostgresStore;
+use eventferry::relay::{Finished, RunError};
+use eventferry::sqlite::SqliteStore;
+
+use crate::arguments::RunArguments;
+use crate::ending::{Ending, Trouble};
+use crate::health::Health;
+use crate::place::{self, StorePlace};
+use crate::readiness::{Readiness, WatchedPublisher, WatchedStore};
+use crate::settings::{self, Settings};
+use crate::shutdown::Signals;
+
+/// What a relay runs by, besides its two ends.
+#[derive(Debug)]
+struct Plan {
+    id: String,
+    numbers: eventferry::Settings,
+    retention: Option<Duration>,
+    dead_letter_topic: Option<String>,
+}
+
+/// Carries events until a signal.
+///
+/// An unreachable store or broker is waited for; what must be set right ends the program.
+pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result<Ending, Trouble> {
+    let store = settings.require("store", arguments.store.as_deref())?;
+    let publisher = settings.require("publisher", arguments.publisher.as_deref())?;
+    let (from, to) = (place::shown(store.text()), place::shown(publisher.text()));
+    let store = StorePlace::of(&store)?;
+    let publisher = place::publisher(&publisher)?;
+    let plan = Plan::of(settings, arguments)?;
+    let readiness = Readiness::default();
+    let signals =
+        Signals::hear().map_err(|error| Trouble::bug(format!("signals cannot be heard: {error}")))?;
+
+    tracing::info!("eventferry {} carries {from} to {to}", env!("CARGO_PKG_VERSION"));
+    if plan.dead_letter_topic.is_some() {
+        tracing::warn!(
+            "this version delivers no dead letters yet: refused events stay parked, see `eventferry status`"
+        );
+    }
+    if let Some(listen) = settings.find("listen", arguments.listen.as_deref()) {
+        let health = Health::listen(&listen).await?;
+        tracing::info!("/livez and /readyz are served on {}", health.address);
+        tokio::spawn(health.serve(readiness.clone()));
+    }
+    match store {
+        StorePlace::Postgres(config) => {
+            carry(PostgresStore::new(config), publisher, plan, readiness, signals).await
+        }
+        StorePlace::Sqlite(config) => {
+            carry(SqliteStore::new(config), publisher, plan, readiness, signals).await
+        }
+    }
+}
+
+impl Plan {
+    fn of(settings: &Settings, arguments: &RunArguments) -> Result<Self, Trouble> {
+        let lease = settings.duration("lease", arguments.lease.as_deref())?;
+        let grace = settings.duration("grace", arguments.grace.as_deref())?;
+        let text = |key, flag: &Option<String>| {
+            settings.find(key, flag.as_deref()).map(|given| given.text().to_owned())
+        };
+        Ok(Self {
+            id: text("relay_id", &arguments.relay_id).unwrap_or_else(relay_id),
+            numbers: settings::numbers(lease, grace),
+            retention: settings.duration("retention", arguments.retention.as_deref())?,
+            dead_letter_topic: text("dead_letter_topic", &arguments.dead_letter_topic),
+        })
+    }
+}
+
+/// The host's name, so that people find it, and random digits, so that two relays on a host are two.
+fn relay_id() -> String {
+    let host = gethostname::gethostname().to_string_lossy().into_owned();
+    let random = uuid::Uuid::new_v4().simple().to_string();
+    format!("{}-{}", if host.is_empty() { "relay" } else { &host }, &random[..8])
+}
+
+async fn carry<S: Store>(
+    store: S,
+    publisher: KafkaPublisher,
+    plan: Plan,
+    readiness: Readiness,
+    signals: Signals,
+) -> Result<Ending, Trouble> {
+    let grace = plan.numbers.grace;
+    let mut relay = Relay::builder()
+        .store(WatchedStore { store, readiness: readiness.clone() })
+        .publisher(WatchedPublisher { publisher, readiness: readiness.clone() })
+        .id(plan.id)
+        .settings(plan.numbers);
+    if let Some(retention) = plan.retention {
+        relay = relay.retention(retention);
+    }
+    if let Some(topic) = plan.dead_letter_topic {
+        relay = relay.dead_letters(topic);
+    }
+    let relay = relay.build().map_err(|error| Trouble::usage(error.to_string()))?;
+    match relay.run(first_signal(signals, readiness, grace)).await {
+        Ok(Finished { shipped, parked, settled: true }) => {
+            tracing::info!(shipped, parked, "drained: everything in flight is settled");
+            Ok(Ending::Done)
+        }
+        Ok(Finished { shipped, .. }) => {
+            tracing::error!(
+                shipped,
+                "the grace time of {grace:?} ran out: what was in flight is sent again by the next relay, \
+                 so some events may arrive twice and none is lost"
+            );
+            Ok(Ending::GraceOver)
+        }
+        Err(RunError::Store(fault)) => Err(fault.into()),
+        Err(RunError::Publisher(fault)) => Err(fault.into()),
+        Err(error) => Err(Trouble::bug(error)),
+    }
+}
+
+/// Waits for the first signal; the second then ends the program.
+async fn first_signal(mut signals: Signals, readiness: Readiness, grace: Duration) {
+    let signal = signals.next().await;
+    readiness.drain();
+    tracing::info!("{}: at most {grace:?} to drain; a second signal ends at once", signal.name());
+    tokio::spawn(async move {
+        let signal = signals.next().await;
+        tracing::error!(
+            "{} again: ended at once; what was in flight is sent again by the next relay",
+            signal.name()
+        );
+        std::process::exit(signal.ending().code());
+    });
+}

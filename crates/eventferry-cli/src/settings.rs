@@ -1,0 +1,320 @@
+//! Where settings come from: flags, then `EVENTFERRY_*` variables, then a file. No other room knows of either.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::Path;
+use std::time::Duration;
+
+use eventferry::core::machine::Settings as Numbers;
+use jiff::SignedDuration;
+use toml::de::{DeTable, DeValue};
+
+use crate::ending::Trouble;
+
+/// What can be set in a file, and as a variable: `relay_id` is EVENTFERRY_RELAY_ID and `--relay-id`.
+const KEYS: [&str; 10] = [
+    "store",
+    "publisher",
+    "dead_letter_topic",
+    "relay_id",
+    "lease",
+    "grace",
+    "retention",
+    "listen",
+    "log_format",
+    "log_level",
+];
+
+/// The file that is read if it is there and no other is named.
+const FILE_DEFAULT: &str = "eventferry.toml";
+
+/// The variable that names another file.
+const FILE_VARIABLE: &str = "EVENTFERRY_CONFIG";
+
+const PREFIX: &str = "EVENTFERRY_";
+
+/// Not ours, though they begin like ours: the servers of the tests, and what Kubernetes tells every container about a
+/// service named `eventferry`.
+const FOREIGN_PREFIXES: [&str; 3] = ["EVENTFERRY_TEST_", "EVENTFERRY_SERVICE_", "EVENTFERRY_PORT"];
+
+/// No setting is longer than this: 1 year.
+const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
+
+/// The variables and the file, read; flags are asked with each setting.
+#[derive(Debug, Default)]
+pub(crate) struct Settings {
+    variables: BTreeMap<&'static str, String>,
+    file: BTreeMap<&'static str, Given>,
+    /// What was found but is not known, said in full.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// A setting as it was given.
+#[derive(Clone, PartialEq, Eq)]
+pub(crate) struct Given {
+    text: String,
+    /// Where, said for people.
+    origin: String,
+}
+
+/// Without the text, which may hold a password.
+impl fmt::Debug for Given {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Given").field("origin", &self.origin).finish_non_exhaustive()
+    }
+}
+
+impl Settings {
+    /// Reads the process's variables, and the file that `--config` or EVENTFERRY_CONFIG names, else the default one if
+    /// it is there.
+    ///
+    /// # Errors
+    /// A variable or the file cannot be read, or the file holds what is not known.
+    pub(crate) fn read(config: Option<&str>) -> Result<Self, Trouble> {
+        let mut settings = Self::default();
+        let mut file = config.map(str::to_owned);
+        for (name, value) in std::env::vars_os() {
+            let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
+            let Ok(value) = value.into_string() else {
+                return Err(Trouble::usage(format!("{name}: the value is not UTF-8; give one that is")));
+            };
+            if value.is_empty() || FOREIGN_PREFIXES.iter().any(|prefix| name.starts_with(prefix)) {
+                continue;
+            }
+            if name == FILE_VARIABLE {
+                file = file.or(Some(value));
+                continue;
+            }
+            match KEYS.into_iter().find(|key| variable(key) == name) {
+                Some(key) => drop(settings.variables.insert(key, value)),
+                None => settings.warnings.push(unknown_variable(name)),
+            }
+        }
+        settings.file = match file {
+            Some(path) => read_file(&path)?,
+            None if Path::new(FILE_DEFAULT).exists() => read_file(FILE_DEFAULT)?,
+            None => BTreeMap::new(),
+        };
+        Ok(settings)
+    }
+
+    /// The setting `key`: from this flag if it was given, else from its variable, else from the file.
+    pub(crate) fn find(&self, key: &'static str, flag: Option<&str>) -> Option<Given> {
+        debug_assert!(KEYS.contains(&key), "{key} is not listed");
+        if let Some(text) = flag {
+            return Some(Given::flag(key, text));
+        }
+        if let Some(text) = self.variables.get(key) {
+            return Some(Given { text: text.clone(), origin: variable(key) });
+        }
+        self.file.get(key).cloned()
+    }
+
+    /// The setting `key`, which must be given.
+    ///
+    /// # Errors
+    /// It was not; the message says where it can be.
+    pub(crate) fn require(&self, key: &'static str, flag: Option<&str>) -> Result<Given, Trouble> {
+        self.find(key, flag).ok_or_else(|| {
+            Trouble::usage(format!(
+                "no {key} is named; give --{key} URL, set {}, or write {key} = \"URL\" in {FILE_DEFAULT}",
+                variable(key)
+            ))
+        })
+    }
+
+    /// The duration `key`, such as 250ms.
+    ///
+    /// # Errors
+    /// It is no duration.
+    pub(crate) fn duration(
+        &self,
+        key: &'static str,
+        flag: Option<&str>,
+    ) -> Result<Option<Duration>, Trouble> {
+        self.find(key, flag).map(|given| given.parse(duration)).transpose()
+    }
+}
+
+impl Given {
+    /// What a flag says, for a command that looks nowhere else.
+    pub(crate) fn flag(key: &str, text: &str) -> Self {
+        Self { text: text.to_owned(), origin: format!("--{}", key.replace('_', "-")) }
+    }
+
+    /// What the text means.
+    ///
+    /// # Errors
+    /// `how` refuses it: its words, after where the text came from.
+    pub(crate) fn parse<T, E: fmt::Display>(
+        &self,
+        how: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Trouble> {
+        how(&self.text).map_err(|error| Trouble::usage(format!("{}: {error}", self.origin)))
+    }
+
+    /// The text itself.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// Reads `10s`, `250ms`, `1h 30m`; from nothing to a year.
+fn duration(text: &str) -> Result<Duration, String> {
+    let wrong = || {
+        format!(
+            "`{text}` is not a duration from 0s to a year; give a number and a unit, as in 250ms, 10s, 5m or 1h"
+        )
+    };
+    let signed: SignedDuration = text.trim().parse().map_err(|_| wrong())?;
+    Duration::try_from(signed).ok().filter(|duration| *duration <= DURATION_MAX).ok_or_else(wrong)
+}
+
+/// The default numbers for this lease and grace time.
+pub(crate) fn numbers(lease: Option<Duration>, grace: Option<Duration>) -> Numbers {
+    let mut numbers = lease.map_or_else(Numbers::default, Numbers::with_lease);
+    numbers.grace = grace.unwrap_or(numbers.grace);
+    numbers
+}
+
+fn variable(key: &str) -> String {
+    format!("{PREFIX}{}", key.to_uppercase())
+}
+
+fn unknown_variable(name: &str) -> String {
+    let key = name.trim_start_matches(PREFIX).to_lowercase();
+    match nearest(&key, KEYS.into_iter().chain(["config"])) {
+        Some(near) => {
+            format!("the variable {name} is not known and does nothing; did you mean {}?", variable(near))
+        }
+        None => format!("the variable {name} is not known and does nothing"),
+    }
+}
+
+/// The known name most like a wrong one, if one is like it at all.
+fn nearest(wrong: &str, known: impl IntoIterator<Item = &'static str>) -> Option<&'static str> {
+    const LIKE_ENOUGH: f64 = 0.6;
+    known
+        .into_iter()
+        .map(|name| (strsim::normalized_damerau_levenshtein(wrong, name), name))
+        .filter(|(likeness, _)| *likeness >= LIKE_ENOUGH)
+        .max_by(|(one, _), (other, _)| one.total_cmp(other))
+        .map(|(_, name)| name)
+}
+
+fn read_file(path: &str) -> Result<BTreeMap<&'static str, Given>, Trouble> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Trouble::usage(format!("the file of settings `{path}` cannot be read: {error}")))?;
+    file_settings(path, &text)
+}
+
+/// The settings of a file: one text each. Messages name a line and never show it: it may hold a password.
+fn file_settings(path: &str, text: &str) -> Result<BTreeMap<&'static str, Given>, Trouble> {
+    let at = |start: usize, what: String| {
+        let line = text.get(..start).unwrap_or(text).matches('\n').count() + 1;
+        Trouble::usage(format!("{path}, line {line}: {what}"))
+    };
+    let table = DeTable::parse(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        at(start, "this is not TOML; write lines like key = \"value\"".to_owned())
+    })?;
+    let mut settings = BTreeMap::new();
+    for (name, value) in table.get_ref() {
+        let start = name.span().start;
+        let name: &str = name.get_ref();
+        let Some(key) = KEYS.into_iter().find(|key| *key == name) else {
+            let near = nearest(&name.replace('-', "_"), KEYS);
+            let remedy = near.map_or_else(
+                || format!("known are {}", KEYS.join(", ")),
+                |near| format!("did you mean `{near}`?"),
+            );
+            return Err(at(start, format!("the key `{name}` is not known; {remedy}")));
+        };
+        let DeValue::String(value) = value.get_ref() else {
+            return Err(at(start, format!("`{name}` is not a text; write {name} = \"value\"")));
+        };
+        let line = text.get(..start).unwrap_or(text).matches('\n').count() + 1;
+        let origin = format!("{path}, line {line}, {key}");
+        settings.insert(key, Given { text: value.to_string(), origin });
+    }
+    Ok(settings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        file_settings("e.toml", text).unwrap_err().message
+    }
+
+    #[test]
+    fn a_flag_goes_before_a_variable_and_a_variable_before_the_file() {
+        let mut settings = Settings {
+            file: file_settings("e.toml", "# the lease\n\nlease = \"3s\"").unwrap(),
+            ..Settings::default()
+        };
+        assert_eq!(settings.duration("lease", None).unwrap(), Some(Duration::from_secs(3)));
+        settings.variables.insert("lease", "2s".into());
+        assert_eq!(settings.duration("lease", None).unwrap(), Some(Duration::from_secs(2)));
+        assert_eq!(settings.duration("lease", Some("1s")).unwrap(), Some(Duration::from_secs(1)));
+        assert_eq!(settings.duration("grace", None).unwrap(), None);
+    }
+
+    #[test]
+    fn a_wrong_value_is_named_with_its_place() {
+        let mut settings =
+            Settings { file: file_settings("e.toml", "\nlease = \"ten\"").unwrap(), ..Settings::default() };
+        let said = |flag| settings.duration("lease", flag).unwrap_err().message;
+        assert!(said(Some("10")).starts_with("--lease: `10` is not a duration"));
+        assert!(said(None).starts_with("e.toml, line 2, lease: `ten`"));
+        settings.variables.insert("lease", "-1s".into());
+        let message = settings.duration("lease", None).unwrap_err().message;
+        assert!(message.starts_with("EVENTFERRY_LEASE: `-1s`"), "{message}");
+    }
+
+    #[test]
+    fn durations_have_units() {
+        for (text, millis) in
+            [("250ms", 250), ("10s", 10_000), ("1h", 3_600_000), ("1m 30s", 90_000), ("0s", 0)]
+        {
+            assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
+        }
+        for text in ["", "10", "ten", "-1s", "1 fortnight", "9000h"] {
+            assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
+        assert_eq!(
+            refusal("store = \"sqlite:a.db\"\nrelay-id = \"one\""),
+            "e.toml, line 2: the key `relay-id` is not known; did you mean `relay_id`?"
+        );
+        assert_eq!(
+            refusal("\n[leese]\n"),
+            "e.toml, line 2: the key `leese` is not known; did you mean `lease`?"
+        );
+        assert!(refusal("xyzzy = 1").contains("known are store, publisher"));
+    }
+
+    #[test]
+    fn no_line_of_the_file_is_shown() {
+        for text in [
+            "stor = \"postgres://u:sesame@h/d\"",
+            "store = \"postgres://u:sesame@h/d",
+            "store = postgres://u:sesame@h/d",
+            "store = \"a\"\nstore = \"sesame\"",
+            "store = [\"sesame\"]",
+        ] {
+            let message = refusal(text);
+            assert!(!message.contains("sesame") && message.contains("line "), "{message}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_variable_is_answered_with_the_nearest() {
+        assert!(unknown_variable("EVENTFERRY_STOER").ends_with("did you mean EVENTFERRY_STORE?"));
+        assert!(unknown_variable("EVENTFERRY_XYZZY").ends_with("does nothing"));
+    }
+}

@@ -1,0 +1,215 @@
+//! The work bench of these tests: events to send, a real Kafka with topics of its own, and readers.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use eventferry_core::publisher::{Outcome, Publisher, Report, Role, Session, Taken, Token};
+use eventferry_core::{Envelope, Event, MessageId, PublishFaultKind, StoredEvent, Timestamp};
+use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher, KafkaSession};
+use rdkafka::admin::{
+    AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
+};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::{BorrowedMessage, Message, OwnedMessage};
+use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+
+/// How long anything that should happen may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The key of records that only find out whether a limit holds.
+const PROBE: &str = "probe";
+
+/// An event as a store would hand it over.
+pub(crate) fn stored(event: Event) -> StoredEvent {
+    StoredEvent { message_id: MessageId([0xab; 16]), event, enqueued_at: now() }
+}
+
+fn now() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
+    Timestamp(since.as_micros() as i64)
+}
+
+/// Event number `number` of one aggregate, with a payload of so many bytes that begins with its number.
+pub(crate) fn numbered(topic: &str, number: u64, payload_bytes: usize) -> StoredEvent {
+    let mut payload = format!("{number} ").into_bytes();
+    payload.resize(payload_bytes.max(payload.len()), b'.');
+    stored(Event::new(topic, ("order", 1)).payload(payload, "text/plain"))
+}
+
+/// The number with which a payload begins.
+pub(crate) fn number_of(message: &impl Message) -> u64 {
+    let payload = std::str::from_utf8(message.payload().unwrap()).unwrap();
+    payload.split(' ').next().unwrap().parse().unwrap()
+}
+
+/// Hands a message over, waiting for nothing.
+pub(crate) fn send(session: &mut KafkaSession, token: u64, row: &StoredEvent) -> Taken {
+    session.send(Token(token), &Envelope::of(row))
+}
+
+/// Waits for so many reports.
+pub(crate) async fn reports(session: &mut KafkaSession, count: usize) -> Vec<Report> {
+    let mut reports = Vec::new();
+    while reports.len() < count {
+        let waited = tokio::time::timeout(PATIENCE, session.reports(&mut reports)).await;
+        assert!(waited.is_ok(), "{} reports of {count} came", reports.len());
+    }
+    reports
+}
+
+/// Sends one message and waits until it is acknowledged.
+pub(crate) async fn acknowledged(session: &mut KafkaSession, token: u64, row: &StoredEvent) {
+    assert_eq!(send(session, token, row), Taken::Yes);
+    let reports = reports(session, 1).await;
+    assert_eq!((reports[0].token, said(&reports[0])), (Token(token), Said::Acknowledged), "{reports:?}");
+}
+
+/// A session that is connected.
+pub(crate) async fn session(publisher: &KafkaPublisher, role: Role) -> KafkaSession {
+    publisher.connect(role).await.unwrap()
+}
+
+/// An outcome, to be compared.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Said {
+    Acknowledged,
+    Refused(PublishFaultKind),
+    Uncertain,
+}
+
+/// What a report says.
+pub(crate) fn said(report: &Report) -> Said {
+    match &report.outcome {
+        Outcome::Acknowledged => Said::Acknowledged,
+        Outcome::Refused(fault) => Said::Refused(*fault.kind()),
+        Outcome::Uncertain => Said::Uncertain,
+    }
+}
+
+/// Checks that these tokens, and no others, were answered, each once.
+pub(crate) fn assert_answered_once(reports: &[Report], tokens: impl IntoIterator<Item = u64>) {
+    let answered: BTreeSet<u64> = reports.iter().map(|report| report.token.0).collect();
+    assert_eq!(answered.len(), reports.len(), "a token was answered twice");
+    assert_eq!(answered, tokens.into_iter().collect());
+}
+
+/// A real Kafka.
+pub(crate) struct Kafka {
+    brokers: String,
+    admin: AdminClient<DefaultClientContext>,
+}
+
+impl Kafka {
+    /// The one the environment names.
+    pub(crate) fn find() -> Self {
+        let brokers = std::env::var("EVENTFERRY_TEST_KAFKA_BROKERS").unwrap_or_else(|_| {
+            panic!("EVENTFERRY_TEST_KAFKA_BROKERS is not set: run `cargo xtask test`, or set what `cargo xtask services env` prints")
+        });
+        let admin = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
+        Self { brokers, admin }
+    }
+
+    pub(crate) fn config(&self) -> KafkaConfig {
+        KafkaConfig::new(&self.brokers)
+    }
+
+    pub(crate) fn publisher(&self) -> KafkaPublisher {
+        KafkaPublisher::new(self.config()).unwrap()
+    }
+
+    /// A topic of the test's own.
+    pub(crate) async fn topic(&self, partitions: i32, settings: &[(&str, &str)]) -> String {
+        static LAST: AtomicU32 = AtomicU32::new(0);
+        let last = LAST.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test-{}-{}-{last}", now().0, std::process::id());
+        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        for (setting, value) in settings {
+            topic = topic.set(setting, value);
+        }
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        self.admin.create_topics([&topic], &options).await.unwrap().remove(0).unwrap();
+        // The broker hears of it from the controller a little later.
+        let known = async || {
+            self.admin.inner().fetch_metadata(Some(&name), PATIENCE).unwrap().topics()[0].error().is_none()
+        };
+        within_patience("the topic", known).await;
+        name
+    }
+
+    pub(crate) async fn add_partitions(&self, topic: &str, partitions: usize) {
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let wanted = NewPartitions::new(topic, partitions);
+        self.admin.create_partitions([&wanted], &options).await.unwrap().remove(0).unwrap();
+        let count = || {
+            self.admin.inner().fetch_metadata(Some(topic), PATIENCE).unwrap().topics()[0].partitions().len()
+        };
+        within_patience("the partitions", async || count() == partitions).await;
+    }
+
+    /// Changes the `max.message.bytes` of a topic with one partition, and waits until the broker holds to it, by
+    /// sending records that are over it; readers leave out those that got through.
+    pub(crate) async fn limit(&self, topic: &str, bytes: usize) {
+        let limit = bytes.to_string();
+        let change = AlterConfig::new(ResourceSpecifier::Topic(topic)).set("max.message.bytes", &limit);
+        self.admin.alter_configs([&change], &AdminOptions::new()).await.unwrap().remove(0).unwrap();
+        let probe: FutureProducer =
+            ClientConfig::new().set("bootstrap.servers", &self.brokers).create().unwrap();
+        let too_large = vec![0; bytes];
+        let held = async || {
+            let record = FutureRecord::to(topic).key(PROBE).payload(&too_large);
+            let sent = probe.send(record, PATIENCE).await.map_err(|(error, _)| error.rdkafka_error_code());
+            sent.err() == Some(Some(RDKafkaErrorCode::MessageSizeTooLarge))
+        };
+        within_patience("the limit", held).await;
+    }
+
+    /// Everything in a topic, partition by partition, as an ordinary consumer reads it.
+    pub(crate) async fn read(&self, topic: &str) -> Vec<OwnedMessage> {
+        let (brokers, topic) = (self.brokers.clone(), topic.to_owned());
+        tokio::task::spawn_blocking(move || read(&brokers, &topic)).await.unwrap()
+    }
+
+    /// The numbers of the events in a topic.
+    pub(crate) async fn numbers(&self, topic: &str) -> Vec<u64> {
+        self.read(topic).await.iter().map(number_of).collect()
+    }
+}
+
+/// Asks until the answer is yes.
+async fn within_patience(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+    let started = Instant::now();
+    while !ask().await {
+        assert!(started.elapsed() < PATIENCE, "{what} did not come about");
+        tokio::task::yield_now().await;
+    }
+}
+
+fn read(brokers: &str, topic: &str) -> Vec<OwnedMessage> {
+    let consumer: BaseConsumer =
+        ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", "reader").create().unwrap();
+    let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
+    let started = Instant::now();
+    let mut read = Vec::new();
+    for partition in 0..metadata.topics()[0].partitions().len() as i32 {
+        let (first, end) = consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap();
+        let mut assignment = TopicPartitionList::new();
+        assignment.add_partition_offset(topic, partition, Offset::Offset(first)).unwrap();
+        consumer.assign(&assignment).unwrap();
+        let mut next = first;
+        while next < end {
+            // Now and then it wakes for an event that is no message.
+            assert!(started.elapsed() < PATIENCE, "the reader waits for {topic} [{partition}] {next}");
+            let Some(message) = consumer.poll(PATIENCE) else { continue };
+            let message = message.unwrap();
+            next = message.offset() + 1;
+            if message.key() != Some(PROBE.as_bytes()) {
+                read.push(BorrowedMessage::detach(&message));
+            }
+        }
+    }
+    read
+}

@@ -1,0 +1,9 @@
+//! What the publisher does to brokers: librdkafka's mock cluster in this process, and a real Kafka.
+
+#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
+
+mod bench;
+mod frozen;
+mod kafka;
+mod mock;
+mod refusal;

@@ -1,0 +1,79 @@
+//! The contract's clauses against SQLite: see `eventferry-conformance`.
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use eventferry_conformance::{Step, Subject, Trouble, Writers};
+use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
+use eventferry_store_sqlite::{SqliteConfig, SqliteOutbox, SqliteStore};
+use rusqlite::Connection;
+use tempfile::TempDir;
+use tokio::runtime::{Builder, Runtime};
+
+struct Sqlite;
+
+/// A folder of a clause's own, removed with it.
+struct File(TempDir);
+
+impl File {
+    fn path(&self) -> std::path::PathBuf {
+        self.0.path().join("app.db")
+    }
+}
+
+impl Subject for Sqlite {
+    type Store = SqliteStore;
+    type Outbox = File;
+    type Writer = Connection;
+
+    fn writers(&self) -> Writers {
+        Writers::One
+    }
+
+    async fn outbox(&self) -> Result<File, Trouble> {
+        let file = File(tempfile::tempdir()?);
+        // A database that an application has, without our tables.
+        Connection::open(file.path())?.execute_batch("CREATE TABLE orders (id INTEGER PRIMARY KEY)")?;
+        Ok(file)
+    }
+
+    async fn store(&self, outbox: &File) -> Result<SqliteStore, Trouble> {
+        Ok(SqliteStore::new(SqliteConfig::at(outbox.path())?))
+    }
+
+    async fn writer(&self, outbox: &File) -> Result<Connection, Trouble> {
+        let writer = Connection::open(outbox.path())?;
+        writer.busy_timeout(Duration::from_secs(5))?;
+        writer.pragma_update(None, "synchronous", "NORMAL")?;
+        Ok(writer)
+    }
+
+    async fn step(&self, writer: &mut Connection, step: Step) -> Result<(), Trouble> {
+        Ok(writer.execute_batch(step.sql())?)
+    }
+
+    async fn enqueue(
+        &self,
+        writer: &mut Connection,
+        events: &[Event],
+    ) -> Result<Vec<MessageId>, EnqueueFault> {
+        // The transaction was begun in SQL; a savepoint in it is what the driver has a type for.
+        let refused = |error| EnqueueFault::database("make a savepoint", error);
+        let mut savepoint = writer.savepoint().map_err(refused)?;
+        let ids = SqliteOutbox.enqueue(&mut savepoint, events).await?;
+        savepoint.commit().map_err(refused)?;
+        Ok(ids)
+    }
+
+    fn block_on<F: Future>(&self, work: F) -> F::Output {
+        runtime().block_on(work)
+    }
+}
+
+fn runtime() -> Runtime {
+    Builder::new_current_thread().enable_all().build().expect("a runtime")
+}
+
+fn main() -> ExitCode {
+    eventferry_conformance::main(Sqlite)
+}
