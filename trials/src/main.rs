@@ -1,17 +1,51 @@
-//! Trials.
-use eventferry::kafka::{KafkaConfig, KafkaPublisher};
-use eventferry::postgres::{PostgresConfig, PostgresStore};
-use eventferry_core::store::{Prepare, Store};
+//! Trials of eventferry on real servers: how fast, how safe, how small. Run through `cargo xtask`.
 
-#[tokio::main]
-async fn main() {
-    tracing_subscriber::fmt().with_env_filter(std::env::var("RUST_LOG").unwrap_or("info".into())).init();
-    let mut args = std::env::args().skip(1);
-    let (store, publisher) = (args.next().unwrap(), args.next().unwrap());
-    let mut store = PostgresStore::new(PostgresConfig::from_url(&store).unwrap());
-    println!("{:?}", store.prepare(Prepare::Apply).await);
-    let publisher = KafkaPublisher::new(KafkaConfig::from_url(&publisher).unwrap()).unwrap();
-    let relay = eventferry::Relay::builder().store(store).publisher(publisher).build().unwrap();
-    let done = relay.run(async { tokio::signal::ctrl_c().await.unwrap() }).await;
-    println!("{done:?}");
+mod arguments;
+mod bench;
+mod database;
+mod failure;
+mod machine;
+mod processor;
+mod servers;
+mod topic;
+
+use std::process::ExitCode;
+
+use arguments::Arguments;
+use failure::{Failure, failure};
+
+const USAGE: &str = "\
+usage: cargo xtask TRIAL
+
+  bench drain|hot-key [--events N] [--aggregates N] [--rounds N] [--only CONTENDER] [--json FILE]
+      how fast a backlog is carried to Kafka, held against a raw pipe and against a status column
+";
+
+fn main() -> ExitCode {
+    let words: Vec<String> = std::env::args().skip(1).collect();
+    match run(&words) {
+        Ok(code) => code,
+        Err(failure) => {
+            eprintln!("trials: {failure}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(words: &[String]) -> Result<ExitCode, Failure> {
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    match words.split_first() {
+        Some((trial, rest)) if trial == "bench" => runtime.block_on(bench::run(Arguments::read(rest)?)),
+        None => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some((trial, _)) if matches!(trial.as_str(), "help" | "--help" | "-h") => {
+            print!("{USAGE}");
+            Ok(ExitCode::SUCCESS)
+        }
+        Some((unknown, _)) => Err(failure(format!("unknown trial `{unknown}`\n\n{USAGE}"))),
+    }
 }

@@ -1,0 +1,266 @@
+//! How fast a backlog is carried: eventferry beside a pipe that keeps no books, and beside the relay most teams write.
+//!
+//! All contenders carry the same rows, round by round, each from a fresh copy of one database and into a topic of 8
+//! partitions of its own. What counts is their ratio within a round: machines are noisy, and each in its own way.
+
+mod backlog;
+mod ferry;
+mod outcome;
+mod raw_pipe;
+mod sender;
+mod status_column;
+mod stopwatch;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use backlog::{Backlog, PARTITIONS};
+use outcome::{Outcome, Run};
+use sender::Sender;
+use stopwatch::Stopwatch;
+use tokio_postgres::Client;
+
+use crate::arguments::Arguments;
+use crate::database::{Database, connect};
+use crate::failure::{Failure, failure};
+use crate::machine;
+use crate::processor::{Spent, Watch};
+use crate::servers::Servers;
+use crate::topic::Topic;
+
+/// What is carried, and by whom.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scenario {
+    /// Many aggregates.
+    Drain,
+    /// One aggregate for all events, beside many.
+    HotKey,
+}
+
+/// Who carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Contender {
+    /// COPY into librdkafka, and nothing else.
+    RawPipe,
+    Eventferry,
+    /// eventferry with many aggregates, beside the scenario of one.
+    EventferryDrain,
+    /// A table with a status, claimed by SKIP LOCKED and updated.
+    StatusColumn,
+}
+
+impl Scenario {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Drain => "drain",
+            Self::HotKey => "hot-key",
+        }
+    }
+
+    fn contenders(self) -> &'static [Contender] {
+        match self {
+            Self::Drain => &[Contender::RawPipe, Contender::Eventferry, Contender::StatusColumn],
+            Self::HotKey => &[
+                Contender::RawPipe,
+                Contender::Eventferry,
+                Contender::EventferryDrain,
+                Contender::StatusColumn,
+            ],
+        }
+    }
+}
+
+impl Contender {
+    fn name(self) -> &'static str {
+        match self {
+            Self::RawPipe => "raw-pipe",
+            Self::Eventferry => "eventferry",
+            Self::EventferryDrain => "eventferry-drain",
+            Self::StatusColumn => "status-column",
+        }
+    }
+}
+
+struct Plan {
+    scenario: Scenario,
+    events: u64,
+    aggregates: u64,
+    rounds: usize,
+    contenders: Vec<Contender>,
+    /// The most events that the status column carries a round: it is slow, and its pace is known sooner.
+    status_column_events: u64,
+}
+
+/// Runs a bench from its words.
+pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
+    let scenario = match arguments.word().as_deref() {
+        Some("drain") => Scenario::Drain,
+        Some("hot-key") => Scenario::HotKey,
+        _ => return Err(failure("bench takes a scenario: drain or hot-key")),
+    };
+    let only = arguments.text("only");
+    let named = |contender: &Contender| only.as_deref().is_none_or(|only| only == contender.name());
+    let plan = Plan {
+        scenario,
+        contenders: scenario.contenders().iter().copied().filter(named).collect(),
+        events: arguments.value("events", 500_000)?,
+        aggregates: arguments.value("aggregates", 5_000)?,
+        rounds: arguments.value("rounds", 3)?,
+        status_column_events: arguments.value("status-column-events", 100_000)?,
+    };
+    let json = arguments.text("json");
+    arguments.finish()?;
+    if plan.contenders.is_empty() {
+        return Err(failure("--only: give the name of a contender"));
+    }
+    if plan.events == 0 || plan.aggregates == 0 || plan.rounds == 0 {
+        return Err(failure("--events, --aggregates and --rounds: give 1 or more"));
+    }
+    let servers = Servers::find()?;
+    let outcome = measure(&servers, &plan).await?;
+    print!("{outcome}");
+    if let Some(file) = json {
+        std::fs::write(&file, format!("{:#}\n", outcome.json()))
+            .map_err(|error| failure(format!("write {file}: {error}")))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn measure(servers: &Servers, plan: &Plan) -> Result<Outcome, Failure> {
+    let server = connect(&servers.postgres).await?;
+    let machine = machine::describe(&server).await?;
+    let mut loads = vec![plan.aggregates];
+    if plan.scenario == Scenario::HotKey {
+        loads.insert(0, 1);
+    }
+    let mut backlogs = Vec::new();
+    let mut runs = Vec::new();
+    let load_and_race = async || {
+        for aggregates in loads {
+            eprintln!("loading {} events of {aggregates} aggregates", plan.events);
+            backlogs.push(Backlog::load(servers, plan.events, aggregates).await?);
+        }
+        warm_up(servers).await?;
+        for round in 1..=plan.rounds {
+            race(servers, plan, &backlogs, round, &mut runs).await?;
+        }
+        Ok::<(), Failure>(())
+    };
+    let raced = load_and_race().await;
+    for backlog in backlogs {
+        backlog.remove().await;
+    }
+    raced?;
+    Ok(Outcome { scenario: plan.scenario, events: plan.events, machine, runs })
+}
+
+/// One round: every contender once, each round beginning with another.
+async fn race(
+    servers: &Servers,
+    plan: &Plan,
+    backlogs: &[Backlog],
+    round: usize,
+    runs: &mut Vec<Run>,
+) -> Result<(), Failure> {
+    let contenders = &plan.contenders;
+    for turn in 0..contenders.len() {
+        let contender = contenders[(turn + round - 1) % contenders.len()];
+        let backlog = match contender {
+            Contender::EventferryDrain => &backlogs[1],
+            _ => &backlogs[0],
+        };
+        let database = backlog.database.copy().await?;
+        let carried = carry(servers, plan, backlog, &database, contender).await;
+        database.remove().await;
+        let Carried { events, time, settled, spent } = carried?;
+        let run = Run { round, contender, events, time, settled, spent };
+        eprintln!("round {round}: {run}");
+        runs.push(run);
+    }
+    Ok(())
+}
+
+/// What one contender did.
+struct Carried {
+    events: u64,
+    /// From its start to the last acknowledgement.
+    time: Duration,
+    /// From its start until its books were closed, where it keeps some.
+    settled: Option<Duration>,
+    spent: Spent,
+}
+
+async fn carry(
+    servers: &Servers,
+    plan: &Plan,
+    backlog: &Backlog,
+    database: &Database,
+    contender: Contender,
+) -> Result<Carried, Failure> {
+    let url = database.url()?;
+    let own = match contender {
+        Contender::Eventferry | Contender::EventferryDrain => None,
+        _ => Some(Topic::create(servers, contender.name(), PARTITIONS).await?),
+    };
+    let topic = own.as_ref().unwrap_or(&backlog.topic);
+    let before = topic.records()?;
+    tracing::debug!(contender = contender.name(), "starts");
+    let mut stopwatch = Stopwatch::start(Watch::find(database.name(), &servers.brokers));
+    let mut events = plan.events;
+    let carried = match contender {
+        Contender::RawPipe => raw_pipe::carry(&url, topic, events, &mut stopwatch).await,
+        Contender::StatusColumn => {
+            events = events.min(plan.status_column_events);
+            status_column::carry(&url, topic, events, &mut stopwatch).await
+        }
+        Contender::Eventferry | Contender::EventferryDrain => {
+            ferry::carry(&url, topic, events, &mut stopwatch).await
+        }
+    };
+    let settled = own.is_none().then(|| stopwatch.elapsed());
+    let (time, spent) = stopwatch.read();
+    let arrived = topic.records();
+    match own {
+        Some(topic) => topic.remove().await,
+        None => backlog.topic.trim().await?,
+    }
+    carried?;
+    let arrived = arrived? - before;
+    if arrived != events {
+        return Err(failure(format!(
+            "{}: {events} events were to arrive, and {arrived} did",
+            contender.name()
+        )));
+    }
+    if settled.is_some() {
+        check_untouched(&database.connect().await?).await?;
+    }
+    Ok(Carried { events, time, settled, spent })
+}
+
+/// The first producer of a cluster's life waits for its coordinator; no contender shall pay for that.
+async fn warm_up(servers: &Servers) -> Result<(), Failure> {
+    let topic = Topic::create(servers, "warm-up", 1).await?;
+    let warm = async {
+        let mut sender = Sender::open(&topic)?;
+        sender.send(&sender::Message::empty()).await?;
+        sender.flush().await
+    };
+    let warmed = warm.await;
+    topic.remove().await;
+    warmed
+}
+
+/// No statement of eventferry's may have updated or deleted an event.
+async fn check_untouched(client: &Client) -> Result<(), Failure> {
+    const COUNT: &str = "SELECT sum(n_tup_upd)::bigint, sum(n_tup_del)::bigint FROM pg_stat_all_tables
+        WHERE schemaname = 'eventferry' AND relname LIKE 'outbox\\_%'";
+    client.batch_execute("SELECT pg_stat_force_next_flush()").await.ok();
+    let row = client.query_one(COUNT, &[]).await?;
+    match (row.get::<_, i64>(0), row.get::<_, i64>(1)) {
+        (0, 0) => Ok(()),
+        (updated, deleted) => Err(failure(format!(
+            "eventferry updated {updated} events and deleted {deleted}: it must do neither"
+        ))),
+    }
+}

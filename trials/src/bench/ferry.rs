@@ -1,0 +1,103 @@
+//! eventferry, as anybody would run it: the library's relay with its defaults.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use eventferry::Relay;
+use eventferry::core::publisher::{
+    Abilities, Outcome, Publisher, Report, Role, Route, Session, Taken, Token,
+};
+use eventferry::core::{Envelope, PublishFault};
+use eventferry::kafka::{KafkaConfig, KafkaPublisher};
+use eventferry::postgres::{PostgresConfig, PostgresStore};
+use tokio::sync::Notify;
+
+use super::stopwatch::Stopwatch;
+use crate::failure::{Attempt as _, Failure, failure};
+use crate::topic::Topic;
+
+/// Carries all events; the stopwatch runs from the relay's start, before it connects or holds a lane, to the last
+/// acknowledgement. Returns when the relay has settled everything and handed its lanes over.
+pub(super) async fn carry(
+    url: &str,
+    topic: &Topic,
+    events: u64,
+    stopwatch: &mut Stopwatch,
+) -> Result<(), Failure> {
+    let tally = Arc::new(Tally { wanted: events, acknowledged: AtomicU64::new(0), reached: Notify::new() });
+    let store = PostgresStore::new(PostgresConfig::from_url(url).attempt("configure the store")?);
+    let config = KafkaConfig::new(topic.brokers());
+    let publisher = KafkaPublisher::new(config).attempt("configure the publisher")?;
+    let publisher = Counted { inner: publisher, tally: Arc::clone(&tally) };
+    let relay = Relay::builder().store(store).publisher(publisher).build().attempt("build the relay")?;
+    let done = async {
+        tally.reached.notified().await;
+        stopwatch.stop();
+    };
+    let finished = relay.run(done).await.attempt("run the relay")?;
+    if finished.shipped == events && finished.parked == 0 && finished.settled {
+        Ok(())
+    } else {
+        Err(failure(format!("{events} events were to be shipped and settled; the relay says {finished:?}")))
+    }
+}
+
+struct Tally {
+    wanted: u64,
+    acknowledged: AtomicU64,
+    reached: Notify,
+}
+
+/// A publisher whose acknowledgements are counted on their way.
+struct Counted<P> {
+    inner: P,
+    tally: Arc<Tally>,
+}
+
+struct CountedSession<S> {
+    inner: S,
+    tally: Arc<Tally>,
+}
+
+impl<P: Publisher> Publisher for Counted<P> {
+    type Session = CountedSession<P::Session>;
+
+    fn abilities(&self) -> Abilities {
+        self.inner.abilities()
+    }
+
+    async fn connect(&self, role: Role) -> Result<Self::Session, PublishFault> {
+        let inner = self.inner.connect(role).await?;
+        Ok(CountedSession { inner, tally: Arc::clone(&self.tally) })
+    }
+
+    fn learn(&self, topic: &str) -> impl Future<Output = Result<(), PublishFault>> + Send {
+        self.inner.learn(topic)
+    }
+
+    fn route(&self, envelope: &Envelope<'_>) -> Route {
+        self.inner.route(envelope)
+    }
+}
+
+impl<S: Session> Session for CountedSession<S> {
+    fn send(&mut self, token: Token, envelope: &Envelope<'_>) -> Taken {
+        self.inner.send(token, envelope)
+    }
+
+    async fn reports(&mut self, into: &mut Vec<Report>) {
+        let before = into.len();
+        self.inner.reports(into).await;
+        let acknowledged = |report: &&Report| matches!(report.outcome, Outcome::Acknowledged);
+        let count = into[before..].iter().filter(acknowledged).count() as u64;
+        let sum = self.tally.acknowledged.fetch_add(count, Ordering::Relaxed) + count;
+        if sum >= self.tally.wanted {
+            self.tally.reached.notify_one();
+        }
+    }
+
+    fn abandon(self, within: Duration) -> impl Future<Output = Vec<Report>> + Send {
+        self.inner.abandon(within)
+    }
+}

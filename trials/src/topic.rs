@@ -1,0 +1,102 @@
+//! A topic of a trial's own, with a random name.
+
+use std::time::{Duration, Instant};
+
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
+
+use crate::database::random_name;
+use crate::failure::{Attempt as _, Failure, failure};
+use crate::servers::Servers;
+
+/// How long Kafka may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
+
+/// A topic of a trial's own. It is deleted by [`Topic::remove`], not by going out of scope.
+#[derive(Clone, Debug)]
+pub(crate) struct Topic {
+    brokers: String,
+    pub(crate) name: String,
+    pub(crate) partitions: i32,
+}
+
+impl Topic {
+    /// Creates one with these many partitions.
+    pub(crate) async fn create(servers: &Servers, purpose: &str, partitions: i32) -> Result<Self, Failure> {
+        let name = random_name(&format!("eventferry-trial-{purpose}")).replace('_', "-");
+        let this = Self { brokers: servers.brokers.clone(), name, partitions };
+        let topic = NewTopic::new(&this.name, partitions, TopicReplication::Fixed(1));
+        let made = this.admin()?.create_topics(&[topic], &options()).await.attempt("create a topic")?;
+        match made.into_iter().next() {
+            Some(Ok(_)) => {
+                this.await_leaders().await?;
+                Ok(this)
+            }
+            Some(Err((name, code))) => Err(failure(format!("create topic {name}: {code}"))),
+            None => Err(failure("create a topic: no answer")),
+        }
+    }
+
+    /// Where it is.
+    pub(crate) fn brokers(&self) -> &str {
+        &self.brokers
+    }
+
+    /// How many records it has, by its offsets.
+    pub(crate) fn records(&self) -> Result<u64, Failure> {
+        let ends = self.ends()?;
+        Ok(ends.into_iter().map(|(low, high)| u64::try_from(high - low).unwrap_or(0)).sum())
+    }
+
+    /// Drops all its records.
+    pub(crate) async fn trim(&self) -> Result<(), Failure> {
+        let mut offsets = TopicPartitionList::new();
+        for partition in 0..self.partitions {
+            offsets.add_partition_offset(&self.name, partition, Offset::End)?;
+        }
+        self.admin()?.delete_records(&offsets, &options()).await.attempt("trim a topic")?;
+        Ok(())
+    }
+
+    /// Deletes it. A failure is said and passed over.
+    pub(crate) async fn remove(self) {
+        let deleted =
+            async { self.admin()?.delete_topics(&[&self.name], &options()).await.attempt("delete") };
+        if let Err(failure) = deleted.await {
+            eprintln!("trials: topic {} stays behind: {failure}", self.name);
+        }
+    }
+
+    async fn await_leaders(&self) -> Result<(), Failure> {
+        let started = Instant::now();
+        while let Err(failure) = self.ends() {
+            if started.elapsed() > ANSWER_MAX {
+                return Err(failure);
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    fn ends(&self) -> Result<Vec<(i64, i64)>, Failure> {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .create()
+            .attempt("ask for offsets")?;
+        let ends = (0..self.partitions).map(|partition| {
+            consumer.fetch_watermarks(&self.name, partition, ANSWER_MAX).attempt("ask for offsets")
+        });
+        ends.collect()
+    }
+
+    fn admin(&self) -> Result<AdminClient<DefaultClientContext>, Failure> {
+        ClientConfig::new().set("bootstrap.servers", &self.brokers).create().attempt("connect to Kafka")
+    }
+}
+
+fn options() -> AdminOptions {
+    AdminOptions::new().request_timeout(Some(ANSWER_MAX)).operation_timeout(Some(ANSWER_MAX))
+}
