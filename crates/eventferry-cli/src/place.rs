@@ -10,7 +10,6 @@ use crate::settings::Given;
 
 /// A database, by the scheme of its URL.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a program has one")]
 pub(crate) enum StorePlace {
     /// `postgres://` or `postgresql://`.
     Postgres(PostgresConfig),

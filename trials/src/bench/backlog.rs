@@ -69,7 +69,8 @@ pub(crate) fn insertion(topic: &str, events: u64, aggregates: u64) -> String {
                 convert_to(json_build_object('order', i, 'customer', md5(i::text), 'address', md5((i + 1)::text),
                     'note', md5((i + 2)::text), 'total', i % 1000, 'currency', 'EUR', 'paid', true)::text, 'UTF8'),
                 'application/json',
-                ARRAY['tenant', 'acme-' || i % 100, 'traceparent', '00-' || md5(i::text) || '-00f067aa0ba902b7-01']::bytea[]
+                ARRAY['tenant', 'acme-' || i % 100,
+                      'traceparent', '00-' || md5(i::text) || '-00f067aa0ba902b7-01']::bytea[]
          FROM generate_series(1::bigint, {events}) AS i"
     )
 }

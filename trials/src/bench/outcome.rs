@@ -151,8 +151,9 @@ impl fmt::Display for Outcome {
         }
         writeln!(
             f,
-            "the pipe and the status column are timed from before they connect to the last acknowledgement (the latter: \
-             commit); eventferry from the relay's start, connecting and taking lanes included, to the last one"
+            "the pipe and the status column are timed from before they connect to the last acknowledgement \
+             (the latter: commit); \
+             eventferry from the relay's start, connecting and taking lanes included, to the last one"
         )
     }
 }

@@ -113,7 +113,6 @@ pub(crate) type Selling = JoinHandle<Result<Vec<Sale>, Trouble>>;
 
 /// Where the shop keeps its books.
 #[derive(Debug)]
-#[expect(clippy::large_enum_variant, reason = "a program has one")]
 pub(crate) enum Shop {
     Sqlite(SqliteShop),
     Postgres(PostgresShop),
