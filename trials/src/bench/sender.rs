@@ -156,13 +156,11 @@ impl ProducerContext for Deliveries {
     type DeliveryOpaque = ();
 
     fn delivery(&self, result: &DeliveryResult<'_>, (): ()) {
-        if let Err((error, _)) = result {
-            if self.0.failed.fetch_add(1, Ordering::Relaxed) == 0 {
-                eprintln!(
-                    "trials: kafka: {:?}",
-                    error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown)
-                );
-            }
+        if let Err((error, _)) = result
+            && self.0.failed.fetch_add(1, Ordering::Relaxed) == 0
+        {
+            let code = error.rdkafka_error_code().unwrap_or(RDKafkaErrorCode::Unknown);
+            eprintln!("trials: kafka: {code:?}");
         }
         let landed = self.0.landed.fetch_add(1, Ordering::SeqCst) + 1;
         if landed == self.0.wanted.load(Ordering::SeqCst) {
