@@ -21,3 +21,8 @@ pub use eventferry_store_sqlite as sqlite;
 /// The publisher for Kafka and what speaks its protocol.
 #[cfg(feature = "kafka")]
 pub use eventferry_publisher_kafka as kafka;
+
+/// The README's examples, compiled.
+#[cfg(all(doctest, feature = "json", feature = "postgres"))]
+#[doc = include_str!("../../../README.md")]
+struct Readme;

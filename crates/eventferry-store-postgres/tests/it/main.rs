@@ -4,6 +4,7 @@
 
 mod books;
 mod plans;
+mod roles;
 mod server;
 mod traps;
 mod windows;

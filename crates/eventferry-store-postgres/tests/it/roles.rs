@@ -1,0 +1,135 @@
+//! What each role may do, and what it is told when it may not.
+
+use eventferry_core::store::{
+    Claim, Feed as _, Lanes as _, Ledger as _, Prepare, RelayId, Settlement, Store as _, Upkeep as _,
+    Verdict, Wish,
+};
+use eventferry_core::{Event, StoreFaultKind};
+use eventferry_store_postgres::{PostgresConfig, PostgresOutbox, PostgresStore};
+use std::time::Duration;
+use tokio_postgres::error::SqlState;
+use uuid::Uuid;
+
+use crate::server::{Database, LEASE, client, enqueue, on_every_server};
+
+/// A role of its own that may log in, and the database's URL for it.
+async fn role(database: &Database, grant: &str) -> (String, String) {
+    let name = format!("eventferry_test_{}", Uuid::new_v4().simple());
+    let admin = database.client().await;
+    admin.batch_execute(&format!("CREATE ROLE {name} LOGIN PASSWORD 'sesame'")).await.unwrap();
+    if !grant.is_empty() {
+        admin.batch_execute(&format!("SELECT eventferry.{grant}('{name}')")).await.unwrap();
+    }
+    let (_, place) = database.url.rsplit_once('@').unwrap();
+    (name.clone(), format!("postgres://{name}:sesame@{place}"))
+}
+
+async fn drop_role(database: &Database, name: &str) {
+    let sql = format!("DROP OWNED BY {name}; DROP ROLE {name}");
+    database.client().await.batch_execute(&sql).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_application_may_add_events_and_nothing_else() {
+    on_every_server(async |database| {
+        let (name, url) = role(&database, "grant_application").await;
+        let mut app = client(&url).await;
+        enqueue(&app, "a", "1").await;
+        let mut tx = app.transaction().await.unwrap();
+        let event = Event::new("t", ("test", "a")).payload("a/2", "text/plain").header("h", "v").key("k");
+        PostgresOutbox::new().enqueue(&mut tx, event).await.unwrap();
+        tx.commit().await.unwrap();
+        for forbidden in [
+            "INSERT INTO eventferry.outbox (id, topic, aggregate_type, aggregate_id) VALUES (1, 't', 'test', 'a')",
+            "INSERT INTO eventferry.outbox (xid, topic, aggregate_type, aggregate_id) VALUES ('1', 't', 'test', 'a')",
+            "INSERT INTO eventferry.outbox (created_at, topic, aggregate_type, aggregate_id)
+             VALUES (now(), 't', 'test', 'a')",
+            "SELECT * FROM eventferry.outbox",
+            "DELETE FROM eventferry.outbox",
+            "TRUNCATE eventferry.outbox",
+            "UPDATE eventferry.lane SET owner = NULL",
+            "SELECT eventferry.flush()",
+        ] {
+            let error = app.batch_execute(forbidden).await.unwrap_err();
+            assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "{forbidden}");
+        }
+        drop(app);
+        assert_eq!(database.owner().await.read_all().await, ["a/1", "a/2"]);
+        drop_role(&database, &name).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relays_role_may_do_all_that_a_relay_does() {
+    on_every_server(async |database| {
+        let (name, url) = role(&database, "grant_relay").await;
+        let app = database.client().await;
+        enqueue(&app, "a", "1").await;
+        let mut store = PostgresStore::new(PostgresConfig::from_url(&url).unwrap());
+        store.prepare(Prepare::Check).await.unwrap();
+        let mut roles = store.roles(&RelayId("r".into()));
+        let held = roles.lanes.hold(Claim { keep: vec![], take_max: 64, lease: LEASE }).await.unwrap();
+        roles.feed.open(&held.leases).await.unwrap();
+        let lanes: Vec<_> = held.leases.iter().map(|lease| lease.lane).collect();
+        let wish = Wish { lanes: &lanes, records_max: 10, bytes_max: 1000 };
+        let page = roles.feed.read(wish).await.unwrap();
+        let record = &page.records[0];
+        let lease = *held.leases.iter().find(|lease| lease.lane == record.lane).unwrap();
+        let prefix = [record.mark.clone()];
+        let settlement = Settlement { lease, prefix: &prefix, park: vec![] };
+        assert_eq!(roles.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
+        // The event is old enough: its slot is another one.
+        app.execute("UPDATE eventferry.outbox SET slot = (slot + 4) % 8", &[]).await.unwrap();
+        let mut removed = 0;
+        for _ in 0..8 {
+            removed += roles.upkeep.sweep(Duration::ZERO).await.unwrap().events;
+        }
+        assert_eq!(removed, 1);
+        roles.upkeep.gauge().await.unwrap();
+        drop(roles);
+        drop_role(&database, &name).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_role_that_lacks_something_is_told_what_and_how_to_get_it() {
+    on_every_server(async |database| {
+        for (grant, says) in [("", "no privilege on the schema"), ("grant_application", "grant_relay")] {
+            let (name, url) = role(&database, grant).await;
+            let mut store = PostgresStore::new(PostgresConfig::from_url(&url).unwrap());
+            let fault = store.prepare(Prepare::Check).await.unwrap_err();
+            assert_eq!(*fault.kind(), StoreFaultKind::Misconfigured);
+            assert!(fault.to_string().contains(says), "{fault}");
+            drop_role(&database, &name).await;
+        }
+        let (name, url) = role(&database, "grant_relay").await;
+        let isolation = format!("ALTER ROLE {name} SET default_transaction_isolation = 'serializable'");
+        database.client().await.batch_execute(&isolation).await.unwrap();
+        let mut store = PostgresStore::new(PostgresConfig::from_url(&url).unwrap());
+        let fault = store.prepare(Prepare::Check).await.unwrap_err();
+        assert!(fault.to_string().contains("READ COMMITTED"), "{fault}");
+        drop_role(&database, &name).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_older_or_newer_schema_is_named_with_its_remedy() {
+    on_every_server(async |database| {
+        let admin = database.client().await;
+        let newest = "DELETE FROM eventferry.migration WHERE version = (SELECT max(version) FROM eventferry.migration)";
+        admin.execute("INSERT INTO eventferry.migration (version) VALUES (999)", &[]).await.unwrap();
+        let fault = database.store().prepare(Prepare::Check).await.unwrap_err();
+        assert!(fault.to_string().contains("999") && fault.to_string().contains("newer program"), "{fault}");
+        admin.execute(newest, &[]).await.unwrap();
+        admin.execute(newest, &[]).await.unwrap();
+        let fault = database.store().prepare(Prepare::Check).await.unwrap_err();
+        assert!(fault.to_string().contains("eventferry init"), "{fault}");
+        admin.batch_execute("DROP SCHEMA eventferry CASCADE").await.unwrap();
+        let fault = database.store().prepare(Prepare::Check).await.unwrap_err();
+        assert!(fault.to_string().contains("no schema") && fault.to_string().contains("eventferry init"), "{fault}");
+    })
+    .await;
+}
