@@ -42,7 +42,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
     let ending = perform(Arguments::parse()).unwrap_or_else(|trouble| {
-        eprintln!("error: {}", trouble.message);
+        eprintln!("error: {}", output::plain(&trouble.message));
         trouble.ending
     });
     // At once: what still runs in the background was given up.
@@ -51,7 +51,11 @@ fn main() {
 
 fn perform(arguments: Arguments) -> Result<Ending, Trouble> {
     let Arguments { program, command } = arguments;
-    let settings = Settings::read(program.config.as_deref())?;
+    let settings = match command {
+        // It must never meet a real database because a variable or a file happens to name one.
+        Command::Demo(_) => Settings::default(),
+        _ => Settings::read(program.config.as_deref())?,
+    };
     let is_run = matches!(command, Command::Run(_));
     let level = if is_run { LevelFilter::INFO } else { LevelFilter::WARN };
     voice::begin(&settings, &program, level)?;

@@ -1,5 +1,6 @@
 //! Standard output: results, and nothing else.
 
+use std::borrow::Cow;
 use std::io::{ErrorKind, Write};
 
 use crate::ending::{Ending, Trouble};
@@ -14,6 +15,18 @@ pub(crate) fn print(text: &str) -> Result<(), Trouble> {
         }
         _ => Ok(()),
     }
+}
+
+/// A text on one line that says nothing to the terminal: control characters are written out.
+pub(crate) fn plain(text: &str) -> Cow<'_, str> {
+    if !text.contains(char::is_control) {
+        return Cow::Borrowed(text);
+    }
+    let written = |character: char| {
+        let escaped = character.is_control().then(|| character.escape_default().to_string());
+        escaped.unwrap_or_else(|| character.to_string())
+    };
+    text.chars().map(written).collect::<String>().into()
 }
 
 /// 1,234,567.
@@ -32,6 +45,12 @@ pub(crate) fn grouped(number: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn control_characters_are_written_out() {
+        assert_eq!(plain("größe"), "größe");
+        assert_eq!(plain("a\n\x1b[31mb\u{9b}c"), "a\\n\\u{1b}[31mb\\u{9b}c");
+    }
 
     #[test]
     fn numbers_are_grouped() {

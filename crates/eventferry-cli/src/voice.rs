@@ -15,6 +15,7 @@ use tracing_subscriber::registry::LookupSpan;
 
 use crate::arguments::ProgramArguments;
 use crate::ending::Trouble;
+use crate::output::plain;
 use crate::settings::Settings;
 
 /// How lines look.
@@ -114,45 +115,44 @@ where
         };
         let mut words = Words::default();
         event.record(&mut words);
-        let Words { message, rest } = words;
+        let Words { message, fault, rest } = words;
         let now = Timestamp::now();
         if writer.has_ansi_escapes() {
-            writeln!(
-                writer,
-                "\x1b[2m{now:.3}\x1b[0m \x1b[{colour}m{level}\x1b[0m {message}\x1b[2m{rest}\x1b[0m"
-            )
+            let rest = format_args!("\x1b[2m{rest}\x1b[0m");
+            writeln!(writer, "\x1b[2m{now:.3}\x1b[0m \x1b[{colour}m{level}\x1b[0m {message}{fault}{rest}")
         } else {
-            writeln!(writer, "{now:.3} {level} {message}{rest}")
+            writeln!(writer, "{now:.3} {level} {message}{fault}{rest}")
         }
     }
 }
 
-/// An event's fields: the message, then ` name=value` for each, and what went wrong after a colon.
+/// An event's fields: the message, what went wrong after a colon, then ` name=value` for each of the rest. On one line,
+/// and without a word to the terminal, whatever a topic or a broker's answer holds.
 #[derive(Default)]
 struct Words {
     message: String,
+    fault: String,
     rest: String,
 }
 
 impl Words {
-    fn add(&mut self, field: &Field, value: fmt::Arguments<'_>) {
-        use fmt::Write;
-        let written = match field.name() {
-            "message" => write!(self.message, "{value}"),
-            "fault" => write!(self.message, ": {value}"),
-            name => write!(self.rest, " {name}={value}"),
-        };
-        debug_assert!(written.is_ok(), "a String takes everything");
+    fn add(&mut self, field: &Field, value: &str) {
+        let value = plain(value);
+        match field.name() {
+            "message" => self.message.push_str(&value),
+            "fault" => self.fault = format!(": {value}"),
+            name => self.rest.push_str(&format!(" {name}={value}")),
+        }
     }
 }
 
 impl Visit for Words {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.add(field, format_args!("{value}"));
+        self.add(field, value);
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
-        self.add(field, format_args!("{value:?}"));
+        self.add(field, &format!("{value:?}"));
     }
 }
 

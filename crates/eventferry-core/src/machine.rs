@@ -84,6 +84,13 @@ struct Drain {
     leaving: bool,
 }
 
+impl Drain {
+    /// How it ends, once it does.
+    fn outcome(self) -> Stop {
+        if self.forced { Stop::GraceOver } else { Stop::Drained }
+    }
+}
+
 impl<M: Clone> Core<M> {
     /// A relay that owns nothing yet. `settings` have been checked.
     pub fn new(settings: Settings, capabilities: &Capabilities, abilities: Abilities) -> Self {
@@ -172,7 +179,9 @@ impl<M: Clone> Core<M> {
 
     /// When something is due though nothing happens.
     fn wake(&self) -> Duration {
-        let drain = self.drain.filter(|drain| !drain.forced).map(|drain| drain.deadline);
+        let drain = self.drain.map(|drain| {
+            if self.now < drain.deadline { drain.deadline } else { self.last_words_until(drain) }
+        });
         [drain, self.hold_due(), self.ledger_due(), self.feed_due(), self.session_due(), self.learn_due()]
             .into_iter()
             .flatten()
@@ -189,11 +198,15 @@ impl<M: Clone> Core<M> {
             self.drain = Some(Drain { forced: true, ..drain });
             self.give_up_flight();
         }
-        // A second grace time bounds the last words with a database that does not answer.
-        if self.now >= drain.deadline + self.settings.margin.max(Duration::from_secs(1)) {
-            self.stop = Some(if drain.forced { Stop::GraceOver } else { Stop::Drained });
+        if self.now >= self.last_words_until(drain) {
+            self.stop = Some(drain.outcome());
         }
         None
+    }
+
+    /// A second grace time bounds the last words with a database that does not answer.
+    fn last_words_until(&self, drain: Drain) -> Duration {
+        drain.deadline + self.settings.margin.max(Duration::from_secs(1))
     }
 
     fn say(&mut self, notice: Notice) {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 
 use super::{LaneStatus, Status};
-use crate::output::grouped;
+use crate::output::{grouped, plain};
 
 /// Everything, with a line for each owner, or for each lane.
 pub(super) fn text(status: &Status, store: &str, every_lane: bool) -> String {
@@ -135,7 +135,8 @@ fn counted(number: u64, noun: &str) -> String {
 }
 
 /// Rows under a head, padded to the widest cell but in the last column.
-fn columns(head: &[&str], rows: Vec<Vec<String>>) -> String {
+fn columns(head: &[&str], mut rows: Vec<Vec<String>>) -> String {
+    rows.iter_mut().flatten().for_each(|cell| *cell = plain(cell).into_owned());
     let mut widths: Vec<usize> = head.iter().map(|name| name.chars().count()).collect();
     for row in &rows {
         for (width, cell) in widths.iter_mut().zip(row) {

@@ -30,13 +30,14 @@ fn topics() -> Vec<String> {
 
 #[test]
 fn the_demonstration_needs_nothing_and_leaves_nothing() {
-    // A database that happens to be set is not touched.
+    // A database that a variable or a file happens to name is not touched.
     let program = Program::new().with("EVENTFERRY_STORE", "postgres://nobody@127.0.0.1:1/nothing");
+    std::fs::write(program.path("eventferry.toml"), "stor = \"sqlite:app.db\"").unwrap();
     let ended = program.run(&["demo", "--events", "3000", "--aggregates", "40", "--seed", "7", "--json"]);
     ended.expect(0, &[]);
     went_well(&ended.out, 3000);
     assert_eq!(ended.err, "");
-    assert_eq!(names_in(program.folder.path()), Vec::<String>::new());
+    assert_eq!(names_in(program.folder.path()), ["eventferry.toml"]);
 }
 
 #[test]

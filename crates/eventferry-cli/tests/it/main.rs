@@ -1,4 +1,5 @@
 //! The real binary against real servers, whose addresses `cargo xtask services env` prints.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 

@@ -4,9 +4,9 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Core;
-use super::action::{Action, Notice, ParkOrder, Stop};
+use super::action::{Action, Notice, ParkOrder};
 use super::entry::{AggregateKey, Entries, State};
+use super::{Core, Drain};
 use crate::fault::StoreFaultKind;
 use crate::lane::{Lane, Lease};
 use crate::publisher::{Role, Token};
@@ -258,22 +258,19 @@ impl<M: Clone> Core<M> {
                 self.hold.next_at = now + self.store_pause(kind, self.hold.failures);
                 self.hold.failures = self.hold.failures.saturating_add(1);
                 self.store_failed(kind);
-                if self.drain.is_some_and(|drain| drain.leaving) {
-                    self.stop = Some(Stop::Drained);
-                }
+                self.stop = self.drain.filter(|drain| drain.leaving).map(Drain::outcome).or(self.stop);
                 return;
             }
         };
         self.store_answered();
         self.hold.failures = 0;
-        if self.drain.is_some_and(|drain| drain.leaving) {
+        if let Some(drain) = self.drain.filter(|drain| drain.leaving) {
             let released: Vec<Lane> = self.lanes.keys().copied().collect();
             if !released.is_empty() {
                 self.say(Notice::Released(released));
             }
             self.lanes.clear();
-            let forced = self.drain.is_some_and(|drain| drain.forced);
-            self.stop = Some(if forced { Stop::GraceOver } else { Stop::Drained });
+            self.stop = Some(drain.outcome());
             return;
         }
         self.hold.send_until = Some(sent_at + (self.settings.lease - self.settings.margin));

@@ -452,6 +452,45 @@ fn a_drain_that_takes_too_long_gives_up_and_says_so() {
 }
 
 #[test]
+fn a_store_that_refuses_the_last_word_does_not_hide_that_the_grace_time_ran_out() {
+    let mut stage = Stage::ready();
+    stage.page(&[(0, 1, 1, 1)]);
+    stage.store_answers = false;
+    stage.core.drain(stage.now);
+    stage.later(Settings::default().grace);
+    stage.abandoned(Role::Main, &[]);
+    assert_eq!(stage.stopped, None);
+    stage.core.handle_held(stage.now, Err(StoreFaultKind::Unavailable));
+    stage.later(Duration::from_millis(200));
+    stage.core.handle_held(stage.now, Err(StoreFaultKind::Unavailable));
+    stage.turn();
+    assert_eq!(stage.stopped, Some(Stop::GraceOver));
+}
+
+#[test]
+fn a_store_that_does_not_answer_the_last_word_is_waited_for_without_spinning_and_not_for_long() {
+    let settings = Settings::default();
+    // One relay owns a lane, the other none.
+    for (mut stage, stop) in
+        [(Stage::ready(), Stop::GraceOver), (Stage::with(settings.clone(), 0), Stop::Drained)]
+    {
+        stage.turn();
+        stage.store_answers = false;
+        stage.core.drain(stage.now);
+        let mut turns = 0;
+        while stage.stopped.is_none() {
+            let wake = stage.turn();
+            assert!(stage.stopped.is_some() || wake > stage.now, "it spins at {:?}", stage.now);
+            stage.now = wake;
+            turns += 1;
+        }
+        assert_eq!(stage.stopped, Some(stop));
+        assert!(stage.now <= settings.grace + settings.margin, "it ends at {:?}", stage.now);
+        assert!(turns < 20, "{turns} turns");
+    }
+}
+
+#[test]
 fn a_relay_with_more_than_its_share_hands_the_rest_over() {
     let mut stage = Stage::with(Settings::default(), 8);
     stage.turn();
