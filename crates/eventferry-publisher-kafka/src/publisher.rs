@@ -219,8 +219,8 @@ fn partitions(client: &AdminClient<Quiet>, topic: &str) -> Result<(i32, i32), Pu
     }
 }
 
-/// Asks for a topic's `max.message.bytes`. `None` if the cluster does not say, for want of a permission (DescribeConfigs
-/// on the topic) or because it does not know the request: then only the broker itself can refuse.
+/// Asks for a topic's `max.message.bytes`. `None` if the cluster does not say, for want of a permission
+/// (DescribeConfigs on the topic) or because it does not know the request: then only the broker itself can refuse.
 async fn batch_bytes_max(client: &AdminClient<Quiet>, broker: i32, topic: &str) -> Option<usize> {
     // Any broker can say; left to itself, librdkafka would ask the controller, and wait for one where there is none.
     let broker = Some(broker).filter(|id| *id >= 0);

@@ -158,8 +158,8 @@ impl Topic {
                 Err(PublishFault::new(
                     PublishFaultKind::Rejected,
                     format!(
-                        "the event asks for partition {partition} of topic `{topic}`, which has {partitions}: give 0 to \
-                         {}, or none",
+                        "the event asks for partition {partition} of topic `{topic}`, which has {partitions}: \
+                         give 0 to {}, or none",
                         partitions - 1
                     ),
                 ))

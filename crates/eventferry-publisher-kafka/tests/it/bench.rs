@@ -107,7 +107,10 @@ impl Kafka {
     /// The one the environment names.
     pub(crate) fn find() -> Self {
         let brokers = std::env::var("EVENTFERRY_TEST_KAFKA_BROKERS").unwrap_or_else(|_| {
-            panic!("EVENTFERRY_TEST_KAFKA_BROKERS is not set: run `cargo xtask test`, or set what `cargo xtask services env` prints")
+            panic!(
+                "EVENTFERRY_TEST_KAFKA_BROKERS is not set: run `cargo xtask test`, or set what \
+                 `cargo xtask services env` prints"
+            )
         });
         let admin = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
         Self { brokers, admin }
