@@ -1,8 +1,6 @@
 //! The real binary against real servers, whose addresses `cargo xtask services env` prints.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
-#![expect(clippy::unwrap_used, reason = "a test that fails says where")]
-
 mod demo;
 mod enqueue;
 mod kafka;
