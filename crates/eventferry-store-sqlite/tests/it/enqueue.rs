@@ -83,10 +83,13 @@ async fn a_refused_event_adds_nothing_and_the_transaction_goes_on() {
         assert_eq!(fault.kind(), EnqueueFaultKind::Refused);
     }
     // What only the database refuses.
-    let zero = Event::new("\0", ("order", 1));
-    let fault = SqliteOutbox.append(&transaction, &[event(1, "with it"), zero]).unwrap_err();
+    let rule = "CREATE TEMP TRIGGER rule BEFORE INSERT ON eventferry_outbox WHEN new.topic = 'forbidden'
+                BEGIN SELECT RAISE(ABORT, 'a rule of the application'); END";
+    transaction.execute_batch(rule).unwrap();
+    let forbidden = Event::new("forbidden", ("order", 1));
+    let fault = SqliteOutbox.append(&transaction, &[event(1, "with it"), forbidden]).unwrap_err();
     assert_eq!(fault.kind(), EnqueueFaultKind::Database);
-    assert!(fault.to_string().contains("eventferry_topic_has_1_to_249_characters"), "{fault}");
+    assert!(fault.to_string().contains("a rule of the application"), "{fault}");
 
     assert_eq!(SqliteOutbox.append(&transaction, &[]).unwrap(), []);
     let mut savepoint = transaction.savepoint().unwrap();
