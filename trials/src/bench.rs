@@ -238,12 +238,16 @@ async fn carry(
     Ok(Carried { events, time, settled, spent })
 }
 
-/// The first producer of a cluster's life waits for its coordinator; no contender shall pay for that.
+/// The first producer of a cluster's life waits for its coordinator, and the broker compiles itself while it works; no
+/// contender shall pay for that.
 async fn warm_up(servers: &Servers) -> Result<(), Failure> {
-    let topic = Topic::create(servers, "warm-up", 1).await?;
+    const MESSAGES: u32 = 300_000;
+    let topic = Topic::create(servers, "warm-up", PARTITIONS).await?;
     let warm = async {
         let mut sender = Sender::open(&topic)?;
-        sender.send(&sender::Message::empty()).await?;
+        for number in 0..MESSAGES {
+            sender.send(&sender::Message::empty(&number.to_be_bytes())).await?;
+        }
         sender.flush().await
     };
     let warmed = warm.await;

@@ -14,6 +14,9 @@ use std::process::ExitCode;
 use arguments::Arguments;
 use failure::{Failure, failure};
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 const USAGE: &str = "\
 usage: cargo xtask TRIAL
 

@@ -24,6 +24,7 @@ mod feed;
 mod flight;
 mod lanes;
 mod ledger;
+mod numbers;
 mod session;
 mod settings;
 #[cfg(test)]
@@ -149,8 +150,12 @@ impl<M: Clone> Core<M> {
         if let Some(token) = self.routes.pop_front() {
             return Action::Route(token);
         }
-        if let Some((role, token)) = self.next_send() {
-            return Action::Send(role, token);
+        // Before what is in hand goes out: the database then reads while the broker is fed.
+        if let Some(action) = self.next_feed_ahead() {
+            return action;
+        }
+        if let Some((role, token, domain)) = self.next_send() {
+            return Action::Send(role, token, domain);
         }
         let action = self
             .next_drain()

@@ -68,9 +68,9 @@ pub struct Token(pub u64);
 
 /// A connection to a broker that sends and reports.
 pub trait Session: Send + 'static {
-    /// Hands a message over, without waiting. What was taken is reported exactly once, by [`Session::reports`] or by
-    /// [`Session::abandon`].
-    fn send(&mut self, token: Token, envelope: &Envelope<'_>) -> Taken;
+    /// Hands a message over for the domain that [`Publisher::route`] named, without waiting. What was taken is
+    /// reported exactly once, by [`Session::reports`] or by [`Session::abandon`].
+    fn send(&mut self, token: Token, domain: Domain, envelope: &Envelope<'_>) -> Taken;
 
     /// Waits until there is something to report and adds it to `into`. Dropping the future loses no report.
     ///

@@ -42,6 +42,9 @@ pub trait Row: Send + Sync + 'static {
     fn partition(&self) -> Option<i32>;
     /// When the event was enqueued, by the database's clock.
     fn enqueued_at(&self) -> Timestamp;
+    /// About how many bytes the row takes in memory: at least those of its columns and 2 for each header. What is
+    /// bounded in bytes is bounded by this, so it must be cheap.
+    fn size_bytes(&self) -> usize;
 }
 
 /// An event as read back: what a feed hands over.
@@ -108,6 +111,18 @@ impl Row for StoredEvent {
     fn enqueued_at(&self) -> Timestamp {
         self.enqueued_at
     }
+
+    fn size_bytes(&self) -> usize {
+        let Event { topic, aggregate, key, payload, content_type, headers, .. } = &self.event;
+        let texts = topic.len() + aggregate.kind.len() + aggregate.id.len();
+        let header = |header: &Header| size_of::<Header>() + header.name.len() + header.value.len();
+        size_of::<Self>()
+            + texts
+            + key.as_ref().map_or(0, Vec::len)
+            + payload.as_ref().map_or(0, Vec::len)
+            + content_type.as_ref().map_or(0, String::len)
+            + headers.iter().map(header).sum::<usize>()
+    }
 }
 
 /// What a publisher sends: a message ready for its topic, borrowed from the record it comes from.
@@ -159,11 +174,9 @@ impl<'a> Envelope<'a> {
         self.row.headers(&mut each);
     }
 
-    /// About how many bytes the message takes: key, payload and headers, without the protocol's framing.
+    /// The row's own measure: see [`Row::size_bytes`].
     pub fn size_bytes(&self) -> usize {
-        let mut size_bytes = self.key().len() + self.payload().map_or(0, <[u8]>::len);
-        self.headers(|name, value| size_bytes += name.len() + value.len());
-        size_bytes
+        self.row.size_bytes()
     }
 }
 

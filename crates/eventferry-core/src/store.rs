@@ -245,7 +245,7 @@ pub struct Wish<'a> {
     pub lanes: &'a [Lane],
     /// The most records to hand over.
     pub records_max: u32,
-    /// The most bytes of payload to hand over.
+    /// The most bytes to hand over, by [`Row::size_bytes`].
     pub bytes_max: u64,
 }
 

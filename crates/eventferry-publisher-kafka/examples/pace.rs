@@ -107,8 +107,8 @@ async fn run(
         };
         while sent < due {
             let envelope = Envelope::of(&events[sent as usize % events.len()]);
-            let Route::To(_) = publisher.route(&envelope) else { return Err("not routed".into()) };
-            match session.send(Token(sent), &envelope) {
+            let Route::To(domain) = publisher.route(&envelope) else { return Err("not routed".into()) };
+            match session.send(Token(sent), domain, &envelope) {
                 Taken::Yes => (),
                 Taken::Full => break,
                 Taken::Ended => return Err("the session ended".into()),

@@ -86,6 +86,10 @@ impl Publisher for KafkaPublisher {
             bytes_max: config.in_flight_bytes_max,
             batch_bytes,
         };
+        if role == Role::Main {
+            // The first topic is asked about in a moment, and a first connection takes longer than the answer.
+            tokio::spawn(warm_up(Arc::clone(&self.shared)));
+        }
         let client = config.producer(role, batch_bytes);
         let (brokers, topics) = (config.brokers.clone(), Arc::clone(topics));
         let opened = spawn_blocking(move || {
@@ -136,6 +140,14 @@ impl Shared {
                 Err(fault)
             }
         }
+    }
+}
+
+/// Connects the client that asks about topics. If that fails, `learn` says why.
+async fn warm_up(shared: Arc<Shared>) {
+    if let Ok(Admin { client: Some(client) }) = shared.admin().await {
+        let client = Arc::clone(client);
+        drop(spawn_blocking(move || client.inner().fetch_cluster_id(ANSWER_MAX)));
     }
 }
 

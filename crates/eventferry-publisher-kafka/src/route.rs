@@ -1,6 +1,7 @@
 //! What is known of topics, and where an envelope goes.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use eventferry_core::publisher::{Domain, Route};
@@ -38,6 +39,8 @@ pub(crate) struct Topic {
 #[derive(Debug)]
 pub(crate) struct Topics {
     table: RwLock<Table>,
+    /// Grows with every change of the table, so that a session need not look into it for every record.
+    changes: AtomicU64,
     /// Whether sizes are known before sending: compressed ones are not.
     compressed: bool,
 }
@@ -50,7 +53,7 @@ struct Table {
 
 impl Topics {
     pub(crate) fn new(compressed: bool) -> Self {
-        Self { table: RwLock::default(), compressed }
+        Self { table: RwLock::default(), changes: AtomicU64::new(0), compressed }
     }
 
     /// Keeps what the cluster says of a topic.
@@ -122,6 +125,12 @@ impl Topics {
     fn oversize(&self, envelope: &Envelope<'_>, facts: Facts) -> Option<PublishFault> {
         let topic_limit = facts.batch_bytes_max.filter(|_| !self.compressed).unwrap_or(RECORD_BYTES_MAX);
         let limit = topic_limit.min(RECORD_BYTES_MAX);
+        // Far below the limit, as nearly always, nothing is counted: an aggregate's id may travel twice, a header takes
+        // two bytes besides its own, and the record and our headers' names less than this.
+        const FRAME_BYTES_MAX: usize = 512;
+        if envelope.size_bytes().saturating_mul(3).saturating_add(FRAME_BYTES_MAX) <= limit {
+            return None;
+        }
         let bytes = BATCH_HEADER_BYTES + record_bytes(envelope);
         (bytes > limit).then(|| {
             let remedy = if limit == RECORD_BYTES_MAX {
@@ -141,7 +150,13 @@ impl Topics {
         self.table.read().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// How often what is known has changed.
+    pub(crate) fn changes(&self) -> u64 {
+        self.changes.load(Ordering::Acquire)
+    }
+
     fn write(&self) -> RwLockWriteGuard<'_, Table> {
+        self.changes.fetch_add(1, Ordering::AcqRel);
         self.table.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -175,6 +190,12 @@ impl Topic {
     fn domain(&self, partition: i32) -> Domain {
         Domain(u64::from(self.index) << 32 | u64::from(partition.unsigned_abs()))
     }
+}
+
+/// The partition of a domain.
+pub(crate) fn partition_in(domain: Domain) -> i32 {
+    // The lower half, as `Topic::domain` wrote it.
+    (domain.0 as u32).cast_signed()
 }
 
 /// How many bytes the envelope takes as the first record of a batch in message format v2.

@@ -10,7 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use eventferry_core::Envelope;
-use eventferry_core::publisher::{Outcome, Report, Role, Session, Taken, Token};
+use eventferry_core::publisher::{Domain, Outcome, Report, Role, Session, Taken, Token};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders};
@@ -21,7 +21,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::fault::{code_of, fault};
-use crate::route::Topics;
+use crate::route::{Topics, partition_in};
 
 /// How often the queue of a dead producer is purged: librdkafka does so once, when it dies, but what was in flight then
 /// and comes back unwritten joins the queue later, and would never be reported.
@@ -43,6 +43,8 @@ pub struct KafkaSession {
     producer: Option<ThreadedProducer<Wire>>,
     inbox: Arc<Inbox>,
     topics: Arc<Topics>,
+    /// How often what is known of topics had changed when this session last looked.
+    changes_seen: u64,
     slots: Slots,
     limits: Limits,
     /// Swapped with the inbox, so that reading it allocates nothing.
@@ -78,6 +80,7 @@ impl KafkaSession {
             producer: Some(producer),
             inbox,
             topics,
+            changes_seen: 0,
             slots: Slots::default(),
             limits,
             spare: Vec::new(),
@@ -148,6 +151,17 @@ impl KafkaSession {
         }
     }
 
+    /// Whether a topic was learned since this session was opened for which its batches are too large: they would be
+    /// refused there with everything in them, and the next session makes smaller ones.
+    fn has_outgrown_a_topic(&mut self) -> bool {
+        let changes = self.topics.changes();
+        if self.role == Role::Alone || self.changes_seen == changes {
+            return false;
+        }
+        self.changes_seen = changes;
+        self.topics.batch_bytes(self.limits.batch_bytes) < self.limits.batch_bytes
+    }
+
     /// Hands an envelope to librdkafka under a ticket.
     fn produce(
         &self,
@@ -187,7 +201,7 @@ enum Produced {
 }
 
 impl Session for KafkaSession {
-    fn send(&mut self, token: Token, envelope: &Envelope<'_>) -> Taken {
+    fn send(&mut self, token: Token, domain: Domain, envelope: &Envelope<'_>) -> Taken {
         if self.inbox.ended.load(Ordering::Acquire) {
             return Taken::Ended;
         }
@@ -199,23 +213,12 @@ impl Session for KafkaSession {
         if self.slots.taken > 0 && self.slots.bytes + bytes > self.limits.bytes_max {
             return Taken::Full;
         }
-        let topic = self.topics.get(envelope.topic());
-        if self.role == Role::Main
-            && topic.is_some_and(|topic| topic.batch_bytes(self.limits.batch_bytes) < self.limits.batch_bytes)
-        {
-            // The topic was learned after this session was opened, and batches as large as this session makes would
-            // be refused there with everything in them; the next session makes smaller ones.
+        if self.has_outgrown_a_topic() {
             self.inbox.ended.store(true, Ordering::Release);
             return Taken::Ended;
         }
-        // Never routed, or to a partition that is not there: `route` would have said so.
-        let partition = topic.and_then(|topic| topic.partition(envelope).ok());
         let ticket = self.slots.take(token, bytes);
-        let produced = match partition {
-            Some(partition) => self.produce(ticket, partition, envelope, headers),
-            None => Produced::Refused(RDKafkaErrorCode::UnknownPartition),
-        };
-        match produced {
+        match self.produce(ticket, partition_in(domain), envelope, headers) {
             Produced::Yes => Taken::Yes,
             Produced::Full => {
                 self.slots.free(ticket);
@@ -228,7 +231,7 @@ impl Session for KafkaSession {
                 Taken::Ended
             }
             // The topic was learned to have more partitions than this producer knows of; the next one asks afresh.
-            Produced::Refused(RDKafkaErrorCode::UnknownPartition) if partition.is_some() => {
+            Produced::Refused(RDKafkaErrorCode::UnknownPartition) => {
                 self.slots.free(ticket);
                 self.inbox.ended.store(true, Ordering::Release);
                 Taken::Ended

@@ -79,9 +79,13 @@ $$;
 -- Opens a window from each of `prevs` to one common `cur`. Call it in a transaction of its own.
 CREATE FUNCTION eventferry.open_windows(
     prevs pg_snapshot[],
-    OUT cur pg_snapshot, OUT floors bigint[], OUT late_floors bigint[], OUT lsn pg_lsn,
+    OUT cur pg_snapshot, OUT floors bigint[], OUT late_floors bigint[], OUT late_throughs bigint[], OUT lsn pg_lsn,
     OUT system_identifier bigint, OUT timeline integer
-) LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+) LANGUAGE plpgsql VOLATILE
+SET search_path = pg_catalog, pg_temp
+SET enable_seqscan = off
+SET jit = off
+AS $$
 DECLARE
     newest bigint;
     anchored bigint;
@@ -108,6 +112,15 @@ BEGIN
            array_agg(coalesce((SELECT a.floor FROM eventferry.anchor AS a WHERE a.xid < pg_snapshot_xmin(p.prev)
                                ORDER BY a.xid DESC LIMIT 1), 0) ORDER BY p.place)
     INTO floors, late_floors FROM unnest(prevs) WITH ORDINALITY AS p (prev, place);
+
+    -- Up to which id there are late rows. A snapshot is newer than `cur` here, so there may seem to be more; never fewer.
+    SELECT array_agg(coalesce(late.through, 0) ORDER BY p.place) INTO late_throughs
+    FROM unnest(prevs) WITH ORDINALITY AS p (prev, place)
+    CROSS JOIN LATERAL (
+        SELECT max(newest.id) AS through FROM pg_snapshot_xip(p.prev) AS running (xid)
+        CROSS JOIN LATERAL (SELECT o.id FROM eventferry.outbox AS o WHERE o.xid = running.xid
+                            ORDER BY o.xid DESC, o.id DESC LIMIT 1) AS newest
+    ) AS late;
 END
 $$;
 

@@ -4,17 +4,17 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use eventferry_core::PackedRow;
 use eventferry_core::store::{Anchor, Feed, Opened, Page, Rest, Wish};
-use eventferry_core::{Lane, Lease, Record, StoreFault, StoreFaultKind};
-use futures_util::{StreamExt as _, pin_mut};
+use eventferry_core::{Lane, Lease, StoreFault, StoreFaultKind};
 use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use crate::connection::Connection;
 use crate::ledger::Positions;
-use crate::row::{PageRow, PostgresRow};
-use crate::window::{END, History, PostgresMark, Window};
+use crate::page::{PageParams, PageRows};
+use crate::window::{Bounds, END, History, PostgresMark, Window};
 
 /// The events, read window by window.
 ///
@@ -33,8 +33,10 @@ pub struct PostgresFeed {
     /// Since when lanes that have more are read, and those that have read all wait.
     others_wait_since: Option<Instant>,
     turn: usize,
-    /// The mean payload of the last page.
-    payload_bytes_mean: u64,
+    /// The mean size of the last page's rows.
+    row_bytes_mean: u64,
+    /// The window whose last page was full, and where that page ended.
+    in_the_middle: Option<(Uuid, i64)>,
 }
 
 /// Ids a page looks at: other relays' rows are stepped over in bounded bites, of at least this many and at least
@@ -68,7 +70,8 @@ impl PostgresFeed {
             compared: 0,
             others_wait_since: None,
             turn: 0,
-            payload_bytes_mean: 0,
+            row_bytes_mean: 0,
+            in_the_middle: None,
         }
     }
 
@@ -127,23 +130,24 @@ impl PostgresFeed {
         let params: [(&(dyn ToSql + Sync), Type); 1] = [(&prevs, Type::TEXT_ARRAY)];
         let query = client.query_typed_one(include_str!("../sql/open_windows.sql"), &params);
         let row = self.connection.answer("open a window", query).await?;
-        let history = History { system_identifier: row.get(4), timeline: row.get(5) };
+        let history = History { system_identifier: row.get(5), timeline: row.get(6) };
         self.admit_history(history)?;
-        let (cur, floors, late_floors): (String, Vec<i64>, Vec<i64>) = (row.get(0), row.get(1), row.get(2));
+        let cur: String = row.get(0);
+        let [floors, late_floors, late_throughs]: [Vec<i64>; 3] = [row.get(1), row.get(2), row.get(3)];
+        let bounds = floors.into_iter().zip(late_floors).zip(late_throughs);
         let mut groups = Vec::new();
-        for (group, (floor, late_floor)) in ended.into_iter().zip(floors.into_iter().zip(late_floors)) {
+        for (group, ((floor, late_floor), late_through)) in ended.into_iter().zip(bounds) {
             let before = &group.at.window;
-            let (floor, late_floor, restored) = if before.is_restored_beginning() {
-                (before.floor, before.late_floor, before.restored_through)
+            let bounds = if before.is_restored_beginning() {
+                before.bounds
             } else {
-                (floor, late_floor, 0)
+                Bounds { floor, late_floor, late_through, restored_through: 0 }
             };
-            let window =
-                Window::opened(before.cur.clone(), cur.clone(), floor, late_floor, restored, history);
+            let window = Window::opened(before.cur.clone(), cur.clone(), bounds, history);
             let at = PostgresMark { window: Arc::new(window), last_id: 0 };
             groups.push(Group { at, lanes: group.lanes });
         }
-        Ok(Opening { groups, lsn: row.get(3) })
+        Ok(Opening { groups, lsn: row.get(4) })
     }
 
     /// Reads a page of one group's window; with it says whether the log is on disk up to `lsn`, if that is asked.
@@ -170,9 +174,12 @@ impl PostgresFeed {
                 .unwrap_or(i32::MAX),
             window,
         };
+        // After a full page of a window there is probably another.
+        let bulk =
+            self.in_the_middle == Some((group.at.window.id, group.at.last_id)) && params.nothing_is_late();
         let client = self.connection.client("read a page").await?;
         let page = async {
-            let rows = params.run(&client).await?;
+            let rows = if bulk { params.read_bulk(&client).await? } else { params.read(&client).await? };
             // Asked after the rows are here: by then a synchronous commit's log is on disk.
             let flushed = match lsn {
                 // Said again by the flush itself, on a new connection.
@@ -186,15 +193,16 @@ impl PostgresFeed {
         if rows.flooded {
             self.connection.give_up();
         }
+        self.in_the_middle = rows.full.then_some((group.at.window.id, rows.reached));
         if !rows.records.is_empty() {
-            self.payload_bytes_mean = rows.bytes / rows.records.len() as u64;
+            self.row_bytes_mean = rows.bytes / rows.records.len() as u64;
         }
         Ok((rows, flushed))
     }
 
     /// As many rows as the wish has bytes for, going by the last page: more would be sent and thrown away.
     fn rows_for(&self, wish: &Wish<'_>) -> u32 {
-        let fitting = wish.bytes_max / self.payload_bytes_mean.max(1) + 1;
+        let fitting = wish.bytes_max / self.row_bytes_mean.max(1) + 1;
         wish.records_max.min(u32::try_from(fitting).unwrap_or(u32::MAX)).max(1)
     }
 
@@ -210,75 +218,9 @@ async fn is_flushed(client: &Client, lsn: &str) -> Result<bool, tokio_postgres::
     row.try_get(0)
 }
 
-struct PageParams {
-    window: Arc<Window>,
-    after: i64,
-    mask: Vec<u8>,
-    lanes: i32,
-    rows_max: i32,
-    bytes_max: u64,
-    scan_max: i32,
-}
-
-struct PageRows {
-    records: Vec<Record<PostgresMark, PostgresRow>>,
-    bytes: u64,
-    /// How far the window has been looked through: to its end, unless a limit was met.
-    reached: i64,
-    /// The server was sending far more than there is room for: the connection is to be given up.
-    flooded: bool,
-}
-
-impl PageParams {
-    async fn run(&self, client: &Client) -> Result<PageRows, tokio_postgres::Error> {
-        let params: [(&(dyn ToSql + Sync), Type); 10] = [
-            (&self.window.prev, Type::TEXT),
-            (&self.window.cur, Type::TEXT),
-            (&self.window.floor, Type::INT8),
-            (&self.window.late_floor, Type::INT8),
-            (&self.window.restored_through, Type::INT8),
-            (&self.after, Type::INT8),
-            (&self.mask, Type::BYTEA),
-            (&self.lanes, Type::INT4),
-            (&self.rows_max, Type::INT4),
-            (&self.scan_max, Type::INT4),
-        ];
-        let rows = client.query_typed_raw(include_str!("../sql/read_page.sql"), params).await?;
-        pin_mut!(rows);
-        let rows_max = self.rows_max as usize;
-        let mut page = PageRows { records: Vec::new(), bytes: 0, reached: END, flooded: false };
-        let (mut beyond, mut full) = (0, false);
-        while let Some(row) = rows.next().await {
-            match PageRow::of(row?)? {
-                PageRow::LookedUpTo(id) => page.reached = page.reached.min(id),
-                PageRow::Event { id, lane, row } => {
-                    let bytes = row.payload_bytes();
-                    full |= !page.records.is_empty() && page.bytes + bytes > self.bytes_max;
-                    if full {
-                        // No room: what comes now is read again with the next page.
-                        beyond += bytes;
-                        if beyond > self.bytes_max {
-                            page.flooded = true;
-                            break;
-                        }
-                        continue;
-                    }
-                    page.bytes += bytes;
-                    let mark = PostgresMark { window: Arc::clone(&self.window), last_id: id };
-                    page.records.push(Record { lane: Lane(lane), mark, row });
-                }
-            }
-        }
-        if let Some(last) = page.records.last().filter(|_| full || page.records.len() >= rows_max) {
-            page.reached = last.mark.last_id;
-        }
-        Ok(page)
-    }
-}
-
 impl Feed for PostgresFeed {
     type Mark = PostgresMark;
-    type Row = PostgresRow;
+    type Row = PackedRow;
 
     async fn open(&mut self, leases: &[Lease]) -> Result<Vec<Opened>, StoreFault> {
         let client = self.connection.client("check the history").await?;
@@ -305,8 +247,13 @@ impl Feed for PostgresFeed {
             let lane = Lane(row.get::<_, i32>(0) as u16);
             let id: Uuid = row.get(3);
             let window = windows.entry(id).or_insert_with(|| {
-                let (floor, late_floor, restored) = (row.get(6), row.get(7), row.get(8));
-                Arc::new(Window::stored(id, row.get(4), row.get(5), floor, late_floor, restored, history))
+                let bounds = Bounds {
+                    floor: row.get(6),
+                    late_floor: row.get(7),
+                    late_through: i64::MAX,
+                    restored_through: row.get(8),
+                };
+                Arc::new(Window::stored(id, row.get(4), row.get(5), bounds, history))
             });
             let anchor = match anchor {
                 Anchor::Continued if row.get::<_, i64>(1) == 0 => Anchor::First,
@@ -328,7 +275,7 @@ impl Feed for PostgresFeed {
         }
     }
 
-    async fn read(&mut self, wish: Wish<'_>) -> Result<Page<PostgresMark, PostgresRow>, StoreFault> {
+    async fn read(&mut self, wish: Wish<'_>) -> Result<Page<PostgresMark, PackedRow>, StoreFault> {
         self.compare_history().await?;
         let (ended, mut reading): (Vec<_>, Vec<_>) =
             self.groups(wish.lanes).into_iter().partition(|group| group.at.is_end());

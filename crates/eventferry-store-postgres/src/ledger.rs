@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use eventferry_core::PackedRow;
 use eventferry_core::store::{
     Ledger, ParkReason, ParkedAsk, ParkedEvent, ParkedKey, ParkedPage, RelayId, Settlement, Verdict,
 };
@@ -11,7 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use crate::connection::Connection;
-use crate::row::{PostgresRow, timestamp};
+use crate::row::timestamp;
 use crate::window::{PostgresMark, Window};
 
 /// The position of each open lane, as last read or written.
@@ -80,7 +81,7 @@ struct Told {
 }
 
 impl Told {
-    fn of(settlements: &[Settlement<'_, PostgresMark, PostgresRow>], positions: &Positions) -> Self {
+    fn of(settlements: &[Settlement<'_, PostgresMark, PackedRow>], positions: &Positions) -> Self {
         let mut told = Self::default();
         for settlement in settlements {
             let Some(mark) = settlement.prefix.last() else { continue };
@@ -116,11 +117,11 @@ fn moved_by_another() -> StoreFault {
 
 impl Ledger for PostgresLedger {
     type Mark = PostgresMark;
-    type Row = PostgresRow;
+    type Row = PackedRow;
 
     async fn settle(
         &mut self,
-        settlements: &[Settlement<'_, PostgresMark, PostgresRow>],
+        settlements: &[Settlement<'_, PostgresMark, PackedRow>],
     ) -> Result<Vec<Verdict>, StoreFault> {
         let Some(history) = settlements.iter().find_map(|s| s.prefix.last()).map(|mark| mark.window.history)
         else {
@@ -131,9 +132,9 @@ impl Ledger for PostgresLedger {
         let ids: Vec<Uuid> = new.iter().map(|window| window.id).collect();
         let prevs: Vec<&str> = new.iter().map(|window| window.prev.as_str()).collect();
         let curs: Vec<&str> = new.iter().map(|window| window.cur.as_str()).collect();
-        let floors: Vec<i64> = new.iter().map(|window| window.floor).collect();
-        let late_floors: Vec<i64> = new.iter().map(|window| window.late_floor).collect();
-        let restored: Vec<i64> = new.iter().map(|window| window.restored_through).collect();
+        let floors: Vec<i64> = new.iter().map(|window| window.bounds.floor).collect();
+        let late_floors: Vec<i64> = new.iter().map(|window| window.bounds.late_floor).collect();
+        let restored: Vec<i64> = new.iter().map(|window| window.bounds.restored_through).collect();
         let relay = self.relay.as_str();
         let params: [(&(dyn ToSql + Sync), Type); 17] = [
             (&relay, Type::TEXT),

@@ -11,6 +11,7 @@ mod fault;
 mod feed;
 mod lanes;
 mod ledger;
+mod page;
 mod row;
 mod schema;
 mod upkeep;
@@ -21,12 +22,12 @@ pub use enqueue::PostgresOutbox;
 pub use feed::PostgresFeed;
 pub use lanes::PostgresLanes;
 pub use ledger::PostgresLedger;
-pub use row::PostgresRow;
 pub use schema::sql as schema_sql;
 pub use upkeep::PostgresUpkeep;
 pub use window::PostgresMark;
 
 use connection::Connection;
+use eventferry_core::PackedRow;
 use eventferry_core::StoreFault;
 use eventferry_core::store::{
     Capabilities, Keeps, Order, Ownership, Prepare, Prepared, RelayId, Roles, Stall, Store,
@@ -52,7 +53,7 @@ impl PostgresStore {
 
 impl Store for PostgresStore {
     type Mark = PostgresMark;
-    type Row = PostgresRow;
+    type Row = PackedRow;
     type Lanes = PostgresLanes;
     type Feed = PostgresFeed;
     type Ledger = PostgresLedger;

@@ -1,8 +1,10 @@
-//! An event's columns, read where they lie in the driver's buffer.
+//! An event's columns, copied out of the driver's buffer.
 
+use std::borrow::Cow;
 use std::error::Error;
 
-use eventferry_core::{MessageId, Row, Timestamp};
+use eventferry_core::packed::Columns;
+use eventferry_core::{PackedRow, Timestamp};
 use tokio_postgres::types::{FromSql, Type};
 
 /// The columns of `read_page.sql`, by place.
@@ -21,14 +23,21 @@ mod column {
     pub(super) const PARTITION: usize = 11;
 }
 
-/// An event as PostgreSQL sent it.
-#[derive(Debug)]
-pub struct PostgresRow {
-    row: tokio_postgres::Row,
-}
-
 /// The bytes of a value, whatever its type.
 struct Raw<'a>(&'a [u8]);
+
+/// A text, which the server sends as UTF-8 because the driver asks for it.
+struct Text<'a>(&'a str);
+
+impl<'a> FromSql<'a> for Text<'a> {
+    fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
+        Ok(Self(str::from_utf8(raw)?))
+    }
+
+    fn accepts(_: &Type) -> bool {
+        true
+    }
+}
 
 impl<'a> FromSql<'a> for Raw<'a> {
     fn from_sql(_: &Type, raw: &'a [u8]) -> Result<Self, Box<dyn Error + Sync + Send>> {
@@ -48,84 +57,39 @@ pub(crate) enum PageRow {
     Event {
         id: i64,
         lane: u16,
-        row: PostgresRow,
+        row: PackedRow,
     },
     /// The page looked this far and there is more beyond.
     LookedUpTo(i64),
 }
 
 impl PageRow {
-    pub(crate) fn of(row: tokio_postgres::Row) -> Result<Self, tokio_postgres::Error> {
+    /// Copies the columns out of the driver's buffer, which would live as long as the last row of many.
+    pub(crate) fn of(row: &tokio_postgres::Row) -> Result<Self, tokio_postgres::Error> {
         let id = row.try_get(column::ID)?;
         match row.try_get::<_, Option<i32>>(column::LANE)? {
             // A lane is a 16-bit hash modulo the number of lanes.
-            Some(lane) => Ok(Self::Event { id, lane: lane as u16, row: PostgresRow { row } }),
+            Some(lane) => Ok(Self::Event { id, lane: lane as u16, row: packed(row)? }),
             None => Ok(Self::LookedUpTo(id)),
         }
     }
 }
 
-impl PostgresRow {
-    fn text(&self, column: usize) -> &str {
-        self.row.try_get(column).unwrap_or_default()
-    }
-
-    pub(crate) fn payload_bytes(&self) -> u64 {
-        self.payload().map_or(0, <[u8]>::len) as u64
-    }
-
-    fn raw(&self, column: usize) -> Option<&[u8]> {
-        self.row.try_get::<_, Option<Raw<'_>>>(column).ok().flatten().map(|raw| raw.0)
-    }
-}
-
-impl Row for PostgresRow {
-    fn message_id(&self) -> MessageId {
-        let bytes = self.raw(column::MESSAGE_ID).and_then(|raw| raw.try_into().ok());
-        MessageId(bytes.unwrap_or_default())
-    }
-
-    fn topic(&self) -> &str {
-        self.text(column::TOPIC)
-    }
-
-    fn aggregate_type(&self) -> &str {
-        self.text(column::AGGREGATE_TYPE)
-    }
-
-    fn aggregate_id(&self) -> &str {
-        self.text(column::AGGREGATE_ID)
-    }
-
-    fn key(&self) -> Option<&[u8]> {
-        self.raw(column::KEY)
-    }
-
-    fn payload(&self) -> Option<&[u8]> {
-        self.raw(column::PAYLOAD)
-    }
-
-    fn content_type(&self) -> Option<&str> {
-        self.row.try_get(column::CONTENT_TYPE).ok().flatten()
-    }
-
-    fn headers(&self, each: &mut dyn FnMut(&str, &[u8])) {
-        let Some(array) = self.raw(column::HEADERS) else { return };
-        let mut elements = Elements::of(array);
-        while let (Some(name), Some(value)) = (elements.next(), elements.next()) {
-            each(&String::from_utf8_lossy(name), value);
-        }
-    }
-
-    fn partition(&self) -> Option<i32> {
-        self.row.try_get(column::PARTITION).ok().flatten()
-    }
-
-    fn enqueued_at(&self) -> Timestamp {
-        let micros =
-            self.raw(column::CREATED_AT).and_then(|raw| raw.try_into().ok()).map_or(0, i64::from_be_bytes);
-        Timestamp(micros.saturating_add(POSTGRES_EPOCH_MICROS))
-    }
+fn packed(row: &tokio_postgres::Row) -> Result<PackedRow, tokio_postgres::Error> {
+    let raw = |column| Ok(row.try_get::<_, Option<Raw<'_>>>(column)?.map(|raw| raw.0));
+    let text = |column| row.try_get::<_, Option<Text<'_>>>(column).map(|text| text.map(|text| text.0));
+    let columns = Columns {
+        message_id: raw(column::MESSAGE_ID)?.unwrap_or_default(),
+        topic: text(column::TOPIC)?.unwrap_or_default().into(),
+        aggregate_type: text(column::AGGREGATE_TYPE)?.unwrap_or_default().into(),
+        aggregate_id: text(column::AGGREGATE_ID)?.unwrap_or_default().into(),
+        content_type: text(column::CONTENT_TYPE)?.map(Into::into),
+        key: raw(column::KEY)?,
+        headers: raw(column::HEADERS)?.map(headers_of).unwrap_or_default(),
+        partition: row.try_get(column::PARTITION)?,
+        enqueued_at: timestamp(row, column::CREATED_AT).unwrap_or(Timestamp(0)),
+    };
+    Ok(columns.with_payload(raw(column::PAYLOAD)?))
 }
 
 /// Microseconds since 1970 of a timestamptz in its binary form.
@@ -135,30 +99,28 @@ pub(crate) fn timestamp(row: &tokio_postgres::Row, column: usize) -> Option<Time
     Some(Timestamp(micros.saturating_add(POSTGRES_EPOCH_MICROS)))
 }
 
-/// The elements of a one-dimensional `bytea[]` in its binary form; a null is empty.
+/// The elements of a one-dimensional `bytea[]` in its binary form, as headers are packed: the length of each in 4
+/// bytes, and its bytes. A null is empty.
 ///
 /// Source: PostgreSQL's `array_send`: dimensions, flags and element type, 4 bytes each; length and lower bound of each
 /// dimension; then each element's length (-1: null) and bytes.
-struct Elements<'a> {
-    rest: &'a [u8],
-}
-
-impl<'a> Elements<'a> {
-    fn of(array: &'a [u8]) -> Self {
-        let one_dimension = array.get(..4) == Some(&[0, 0, 0, 1]);
-        Self { rest: array.get(20..).filter(|_| one_dimension).unwrap_or_default() }
-    }
-}
-
-impl<'a> Iterator for Elements<'a> {
-    type Item = &'a [u8];
-
-    fn next(&mut self) -> Option<&'a [u8]> {
-        let (length, rest) = self.rest.split_first_chunk::<4>()?;
-        let length = usize::try_from(i32::from_be_bytes(*length)).unwrap_or(0);
-        let (element, rest) = rest.split_at_checked(length)?;
-        self.rest = rest;
-        Some(element)
+fn headers_of(array: &[u8]) -> Cow<'_, [u8]> {
+    let has_nulls = array.get(4..8) != Some(&[0; 4]);
+    match array.get(20..).filter(|_| array.starts_with(&[0, 0, 0, 1])) {
+        Some(elements) if has_nulls => {
+            let null = (-1i32).to_be_bytes();
+            let mut packed = Vec::with_capacity(elements.len());
+            let mut rest = elements;
+            while let Some((length, after)) = rest.split_first_chunk::<4>() {
+                let length = if *length == null { [0; 4] } else { *length };
+                let (element, after) = after.split_at(after.len().min(u32::from_be_bytes(length) as usize));
+                packed.extend_from_slice(&length);
+                packed.extend_from_slice(element);
+                rest = after;
+            }
+            packed.into()
+        }
+        elements => elements.unwrap_or_default().into(),
     }
 }
 
@@ -166,19 +128,31 @@ impl<'a> Iterator for Elements<'a> {
 mod tests {
     use super::*;
 
-    #[test]
-    fn elements_of_an_array_come_in_order() {
-        let mut array = vec![0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 3, 0, 0, 0, 1];
-        array.extend([0, 0, 0, 1, b'a', 255, 255, 255, 255, 0, 0, 0, 2, 0, 9]);
-        let elements: Vec<_> = Elements::of(&array).collect();
-        assert_eq!(elements, [&b"a"[..], &[], &[0, 9]]);
+    /// An array of three elements, the second of them null.
+    fn array(flags: u8, elements: &[u8]) -> Vec<u8> {
+        let mut array = vec![0, 0, 0, 1, 0, 0, 0, flags, 0, 0, 0, 17, 0, 0, 0, 3, 0, 0, 0, 1];
+        array.extend(elements);
+        array
     }
 
     #[test]
-    fn a_broken_array_ends_early() {
-        let mut array = vec![0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 1, 0, 0, 0, 1];
-        array.extend([0, 0, 0, 9, b'a']);
-        assert_eq!(Elements::of(&array).count(), 0);
-        assert_eq!(Elements::of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 17]).count(), 0);
+    fn elements_are_packed_in_order() {
+        let elements = [0, 0, 0, 1, b'a', 0, 0, 0, 2, 0, 9];
+        assert_eq!(*headers_of(&array(0, &elements)), elements);
+    }
+
+    #[test]
+    fn a_null_is_empty() {
+        let elements = [0, 0, 0, 1, b'a', 255, 255, 255, 255, 0, 0, 0, 2, 0, 9];
+        assert_eq!(*headers_of(&array(1, &elements)), [0, 0, 0, 1, b'a', 0, 0, 0, 0, 0, 0, 0, 2, 0, 9]);
+    }
+
+    #[test]
+    fn an_empty_or_broken_array_has_none_and_panics_nowhere() {
+        assert!(headers_of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 17]).is_empty());
+        for cut in 0..30 {
+            let whole = array(1, &[0, 0, 0, 9, b'a', 255, 255, 255, 255, 0]);
+            let _ = headers_of(&whole[..cut]);
+        }
     }
 }

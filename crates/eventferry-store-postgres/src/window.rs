@@ -15,6 +15,18 @@ pub(crate) struct History {
     pub(crate) timeline: i32,
 }
 
+/// Ids between which there is something to find.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Bounds {
+    /// Nothing new lies at or below this id, nor anything late at or below the other.
+    pub(crate) floor: i64,
+    pub(crate) late_floor: i64,
+    /// Nothing late lies over this id.
+    pub(crate) late_through: i64,
+    /// Rows up to this id came from another cluster: they are read whatever their xids.
+    pub(crate) restored_through: i64,
+}
+
 /// A span of the log.
 #[derive(Debug)]
 pub(crate) struct Window {
@@ -23,11 +35,7 @@ pub(crate) struct Window {
     serial: u64,
     pub(crate) prev: String,
     pub(crate) cur: String,
-    /// Nothing new lies at or below this id, nor anything late at or below the other.
-    pub(crate) floor: i64,
-    pub(crate) late_floor: i64,
-    /// Rows up to this id came from another cluster: they are read whatever their xids.
-    pub(crate) restored_through: i64,
+    pub(crate) bounds: Bounds,
     pub(crate) history: History,
     /// The ledger has a row for it.
     recorded: AtomicBool,
@@ -39,39 +47,16 @@ fn next_serial() -> u64 {
 }
 
 impl Window {
-    pub(crate) fn opened(
-        prev: String,
-        cur: String,
-        floor: i64,
-        late_floor: i64,
-        restored_through: i64,
-        history: History,
-    ) -> Self {
+    /// A window just opened, which the ledger does not know yet.
+    pub(crate) fn opened(prev: String, cur: String, bounds: Bounds, history: History) -> Self {
         let recorded = AtomicBool::new(false);
-        Self {
-            id: Uuid::new_v4(),
-            serial: next_serial(),
-            prev,
-            cur,
-            floor,
-            late_floor,
-            restored_through,
-            history,
-            recorded,
-        }
+        Self { id: Uuid::new_v4(), serial: next_serial(), prev, cur, bounds, history, recorded }
     }
 
-    pub(crate) fn stored(
-        id: Uuid,
-        prev: String,
-        cur: String,
-        floor: i64,
-        late_floor: i64,
-        restored_through: i64,
-        history: History,
-    ) -> Self {
+    /// A window that the ledger keeps.
+    pub(crate) fn stored(id: Uuid, prev: String, cur: String, bounds: Bounds, history: History) -> Self {
         let recorded = AtomicBool::new(true);
-        Self { id, serial: next_serial(), prev, cur, floor, late_floor, restored_through, history, recorded }
+        Self { id, serial: next_serial(), prev, cur, bounds, history, recorded }
     }
 
     pub(crate) fn is_recorded(&self) -> bool {
@@ -84,7 +69,7 @@ impl Window {
 
     /// A beginning after a restore: it shows nothing itself, and what follows reads from its floor.
     pub(crate) fn is_restored_beginning(&self) -> bool {
-        self.restored_through > 0 && self.prev == self.cur
+        self.bounds.restored_through > 0 && self.prev == self.cur
     }
 }
 

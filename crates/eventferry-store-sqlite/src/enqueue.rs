@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use crate::PAYLOAD_BYTES_MAX;
 use crate::config::host_clock;
-use crate::row::encoded_headers;
+use eventferry_core::packed::packed_headers;
 
 /// Appends events in a transaction or a savepoint of `rusqlite`.
 ///
@@ -150,7 +150,7 @@ fn insert(connection: &Connection, events: &[Event]) -> rusqlite::Result<Vec<Mes
             event.aggregate.id,
             event.key,
             event.content_type,
-            encoded_headers(&event.headers),
+            packed_headers(&event.headers),
             event.partition,
             enqueued_at.0,
             event.payload,

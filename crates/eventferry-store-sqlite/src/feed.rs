@@ -11,6 +11,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use eventferry_core::PackedRow;
+use eventferry_core::packed::{Columns, push_header};
 use eventferry_core::store::{Anchor, Feed, Opened, Page, Rest, Wish};
 use eventferry_core::{Lane, Lease, MessageId, Record, Row, StoreFault, StoreFaultKind, Timestamp};
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -19,7 +21,7 @@ use rusqlite::{CachedStatement, OptionalExtension, Transaction};
 use crate::config::SqliteConfig;
 use crate::connection::{Connection, Database, Keeper, Past};
 use crate::fault::fault;
-use crate::row::{Columns, SqliteRow, bytes_of, push_header, text_of};
+use crate::row::{bytes_of, text_of};
 use crate::schema::lanes_total;
 
 /// A place in a lane: the id up to which it was carried.
@@ -73,7 +75,7 @@ impl SqliteFeed {
 
 impl Feed for SqliteFeed {
     type Mark = SqliteMark;
-    type Row = SqliteRow;
+    type Row = PackedRow;
 
     async fn open(&mut self, leases: &[Lease]) -> Result<Vec<Opened>, StoreFault> {
         let leases = leases.to_vec();
@@ -98,7 +100,7 @@ impl Feed for SqliteFeed {
         self.cursors.retain(|lane, _| !lanes.contains(lane));
     }
 
-    async fn read(&mut self, wish: Wish<'_>) -> Result<Page<SqliteMark, SqliteRow>, StoreFault> {
+    async fn read(&mut self, wish: Wish<'_>) -> Result<Page<SqliteMark, PackedRow>, StoreFault> {
         let cursor = |lane: &Lane| self.cursors.get(lane).map(|cursor| (*lane, *cursor));
         let Some(cursors) = wish.lanes.iter().map(cursor).collect::<Option<Vec<_>>>() else {
             return Err(history_lost("a lane that is not open was to be read"));
@@ -129,7 +131,7 @@ impl Feed for SqliteFeed {
     }
 }
 
-fn witness(record: &Record<SqliteMark, SqliteRow>) -> (i64, MessageId) {
+fn witness(record: &Record<SqliteMark, PackedRow>) -> (i64, MessageId) {
     (record.mark.0, record.row.message_id())
 }
 
@@ -204,7 +206,7 @@ struct Reading {
 
 /// What came of it.
 struct Read {
-    page: Page<SqliteMark, SqliteRow>,
+    page: Page<SqliteMark, PackedRow>,
     cursors: Vec<(Lane, i64)>,
     durable_through: i64,
 }
@@ -264,7 +266,7 @@ impl Reading {
         &mut self,
         transaction: &Transaction<'_>,
         last_id: i64,
-    ) -> rusqlite::Result<Vec<Record<SqliteMark, SqliteRow>>> {
+    ) -> rusqlite::Result<Vec<Record<SqliteMark, PackedRow>>> {
         let foremost = self.cursors.iter().map(|(_, cursor)| *cursor).max().unwrap_or(last_id);
         let apart = foremost.saturating_sub(APART_IDS);
         let is_behind = |cursor: i64| cursor < apart;
@@ -287,7 +289,7 @@ impl Reading {
 
 /// What a page has, and how much it may have so far.
 struct PageRoom {
-    records: Vec<Record<SqliteMark, SqliteRow>>,
+    records: Vec<Record<SqliteMark, PackedRow>>,
     records_max: u32,
     bytes: u64,
     bytes_max: u64,
@@ -377,7 +379,7 @@ fn read_row(
     row: &rusqlite::Row<'_>,
     payload: &mut CachedStatement<'_>,
     json_headers: &mut CachedStatement<'_>,
-) -> rusqlite::Result<SqliteRow> {
+) -> rusqlite::Result<PackedRow> {
     let columns = Columns {
         message_id: bytes_of(row.get_ref(8)?).unwrap_or_default(),
         topic: text_of(row.get_ref(4)?).unwrap_or_default(),

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 
+use eventferry_core::PackedRow;
 use eventferry_core::store::{
     Ledger, Park, ParkReason, ParkedAsk, ParkedEvent, ParkedKey, ParkedPage, RelayId, Settlement, Verdict,
 };
@@ -16,7 +17,6 @@ use crate::config::SqliteConfig;
 use crate::connection::{Connection, Keeper, Past};
 use crate::fault::fault;
 use crate::feed::{SqliteMark, history_lost, last_id};
-use crate::row::SqliteRow;
 
 /// Positions and parked events, kept in `eventferry_lane` and `eventferry_parked`.
 #[derive(Debug)]
@@ -35,11 +35,11 @@ impl SqliteLedger {
 
 impl Ledger for SqliteLedger {
     type Mark = SqliteMark;
-    type Row = SqliteRow;
+    type Row = PackedRow;
 
     async fn settle(
         &mut self,
-        settlements: &[Settlement<'_, SqliteMark, SqliteRow>],
+        settlements: &[Settlement<'_, SqliteMark, PackedRow>],
     ) -> Result<Vec<Verdict>, StoreFault> {
         let moves = settlements.iter().map(|settlement| self.movement(settlement)).collect();
         let round = SettleRound { relay: self.relay.clone(), moves };
@@ -73,7 +73,7 @@ impl Ledger for SqliteLedger {
 
 impl SqliteLedger {
     /// A settlement in a form that can go to another thread. The row of a parked event is not needed: the log has it.
-    fn movement(&self, settlement: &Settlement<'_, SqliteMark, SqliteRow>) -> Movement {
+    fn movement(&self, settlement: &Settlement<'_, SqliteMark, PackedRow>) -> Movement {
         let Settlement { lease, prefix, park } = settlement;
         let known = self.known.get(&lease.lane).filter(|(epoch, _)| *epoch == lease.epoch);
         let parks = park.iter().map(|Park { mark, reason, .. }| match reason {

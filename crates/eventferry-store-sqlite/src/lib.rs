@@ -24,11 +24,11 @@ pub use enqueue::SqliteOutbox;
 pub use feed::{SqliteFeed, SqliteMark};
 pub use lanes::SqliteLanes;
 pub use ledger::SqliteLedger;
-pub use row::SqliteRow;
 pub use schema::sql as schema_sql;
 pub use upkeep::SqliteUpkeep;
 
 use connection::Connection;
+use eventferry_core::PackedRow;
 use eventferry_core::StoreFault;
 use eventferry_core::store::{
     Capabilities, Keeps, Order, Ownership, Prepare, Prepared, RelayId, Roles, Stall, Store,
@@ -52,7 +52,7 @@ impl SqliteStore {
 
 impl Store for SqliteStore {
     type Mark = SqliteMark;
-    type Row = SqliteRow;
+    type Row = PackedRow;
     type Lanes = SqliteLanes;
     type Feed = SqliteFeed;
     type Ledger = SqliteLedger;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use eventferry::Relay;
 use eventferry::core::publisher::{
-    Abilities, Outcome, Publisher, Report, Role, Route, Session, Taken, Token,
+    Abilities, Domain, Outcome, Publisher, Report, Role, Route, Session, Taken, Token,
 };
 use eventferry::core::{Envelope, PublishFault};
 use eventferry::kafka::{KafkaConfig, KafkaPublisher};
@@ -82,8 +82,8 @@ impl<P: Publisher> Publisher for Counted<P> {
 }
 
 impl<S: Session> Session for CountedSession<S> {
-    fn send(&mut self, token: Token, envelope: &Envelope<'_>) -> Taken {
-        self.inner.send(token, envelope)
+    fn send(&mut self, token: Token, domain: Domain, envelope: &Envelope<'_>) -> Taken {
+        self.inner.send(token, domain, envelope)
     }
 
     async fn reports(&mut self, into: &mut Vec<Report>) {

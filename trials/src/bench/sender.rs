@@ -39,13 +39,14 @@ pub(super) struct Message<'a> {
 const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 impl Message<'_> {
-    pub(super) fn empty() -> Self {
+    /// One that says nothing, under a key.
+    pub(super) fn empty(key: &[u8]) -> Message<'_> {
         let nothing: &[u8] = &[];
         Message {
             micros: 0,
             message_id: [0; 16],
             aggregate_type: nothing,
-            aggregate_id: nothing,
+            aggregate_id: key,
             payload: nothing,
             content_type: nothing,
             headers: nothing,

@@ -14,11 +14,18 @@ struct Extra {
     reason: &'static str,
 }
 
-const EXTRAS: &[Extra] = &[Extra {
-    back_end: "eventferry-store-postgres",
-    module: "window",
-    reason: "it reads between two snapshots; a store with one writer reads on from an id",
-}];
+const EXTRAS: &[Extra] = &[
+    Extra {
+        back_end: "eventferry-store-postgres",
+        module: "window",
+        reason: "it reads between two snapshots; a store with one writer reads on from an id",
+    },
+    Extra {
+        back_end: "eventferry-store-postgres",
+        module: "page",
+        reason: "a page comes over a wire, by one of two queries; SQLite's is a loop over a statement",
+    },
+];
 
 pub(crate) fn mirrors(files: &[SourceFile]) -> Vec<Finding> {
     FAMILIES.iter().flat_map(|family| mirrors_in(files, family, EXTRAS)).collect()

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use crate::fault::{PublishFaultKind, StoreFaultKind};
 use crate::lane::{Lane, Lease};
-use crate::publisher::{Role, Token};
+use crate::publisher::{Domain, Role, Token};
 use crate::store::{Anchor, Claim, ParkedKey};
 
 /// What to do next. Each is performed once; what it answers comes back through the method named with it.
@@ -48,7 +48,7 @@ pub enum Action<M> {
     /// Call `Session::send`; if it was not taken, say so by [`Core::handle_full`](super::Core::handle_full) or
     /// [`Core::handle_ended`](super::Core::handle_ended); reports come by
     /// [`Core::handle_report`](super::Core::handle_report).
-    Send(Role, Token),
+    Send(Role, Token, Domain),
     /// Call `Session::abandon`; answer by [`Core::handle_abandoned`](super::Core::handle_abandoned).
     Abandon(Role, Duration),
     /// These records are needed no longer. (An acknowledged record is needed no longer either, without a word.)

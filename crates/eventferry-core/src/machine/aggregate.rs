@@ -4,18 +4,19 @@
 //! and session), because there the broker keeps the order; into any other it waits for the acknowledgement. When a
 //! record is refused for good, its aggregate is held, and everything later of it is parked behind.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::Core;
 use super::action::Notice;
 use super::entry::{AggregateKey, ChannelId, Routed, State};
+use super::numbers::Numbers;
 use crate::publisher::{Pipeline, Role};
 
 /// The aggregates with records in hand, each under a number that its records know, so that the map is asked once for
 /// a record's coming and once for the last one's going.
 pub(super) struct Aggregates {
-    numbers: BTreeMap<AggregateKey, u32>,
+    numbers: Numbers,
     slots: Vec<Aggregate>,
     free: Vec<u32>,
 }
@@ -40,12 +41,12 @@ enum Turn {
 
 impl Aggregates {
     pub(super) fn new() -> Self {
-        Self { numbers: BTreeMap::new(), slots: Vec::new(), free: Vec::new() }
+        Self { numbers: Numbers::new(), slots: Vec::new(), free: Vec::new() }
     }
 
     fn enter(&mut self, key: AggregateKey) -> u32 {
         let (slots, free) = (&mut self.slots, &mut self.free);
-        *self.numbers.entry(key).or_insert_with(|| {
+        self.numbers.get_or_insert_with(key, || {
             let channel = ChannelId { role: Role::Main, number: 0 };
             let fresh = Aggregate { key, pending: 0, channel, waiting: VecDeque::new(), free: false };
             if let Some(number) = free.pop() {
@@ -61,7 +62,7 @@ impl Aggregates {
     fn leave(&mut self, number: u32) {
         let aggregate = &mut self.slots[number as usize];
         if !core::mem::replace(&mut aggregate.free, true) {
-            self.numbers.remove(&aggregate.key);
+            self.numbers.remove(aggregate.key);
             self.free.push(number);
         }
     }

@@ -24,6 +24,8 @@ pub(super) struct FeedDesk {
     failures: u32,
     /// Lanes were left out of the last reading for want of room: they may have more.
     skipped: bool,
+    /// A page has just come, and more is at hand.
+    ahead: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -43,6 +45,7 @@ impl FeedDesk {
             pause: Duration::ZERO,
             failures: 0,
             skipped: false,
+            ahead: false,
         }
     }
 }
@@ -76,6 +79,11 @@ impl<M: Clone> Core<M> {
             return None;
         }
         self.next_open().or_else(|| self.next_read())
+    }
+
+    /// The next reading, asked for before the last one's records are sent.
+    pub(super) fn next_feed_ahead(&mut self) -> Option<Action<M>> {
+        core::mem::take(&mut self.feed.ahead).then(|| self.next_feed()).flatten()
     }
 
     fn next_open(&mut self) -> Option<Action<M>> {
@@ -216,6 +224,7 @@ impl<M: Clone> Core<M> {
             Rest::Waiting(_) => self.settings.poll_min,
         };
         self.feed.next_at = now + self.feed.pause;
+        self.feed.ahead = rest == Rest::More;
     }
 
     fn arrive(&mut self, arrival: Arrival<M>) -> Option<Token> {

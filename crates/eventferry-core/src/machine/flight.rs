@@ -6,18 +6,18 @@ use super::entry::State;
 use super::session::{Outcome, Phase};
 use crate::fault::PublishFaultKind;
 use crate::lane::Lane;
-use crate::publisher::{Refusal, Role, Token};
+use crate::publisher::{Domain, Refusal, Role, Token};
 
 impl<M: Clone> Core<M> {
     /// The next record to hand to a session, if any may go.
-    pub(super) fn next_send(&mut self) -> Option<(Role, Token)> {
+    pub(super) fn next_send(&mut self) -> Option<(Role, Token, Domain)> {
         if !self.may_send() {
             return None;
         }
         [Role::Main, Role::Alone].into_iter().find_map(|role| self.next_send_of(role))
     }
 
-    fn next_send_of(&mut self, role: Role) -> Option<(Role, Token)> {
+    fn next_send_of(&mut self, role: Role) -> Option<(Role, Token, Domain)> {
         let port = match role {
             Role::Main => &mut self.main,
             Role::Alone => &mut self.alone,
@@ -45,7 +45,8 @@ impl<M: Clone> Core<M> {
             entry.state = State::Flying;
             port.flight_records += 1;
             port.flight_bytes += u64::from(entry.size_bytes);
-            return Some((role, self.entries.token(index)));
+            let domain = channel.domain;
+            return Some((role, self.entries.token(index), domain));
         }
         None
     }

@@ -56,6 +56,7 @@ pub(super) enum Phase {
 
 /// An order domain as one session reaches it.
 pub(super) struct Channel {
+    pub(super) domain: Domain,
     pub(super) topic: TopicId,
     pub(super) queue: VecDeque<u32>,
     pub(super) flight_records: u32,
@@ -99,6 +100,7 @@ impl Port {
         if number == next {
             let queue = VecDeque::new();
             self.channels.push(Channel {
+                domain,
                 topic,
                 queue,
                 flight_records: 0,

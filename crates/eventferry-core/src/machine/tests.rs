@@ -123,7 +123,7 @@ impl Stage {
                     }
                 }
                 Action::Connect(role) if self.connects => self.core.handle_connected(self.now, role, Ok(())),
-                Action::Send(role, token) => self.sent.push((role, token)),
+                Action::Send(role, token, _) => self.sent.push((role, token)),
                 Action::Abandon(role, _) => self.abandoned.push(role),
                 Action::Forget(tokens) => self.forgotten.extend(tokens),
                 Action::Learn(topic) => self.learned.push(topic),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use eventferry_core::publisher::{Outcome, Publisher, Report, Role, Session, Taken, Token};
+use eventferry_core::publisher::{Domain, Outcome, Publisher, Report, Role, Route, Session, Taken, Token};
 use eventferry_core::{Envelope, Event, MessageId, PublishFaultKind, StoredEvent, Timestamp};
 use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher, KafkaSession};
 use rdkafka::admin::{
@@ -47,12 +47,31 @@ pub(crate) fn number_of(message: &impl Message) -> u64 {
 }
 
 /// Hands a message over, waiting for nothing.
-pub(crate) fn send(session: &mut KafkaSession, token: u64, row: &StoredEvent) -> Taken {
-    session.send(Token(token), &Envelope::of(row))
+pub(crate) fn send(routed: &mut Routed, token: u64, row: &StoredEvent) -> Taken {
+    let envelope = Envelope::of(row);
+    // What cannot be routed goes to the first partition, as no relay would do.
+    let domain = if let Route::To(domain) = routed.publisher.route(&envelope) { domain } else { Domain(0) };
+    routed.session.send(Token(token), domain, &envelope)
+}
+
+/// A session, and the publisher that says where an envelope goes.
+pub(crate) struct Routed {
+    publisher: KafkaPublisher,
+    session: KafkaSession,
+}
+
+impl Routed {
+    pub(crate) async fn reports(&mut self, into: &mut Vec<Report>) {
+        self.session.reports(into).await;
+    }
+
+    pub(crate) async fn abandon(self, within: Duration) -> Vec<Report> {
+        self.session.abandon(within).await
+    }
 }
 
 /// Waits for so many reports.
-pub(crate) async fn reports(session: &mut KafkaSession, count: usize) -> Vec<Report> {
+pub(crate) async fn reports(session: &mut Routed, count: usize) -> Vec<Report> {
     let mut reports = Vec::new();
     while reports.len() < count {
         let waited = tokio::time::timeout(PATIENCE, session.reports(&mut reports)).await;
@@ -62,15 +81,15 @@ pub(crate) async fn reports(session: &mut KafkaSession, count: usize) -> Vec<Rep
 }
 
 /// Sends one message and waits until it is acknowledged.
-pub(crate) async fn acknowledged(session: &mut KafkaSession, token: u64, row: &StoredEvent) {
+pub(crate) async fn acknowledged(session: &mut Routed, token: u64, row: &StoredEvent) {
     assert_eq!(send(session, token, row), Taken::Yes);
     let reports = reports(session, 1).await;
     assert_eq!((reports[0].token, said(&reports[0])), (Token(token), Said::Acknowledged), "{reports:?}");
 }
 
 /// A session that is connected.
-pub(crate) async fn session(publisher: &KafkaPublisher, role: Role) -> KafkaSession {
-    publisher.connect(role).await.unwrap()
+pub(crate) async fn session(publisher: &KafkaPublisher, role: Role) -> Routed {
+    Routed { session: publisher.connect(role).await.unwrap(), publisher: publisher.clone() }
 }
 
 /// An outcome, to be compared.

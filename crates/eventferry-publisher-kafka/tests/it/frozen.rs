@@ -2,19 +2,19 @@
 
 use std::time::{Duration, Instant};
 
-use eventferry_core::publisher::{Publisher, Role, Session, Taken};
-use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher, KafkaSession};
+use eventferry_core::publisher::{Publisher, Role, Taken};
+use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher};
 use rdkafka::mocking::MockCluster;
 use rdkafka::producer::DefaultProducerContext;
 use rdkafka::types::{RDKafkaApiKey, RDKafkaRespErr};
 
 use crate::bench::{
-    PATIENCE, Said, acknowledged, assert_answered_once, numbered, reports, said, send, session,
+    PATIENCE, Routed, Said, acknowledged, assert_answered_once, numbered, reports, said, send, session,
 };
 
 const COUNT: u64 = 1000;
 
-async fn open(cluster: &MockCluster<'static, DefaultProducerContext>) -> KafkaSession {
+async fn open(cluster: &MockCluster<'static, DefaultProducerContext>) -> Routed {
     cluster.create_topic("t", 4, 1).unwrap();
     let publisher = KafkaPublisher::new(KafkaConfig::new(cluster.bootstrap_servers())).unwrap();
     publisher.learn("t").await.unwrap();
@@ -23,14 +23,14 @@ async fn open(cluster: &MockCluster<'static, DefaultProducerContext>) -> KafkaSe
     session
 }
 
-fn send_all(session: &mut KafkaSession) {
+fn send_all(session: &mut Routed) {
     for number in 1..=COUNT {
         assert_eq!(send(session, number, &numbered("t", number, 100)), Taken::Yes);
     }
 }
 
 /// Abandons a session whose broker does not answer, and checks its answers and its time.
-async fn abandon_in_vain(session: KafkaSession) {
+async fn abandon_in_vain(session: Routed) {
     const WITHIN: Duration = Duration::from_millis(300);
     let started = Instant::now();
     let answers = session.abandon(WITHIN).await;

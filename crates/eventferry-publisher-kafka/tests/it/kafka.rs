@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventferry_core::publisher::{Domain, Publisher, Role, Route, Session, Taken};
+use eventferry_core::publisher::{Domain, Publisher, Role, Route, Taken};
 use eventferry_core::{Envelope, Event, PublishFaultKind, StoredEvent};
 use eventferry_publisher_kafka::KafkaPublisher;
 use rdkafka::message::{Headers, Message};

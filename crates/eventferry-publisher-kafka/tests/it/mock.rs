@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use eventferry_core::PublishFaultKind;
-use eventferry_core::publisher::{Publisher, Role, Session, Taken};
+use eventferry_core::publisher::{Publisher, Role, Taken};
 use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher};
 use rdkafka::mocking::MockCluster;
 use rdkafka::types::RDKafkaRespErr;
@@ -98,15 +98,4 @@ async fn a_dropped_wait_loses_no_report() {
         drop(tokio::time::timeout(Duration::from_micros(50), session.reports(&mut answers)).await);
     }
     assert_answered_once(&answers, 0..COUNT);
-}
-
-#[tokio::test]
-async fn a_record_for_a_topic_never_learned_is_refused_and_ends_the_session() {
-    let cluster = MockCluster::new(1).unwrap();
-    let publisher = KafkaPublisher::new(KafkaConfig::new(cluster.bootstrap_servers())).unwrap();
-    let mut session = session(&publisher, Role::Main).await;
-    assert_eq!(send(&mut session, 1, &numbered("never", 1, 10)), Taken::Yes);
-    let answers = reports(&mut session, 1).await;
-    assert_eq!(said(&answers[0]), Said::Refused(PublishFaultKind::TopicRefused));
-    assert_eq!(send(&mut session, 2, &numbered("never", 2, 10)), Taken::Ended);
 }

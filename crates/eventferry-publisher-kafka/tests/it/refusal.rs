@@ -2,12 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use eventferry_core::publisher::{Publisher, Role, Route, Session, Taken};
+use eventferry_core::publisher::{Publisher, Role, Route, Taken};
 use eventferry_core::{Envelope, PublishFaultKind};
-use eventferry_publisher_kafka::{KafkaPublisher, KafkaSession};
+use eventferry_publisher_kafka::KafkaPublisher;
 
 use crate::bench::{
-    Kafka, PATIENCE, Said, acknowledged, assert_answered_once, numbered, reports, said, send, session,
+    Kafka, PATIENCE, Routed, Said, acknowledged, assert_answered_once, numbered, reports, said, send, session,
 };
 
 /// A limit for topics, and a payload that is over it.
@@ -90,7 +90,7 @@ async fn alone_a_refusal_speaks_of_one_record() {
 }
 
 /// Sends a record that is refused and four behind it, each in a request of its own.
-async fn poison_and_four(kafka: &Kafka, topic: &str, mut session: KafkaSession) {
+async fn poison_and_four(kafka: &Kafka, topic: &str, mut session: Routed) {
     kafka.limit(topic, LIMIT).await;
     assert_eq!(send(&mut session, 1, &numbered(topic, 1, TOO_LARGE)), Taken::Yes);
     for number in 2..=5 {

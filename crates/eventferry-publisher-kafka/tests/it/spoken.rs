@@ -4,7 +4,7 @@ use std::fmt::{Debug, Write};
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use eventferry_core::publisher::{Publisher, Role, Session, Taken};
+use eventferry_core::publisher::{Publisher, Role, Taken};
 use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher};
 use rdkafka::mocking::MockCluster;
 use tracing::field::{Field, Visit};

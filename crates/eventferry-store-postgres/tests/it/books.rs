@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
+use eventferry_core::PackedRow;
 use eventferry_core::store::{
     Claim, Lanes as _, Ledger as _, Park, ParkReason, ParkedAsk, Settlement, Upkeep as _, Verdict,
 };
 use eventferry_core::{Lane, Record, StoreFaultKind};
-use eventferry_store_postgres::{PostgresMark, PostgresRow};
+use eventferry_store_postgres::PostgresMark;
 
 use crate::server::{Database, LEASE, Relay, enqueue, on_every_server};
 
-type Read = Record<PostgresMark, PostgresRow>;
+type Read = Record<PostgresMark, PackedRow>;
 
-async fn settle(relay: &mut Relay, record: &Read, park: Vec<Park<'_, PostgresMark, PostgresRow>>) -> Verdict {
+async fn settle(relay: &mut Relay, record: &Read, park: Vec<Park<'_, PostgresMark, PackedRow>>) -> Verdict {
     let prefix = [record.mark.clone()];
     let lease = *relay.leases.iter().find(|lease| lease.lane == record.lane).unwrap();
     let settlement = Settlement { lease, prefix: &prefix, park };

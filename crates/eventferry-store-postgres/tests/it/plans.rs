@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, NoTls};
 
 use crate::server::{Database, on_every_server};
@@ -43,6 +44,27 @@ const HOT: [(&str, &str); 6] = [
                     FROM eventferry.current_history() AS h, eventferry.positions(ARRAY[0]) AS p"),
 ];
 
+/// The plan of a page that is streamed, as a relay asks for it.
+async fn streamed_page(client: &Client, filled: i64, plans: &Mutex<Vec<String>>) -> String {
+    client.batch_execute(include_str!("../../sql/bulk_begin.sql")).await.unwrap();
+    plans.lock().unwrap().clear();
+    let (prev, cur) = (format!("{filled}:{filled}:"), format!("{0}:{0}:", filled + 1));
+    let params: [(&(dyn ToSql + Sync), Type); 8] = [
+        (&prev, Type::TEXT),
+        (&cur, Type::TEXT),
+        (&0i64, Type::INT8),
+        (&500_000i64, Type::INT8),
+        (&520_000i64, Type::INT8),
+        (&vec![1u8; 64], Type::BYTEA),
+        (&64i32, Type::INT4),
+        (&5_000i32, Type::INT4),
+    ];
+    let rows = client.query_typed(include_str!("../../sql/read_bulk.sql"), &params).await.unwrap();
+    assert_eq!(rows.len(), 5_000);
+    client.batch_execute("COMMIT").await.unwrap();
+    plans.lock().unwrap().join("\n")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hot_queries_use_indexes_at_a_million_rows() {
     on_every_server(async |database| {
@@ -54,6 +76,8 @@ async fn hot_queries_use_indexes_at_a_million_rows() {
         client.batch_execute(fill).await.unwrap();
         let filled = "SELECT max(xid::text::bigint) FROM eventferry.outbox";
         let filled: i64 = client.query_one(filled, &[]).await.unwrap().get(0);
+        let bulk = streamed_page(&client, filled, &plans).await;
+        assert!(bulk.contains("Index Scan using outbox_") && !bulk.contains("Seq Scan"), "streamed: {bulk}");
         for (what, sql) in HOT {
             let sql = sql.replace("FILLED", &filled.to_string()).replace("AFTER", &(filled + 1).to_string());
             plans.lock().unwrap().clear();

@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use eventferry_core::PackedRow;
 use eventferry_core::store::{Claim, Feed as _, Lanes as _, Page, Prepare, RelayId, Roles, Store as _, Wish};
 use eventferry_core::{Lane, Lease, Row as _};
-use eventferry_store_postgres::{PostgresConfig, PostgresMark, PostgresRow, PostgresStore};
+use eventferry_store_postgres::{PostgresConfig, PostgresMark, PostgresStore};
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
@@ -101,7 +102,7 @@ impl Relay {
         self.leases.iter().map(|lease| lease.lane).collect()
     }
 
-    pub(crate) async fn read(&mut self) -> Page<PostgresMark, PostgresRow> {
+    pub(crate) async fn read(&mut self) -> Page<PostgresMark, PackedRow> {
         let lanes = self.lanes();
         let wish = Wish { lanes: &lanes, records_max: 1000, bytes_max: 1 << 20 };
         self.roles.feed.read(wish).await.unwrap()
@@ -120,7 +121,7 @@ impl Relay {
     }
 }
 
-pub(crate) fn text(row: &PostgresRow) -> String {
+pub(crate) fn text(row: &PackedRow) -> String {
     String::from_utf8(row.payload().unwrap_or_default().to_vec()).unwrap()
 }
 

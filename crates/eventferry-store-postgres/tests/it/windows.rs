@@ -2,7 +2,7 @@
 
 use eventferry_core::store::{Feed as _, Rest, Wish};
 
-use crate::server::{by_aggregate, enqueue, on_every_server, text};
+use crate::server::{Database, by_aggregate, enqueue, on_every_server, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn committed_events_come_once_and_others_never() {
@@ -125,6 +125,56 @@ async fn lanes_left_out_for_a_while_catch_up() {
         for (aggregate, rounds) in aggregates {
             assert_eq!(rounds, ["0", "1", "2", "3", "4", "5"], "{aggregate}");
         }
+    })
+    .await;
+}
+
+/// A window of many pages in the middle of which one transaction's rows are late; what is read of it, page by page.
+async fn late_in_the_middle(database: &Database) -> Vec<String> {
+    let app = database.client().await;
+    let mut slow_client = database.client().await;
+    let mut relay = database.owner().await;
+    let slow = slow_client.transaction().await.unwrap();
+    slow.execute("SELECT pg_current_xact_id()", &[]).await.unwrap();
+    // The relay's next window begins while it runs.
+    enqueue(&app, "fast", "first").await;
+    relay.read_all().await;
+    for number in 0..60 {
+        let text = number.to_string();
+        match number {
+            35 => enqueue(&slow, "slow", &text).await,
+            _ => enqueue(&app, "fast", &text).await,
+        }
+    }
+    slow.commit().await.unwrap();
+    let lanes = relay.lanes();
+    let mut read = Vec::new();
+    loop {
+        let page =
+            relay.roles.feed.read(Wish { lanes: &lanes, records_max: 10, bytes_max: 1 << 20 }).await.unwrap();
+        read.extend(page.records.iter().map(|record| text(&record.row)));
+        if page.rest == Rest::Quiet {
+            return read.iter().filter_map(|text| Some(text.split_once('/')?.1.to_owned())).collect();
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn late_rows_come_in_their_place_on_any_page() {
+    on_every_server(async |database| {
+        let expected: Vec<String> = (0..60).map(|number| number.to_string()).collect();
+        assert_eq!(late_in_the_middle(&database).await, expected);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_streamed_before_the_last_late_row_would_miss_it() {
+    on_every_server(async |database| {
+        database.undo("open_windows", "coalesce(late.through, 0)", "0").await;
+        let read = late_in_the_middle(&database).await;
+        assert_eq!(read.len(), 59, "{read:?}");
+        assert!(!read.contains(&"35".to_owned()));
     })
     .await;
 }

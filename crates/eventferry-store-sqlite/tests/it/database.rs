@@ -5,16 +5,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
+use eventferry_core::PackedRow;
 use eventferry_core::store::{
     Claim, Feed, Lanes, Ledger, Page, Park, ParkReason, Prepare, RelayId, Rest, Roles, Settlement, Store,
     Verdict, Wish,
 };
 use eventferry_core::{Event, Lane, Lease, Record, Row, StoreFault, Timestamp};
-use eventferry_store_sqlite::{SqliteConfig, SqliteMark, SqliteOutbox, SqliteRow, SqliteStore};
+use eventferry_store_sqlite::{SqliteConfig, SqliteMark, SqliteOutbox, SqliteStore};
 use rusqlite::Connection;
 
-pub(crate) type SqlitePage = Page<SqliteMark, SqliteRow>;
-pub(crate) type SqliteRecord = Record<SqliteMark, SqliteRow>;
+pub(crate) type SqlitePage = Page<SqliteMark, PackedRow>;
+pub(crate) type SqliteRecord = Record<SqliteMark, PackedRow>;
 
 pub(crate) const LEASE: Duration = Duration::from_secs(10);
 
