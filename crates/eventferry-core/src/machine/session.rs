@@ -373,7 +373,9 @@ impl<M: Clone> Core<M> {
     /// The route of a record, asked for by [`Action::Route`].
     pub fn handle_routed(&mut self, now: Duration, token: Token, route: Routed) {
         self.now = now;
-        let Some(index) = self.entries.find(token) else { return };
+        // One that was parked behind another meanwhile goes nowhere, whatever its route.
+        let waits = |index: &u32| self.entries[*index].state == State::Waiting;
+        let Some(index) = self.entries.find(token).filter(waits) else { return };
         self.entries[index].route = route;
         if route == Routed::Unknown {
             self.wait_for_topic(index);

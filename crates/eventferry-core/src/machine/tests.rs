@@ -39,6 +39,8 @@ struct Stage {
     connects: bool,
     /// Reads are answered by hand.
     reading: bool,
+    /// What the ledger lists as parked.
+    parked: Vec<(Lane, AggregateKey)>,
 }
 
 fn capabilities() -> Capabilities {
@@ -86,6 +88,7 @@ impl Stage {
             open_calls: 0,
             connects: true,
             reading: false,
+            parked: Vec::new(),
         }
     }
 
@@ -110,7 +113,10 @@ impl Stage {
                         leases.iter().map(|l| Opened { lane: l.lane, anchor: Anchor::Continued }).collect();
                     self.core.handle_opened(self.now, Ok(&opened));
                 }
-                Action::ReadParked { .. } => self.core.handle_parked(self.now, Ok(ParkedList::default())),
+                Action::ReadParked { .. } => {
+                    let list = ParkedList { aggregates: self.parked.clone(), ..ParkedList::default() };
+                    self.core.handle_parked(self.now, Ok(list));
+                }
                 Action::Read { lanes, .. } => {
                     self.reads.push(lanes);
                     self.reading = true;
@@ -339,6 +345,29 @@ fn records_of_an_unknown_topic_wait_and_nobody_else() {
     stage.core.handle_routed(stage.now, tokens[0].unwrap(), Routed::To(Domain(9)));
     stage.turn();
     assert_eq!(stage.sent(), [tokens[1].unwrap(), tokens[0].unwrap()]);
+}
+
+#[test]
+fn a_record_parked_before_its_topic_is_known_goes_nowhere_when_it_is() {
+    let mut stage = Stage::with(Settings::default(), 1);
+    stage.parked = vec![(Lane(0), AggregateKey(1))];
+    stage.turn();
+    assert!(core::mem::take(&mut stage.reading));
+    stage.settle_answers = false;
+    let unknown = Arrival { route: Routed::Unknown, ..arrival((0, 1, 1, 1)) };
+    let mut tokens = Vec::new();
+    stage.core.handle_page(stage.now, [unknown], [], Rest::Quiet, &mut tokens);
+    stage.turn();
+    assert_eq!(stage.learned, [TopicId(0)]);
+    stage.later(Duration::from_secs(1));
+    assert_eq!(stage.settled.iter().flat_map(|order| &order.park).count(), 1, "parked, and not yet answered");
+    stage.core.handle_learned(stage.now, TopicId(0), Ok(()));
+    stage.turn();
+    for token in core::mem::take(&mut stage.routed) {
+        stage.core.handle_routed(stage.now, token, Routed::To(Domain(1)));
+    }
+    stage.turn();
+    assert!(stage.sent.is_empty());
 }
 
 #[test]
