@@ -1,0 +1,23 @@
+//! Promise 4: duplicates only where something was uncertain, and no more of them than that explains.
+
+use crate::agenda::Time;
+use crate::truth::Truth;
+
+/// A relay hands an event to its client.
+pub(crate) fn sent(number: u32, truth: &Truth) -> Option<String> {
+    let event = &truth.events[number as usize];
+    let again = event.settled && event.exists();
+    again.then(|| format!("e{number} is sent though a position had passed it"))
+}
+
+/// A consumer sees an event again.
+pub(crate) fn delivered_again(number: u32, truth: &Truth, now: Time) -> Option<String> {
+    let event = &truth.events[number as usize];
+    let since = event.handed_at.unwrap_or(0);
+    let excuses = truth.incidents.iter().filter(|one| one.from <= now && one.until >= since);
+    let most = 1 + excuses.map(|one| one.repeats).sum::<u32>();
+    (event.deliveries > most).then(|| {
+        let deliveries = event.deliveries;
+        format!("e{number} was delivered {deliveries} times; what was uncertain explains {most}")
+    })
+}
