@@ -45,6 +45,9 @@ pub(crate) enum FaultKind {
     ProducersForgotten,
 }
 
+/// An answer of the broker that is no later than this is certain to be waited for.
+const LATE_AT_MOST: Time = 100 * MILLISECOND;
+
 impl FaultKind {
     pub(crate) const NAMES: [&'static str; 16] = [
         "join",
@@ -86,9 +89,7 @@ impl FaultKind {
             10 => Self::BrokerFrozen { lasts },
             11 => Self::BrokenConnections { lasts, percent: dice.between(5, 40) },
             // In calm weather well within the margin, for which the reports of a session with a refusal are waited for.
-            12 if plan.temper == Temper::Calm => {
-                Self::Throttled { lasts, by: dice.between(5, 100) * MILLISECOND }
-            }
+            12 if plan.temper == Temper::Calm => Self::Throttled { lasts, by: dice.between(5_000, LATE_AT_MOST) },
             12 => Self::Throttled { lasts, by: dice.between(5, 400) * MILLISECOND },
             13 => Self::TopicGone { topic, lasts },
             14 => Self::TopicDenied { topic, lasts },
@@ -143,10 +144,10 @@ impl FaultKind {
         match self {
             Self::Join
             | Self::Leave { .. }
-            | Self::Throttled { .. }
             | Self::TopicGone { .. }
             | Self::TopicDenied { .. }
             | Self::ProducersForgotten => None,
+            Self::Throttled { by, .. } if by <= LATE_AT_MOST => None,
             // Owners are taken for dead, positions are old, and what was in flight is in flight still.
             Self::Failover { .. } => Some((10 * SECOND, 6)),
             // It happened, or not, and then it is asked again, or somebody else does.
