@@ -283,17 +283,22 @@ impl<M: Clone> Core<M> {
     /// Takes back all that a session had in its hands or before it, in the order of arrival.
     fn queue_again(&mut self, role: Role) {
         self.port_mut(role).reset();
-        let mut again = Vec::new();
+        let (mut again, mut orphans) = (Vec::new(), Vec::new());
         for index in self.entries.indices() {
             let entry = &self.entries[index];
-            let here = matches!(entry.state, State::Queued | State::Flying) && entry.channel.role == role;
-            if here && entry.orphan {
-                self.drop_entry(index);
-            } else if here {
-                again.push(index);
+            if matches!(entry.state, State::Queued | State::Flying) && entry.channel.role == role {
+                if entry.orphan { &mut orphans } else { &mut again }.push(index);
             }
         }
+        // What waits for an orphan goes on only when all is taken back: it would be queued now and once more then.
+        let numbers: Vec<u32> = orphans.into_iter().map(|index| self.take_out(index).aggregate_number).collect();
+        for number in &numbers {
+            self.aggregates.unpend(*number);
+        }
         self.admit_again(again);
+        for number in numbers {
+            self.advance_aggregate(number);
+        }
         let lanes: Vec<Lane> = self.lanes.keys().copied().collect();
         for lane in lanes {
             self.advance_lane(lane);

@@ -551,8 +551,8 @@ fn reading_stops_when_memory_is_full_and_goes_on_when_there_is_room() {
     assert!(stage.reading);
 }
 
-#[test]
-fn a_lane_that_is_lost_and_regained_waits_for_what_it_had_in_flight() {
+/// A lane is lost with two records in flight and regained; its next record waits for them, being for another domain.
+fn lost_and_regained() -> (Stage, Vec<Token>, Token) {
     let mut stage = Stage::ready();
     let open = stage.page(&[(0, 1, 9, 1)]);
     stage.acknowledge(open[0]);
@@ -573,9 +573,26 @@ fn a_lane_that_is_lost_and_regained_waits_for_what_it_had_in_flight() {
     stage.later(Duration::from_secs(1));
     let again = stage.page(&[(0, 2, 1, 2)]);
     assert!(!stage.sent().contains(&again[0]), "into another domain, it waits for the old ones' outcome");
+    (stage, old, again[0])
+}
+
+#[test]
+fn a_lane_that_is_lost_and_regained_waits_for_what_it_had_in_flight() {
+    let (mut stage, old, again) = lost_and_regained();
     stage.acknowledge(old[0]);
     stage.acknowledge(old[1]);
-    assert!(stage.sent().contains(&again[0]));
+    assert!(stage.sent().contains(&again));
+}
+
+#[test]
+fn what_waits_for_a_lost_lanes_records_is_sent_once_when_their_session_ends() {
+    let (mut stage, old, again) = lost_and_regained();
+    stage.report(old[0], Outcome::Uncertain);
+    stage.abandoned(Role::Main, &[]);
+    assert_eq!(stage.sent(), [again]);
+    stage.acknowledge(again);
+    stage.later(Duration::from_millis(100));
+    assert_eq!(stage.core.load(), (0, 0));
 }
 
 #[test]
