@@ -49,9 +49,9 @@ flaws! {
     SettlesWithoutEpoch,
     /// A position is moved, and nothing is parked with it.
     ParksNothing,
-    /// An event is taken for parked because its id is, which a failover gave out again.
-    ParksOnceAnId,
-    /// Parked events are listed as they were before the lane changed hands.
+    /// Lanes are taken whether or not their owner lives.
+    TakesFromTheLiving,
+    /// Parked events are listed as a statement sees them that had waited for the lane to change hands.
     ListsStaleParked,
     /// Retention removes what is old and below a settled id.
     SweepsUnread,
@@ -66,13 +66,15 @@ flaws! {
     TimesOutEach,
     /// A refusal of a batch is taken for one of each record in it.
     BelievesBatchRefusal,
+    /// One session's records go through two producers.
+    SplitsSession,
     /// All topics of an aggregate are taken for one order domain.
     OneDomainForAll,
     /// Ending a session waits for no report.
     WaitsForNoReport,
     /// Ending a session leaves its queue to be sent.
     PurgesNothing,
-    /// A broker that is away is taken for one that refuses.
+    /// A connection that breaks is taken for a refusal.
     OutageIsRefusal,
     /// A topic that is refused is taken for bad records.
     TopicRefusalIsRecords,
@@ -87,6 +89,8 @@ flaws! {
     ListsNoParked,
     /// A settlement that failed is taken for done.
     SettlesOnce,
+    /// A position is moved as far as was read.
+    SettlesWhatWasRead,
     /// More is read than there is room for.
     ReadsBeyondRoom,
 }

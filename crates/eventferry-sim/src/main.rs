@@ -24,8 +24,6 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
-    // A panic is a finding like others; where it came from is told with its trace.
-    std::panic::set_hook(Box::new(|_| {}));
     match arguments.work {
         Work::One { without, whole } => {
             let schedule = Schedule { seed: arguments.from, without, flaw: arguments.flaw };
@@ -57,6 +55,8 @@ fn one(schedule: &Schedule, whole: bool) -> ExitCode {
 
 /// Runs many seeds; the first that breaks a promise ends it.
 fn many(arguments: &Arguments, seeds: u64, within: Duration) -> ExitCode {
+    // A panic is a finding like others; one seed alone tells where it came from.
+    std::panic::set_hook(Box::new(|_| {}));
     let began = Instant::now();
     let next = AtomicU64::new(arguments.from);
     let stop = AtomicBool::new(false);

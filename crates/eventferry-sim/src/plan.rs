@@ -88,7 +88,7 @@ impl Plan {
             relays: dice.between(1, 3) as usize,
             lanes: dice.between(1, 6) as u16,
             partitions: (0..topics).map(|_| dice.between(1, 3) as u16).collect(),
-            aggregates: dice.between(2, 8) as u16,
+            aggregates: dice.between(2, 12) as u16,
             settings: settings(&mut dice),
             topics_known: dice.chance(60),
             anchor_ids: dice.between(1, 12),
@@ -136,7 +136,7 @@ impl Plan {
 
     fn write(&self, dice: &mut Dice) -> Vec<Transaction> {
         let asynchronous = if dice.chance(50) { dice.between(10, 90) } else { 0 };
-        let poison = if dice.chance(50) { dice.between(1, 12) } else { 0 };
+        let poison = if dice.chance(50) { dice.between(1, 5) } else { 0 };
         let bursts = dice.between(4, 40);
         let mut transactions = Vec::new();
         for _ in 0..bursts {

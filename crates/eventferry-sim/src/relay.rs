@@ -23,6 +23,7 @@ pub(crate) struct Relay {
     pub(crate) frozen: bool,
     pub(crate) draining: bool,
     pub(crate) started_at: Time,
+    pub(crate) frozen_at: Time,
     /// For how long a flawed clock stood still.
     pub(crate) stood_still: Time,
     pub(crate) core: Core<Mark>,
@@ -74,6 +75,7 @@ impl Relay {
             frozen: false,
             draining: false,
             started_at: now,
+            frozen_at: 0,
             stood_still: 0,
             core: Core::new(plan.settings.clone(), &capabilities(), abilities(flaw)),
             sessions: [None; 2],

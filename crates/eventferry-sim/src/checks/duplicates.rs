@@ -1,13 +1,22 @@
 //! Promise 4: duplicates only where something was uncertain, and no more of them than that explains.
 
 use crate::agenda::Time;
-use crate::truth::Truth;
+use crate::database::Mark;
+use crate::truth::{Event, Truth};
 
 /// A relay hands an event to its client.
 pub(crate) fn sent(number: u32, truth: &Truth) -> Option<String> {
     let event = &truth.events[number as usize];
     let again = event.settled && event.exists();
     again.then(|| format!("e{number} is sent though a position had passed it"))
+}
+
+/// A lane's position was moved here: what lies behind it and was settled before is going to be sent again.
+pub(crate) fn moved_back(truth: &Truth, lane: u16, mark: &Mark) -> Option<String> {
+    let unsettled =
+        |event: &Event| event.lane == lane && event.settled && event.exists() && !mark.covers(event.xid, event.id);
+    let number = truth.events.iter().position(unsettled)?;
+    Some(format!("the position of lane {lane} moved back behind e{number}"))
 }
 
 /// A consumer sees an event again.

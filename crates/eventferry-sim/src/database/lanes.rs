@@ -44,7 +44,8 @@ impl Database {
         let grows = u64::from(!self.has(Flaw::EpochStays));
         for lane in 0..self.books.lanes.len() {
             let owner = self.books.lanes[lane].owner;
-            let free = owner.is_none_or(|owner| owner != relay && !self.lives(now, owner));
+            let taken = |owner| self.lives(now, owner) && !self.has(Flaw::TakesFromTheLiving);
+            let free = owner.is_none_or(|owner| owner != relay && !taken(owner));
             if left == 0 || !free {
                 continue;
             }
@@ -72,9 +73,10 @@ impl Database {
         self.books.beats.get(relay).copied().flatten().is_some_and(|beat| beat.until > now)
     }
 
-    /// When a relay's heartbeat was last renewed.
-    pub(crate) fn last_beat(&self, relay: usize) -> Option<Time> {
-        self.books.beats.get(relay).copied().flatten().map(|beat| beat.at)
+    /// Until when a relay's leases run, if its heartbeat was renewed just now.
+    pub(crate) fn renewed(&self, now: Time, relay: usize) -> Option<Time> {
+        let beat = self.books.beats.get(relay).copied().flatten();
+        beat.filter(|beat| beat.at == now).map(|beat| beat.until)
     }
 
     fn live(&self, now: Time) -> u32 {

@@ -78,10 +78,8 @@ impl Database {
     }
 
     fn park(&mut self, now: Time, lane: u16, park: ToldPark) {
-        let by_id_alone = self.has(Flaw::ParksOnceAnId);
-        let same = |row: &ParkedRow| {
-            row.lane == lane && row.id == park.id && (row.event == park.event || by_id_alone)
-        };
+        let same =
+            |row: &ParkedRow| row.lane == lane && row.id == park.id && row.event == park.event;
         if self.books.parked.iter().any(same) || self.has(Flaw::ParksNothing) {
             return;
         }

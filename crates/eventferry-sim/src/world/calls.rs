@@ -62,6 +62,9 @@ pub(crate) enum Answer {
     Abandoned(Role, Vec<(Token, Outcome)>),
 }
 
+/// How long a flawed statement had waited for a lane's lock, with everything else as it was before.
+const LOCK_WAIT: Time = 500 * MILLISECOND;
+
 /// How many parked events are listed at once.
 const PARKED_LIMIT: usize = 3;
 
@@ -145,8 +148,8 @@ impl World {
         if self.leases.len() <= name {
             self.leases.resize(name + 1, 0);
         }
-        if let Some(at) = self.database.last_beat(name).filter(|at| *at == now) {
-            self.leases[name] = at + claim.lease.as_micros() as Time;
+        if let Some(until) = self.database.renewed(now, name) {
+            self.leases[name] = until;
         }
         held
     }
@@ -170,13 +173,17 @@ impl World {
         if self.has(Flaw::ListsNoParked) {
             return ParkedList::default();
         }
-        let stale = self.has(Flaw::ListsStaleParked);
+        let stale_from = if self.has(Flaw::ListsStaleParked) {
+            claimed_at.saturating_sub(LOCK_WAIT)
+        } else {
+            Time::MAX
+        };
         let mut rows: Vec<_> = self
             .database
             .books
             .parked
             .iter()
-            .filter(|row| lanes.contains(&Lane(row.lane)) && !(stale && row.parked_at >= claimed_at))
+            .filter(|row| lanes.contains(&Lane(row.lane)) && row.parked_at < stale_from)
             .map(|row| ((Lane(row.lane), row.ordinal), row.event))
             .filter(|(key, _)| after.is_none_or(|after| *key > after))
             .collect();

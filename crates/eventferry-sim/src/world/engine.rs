@@ -144,6 +144,8 @@ impl World {
         });
         let park = park.collect();
         let mark = order.prefix.last().cloned().unwrap_or_else(crate::database::Window::beginning);
+        let read = self.relays[relay].client.cursors.get(&order.lease.lane.0);
+        let mark = read.filter(|_| self.has(Flaw::SettlesWhatWasRead)).cloned().unwrap_or(mark);
         ToldLane { lease: order.lease, version: None, mark, park }
     }
 
@@ -199,6 +201,8 @@ impl World {
             let event = &self.truth.events[event as usize];
             self.broker.domain(event.topic, event.aggregate)
         };
+        let number =
+            if self.has(Flaw::SplitsSession) { number + self.wire_dice.below(2) as u32 } else { number };
         self.produce(number, domain, Message { token, event });
         if self.has(Flaw::AcknowledgesOnSend) {
             self.reported(relay, &[(token, Outcome::Acknowledged)]);
@@ -221,19 +225,17 @@ impl World {
         let incarnation = self.relays[relay].incarnation;
         let away = self.broker.down_until.max(self.broker.frozen_until) > self.now;
         let (after, result) = if away {
-            let kind = self.away_kind();
-            (self.wire_dice.between(50, 1_000) * MILLISECOND, Err(kind))
+            (self.wire_dice.between(50, 1_000) * MILLISECOND, Err(PublishFaultKind::Unavailable))
         } else {
             let number = self.broker.producers.len() as u32;
             self.broker.producers.push(Producer::new(relay, incarnation, role));
+            if self.has(Flaw::SplitsSession) {
+                self.broker.producers.push(Producer::new(relay, incarnation, role));
+            }
             (self.wire_dice.between(1, 30) * MILLISECOND, Ok(number))
         };
         let answer = Answer::Connected(role, result);
         self.agenda.enter(self.now + after, What::Answer { relay, incarnation, answer });
-    }
-
-    pub(super) fn away_kind(&self) -> PublishFaultKind {
-        PublishFaultKind::Unavailable
     }
 
     fn learn(&mut self, relay: usize, topic: TopicId) {
@@ -241,7 +243,7 @@ impl World {
         let at = topic.0 as usize;
         let away = self.broker.down_until.max(self.broker.frozen_until) > self.now;
         let (after, result) = match away {
-            true => (self.wire_dice.between(50, 1_000) * MILLISECOND, Err(self.away_kind())),
+            true => (self.wire_dice.between(50, 1_000) * MILLISECOND, Err(PublishFaultKind::Unavailable)),
             false if self.broker.gone_until[at] > self.now => {
                 (self.wire_dice.between(1, 30) * MILLISECOND, Err(PublishFaultKind::TopicRefused))
             }

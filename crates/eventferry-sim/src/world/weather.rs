@@ -3,6 +3,7 @@
 use super::{What, World};
 use crate::agenda::{MILLISECOND, SECOND};
 use crate::fault::FaultKind;
+use crate::flaw::Flaw;
 use crate::relay::Relay;
 
 impl World {
@@ -26,6 +27,7 @@ impl World {
             FaultKind::Freeze { relay, .. } => {
                 let Some(process) = self.relays.get_mut(relay).filter(|process| process.up) else { return };
                 process.frozen = true;
+                process.frozen_at = self.now;
                 let incarnation = process.incarnation;
                 self.agenda.enter(until, What::Thaw { relay, incarnation });
             }
@@ -125,6 +127,10 @@ impl World {
         let client_first = self.wire_dice.chance(70);
         if client_first {
             self.wake_clients(relay, incarnation);
+        }
+        if self.has(Flaw::ClockStopsWhenFrozen) {
+            let process = &mut self.relays[relay];
+            process.stood_still += self.now - process.frozen_at;
         }
         self.relays[relay].frozen = false;
         for what in std::mem::take(&mut self.relays[relay].inbox) {

@@ -202,6 +202,11 @@ impl World {
         if producer.life == Life::Dead {
             given_up = producer.purge().iter().map(|message| (message.token, Outcome::Uncertain)).collect();
         }
+        if self.flaw == Some(Flaw::OutageIsRefusal) {
+            producer.life = Life::Dead;
+            let refused = Outcome::Refused(PublishFaultKind::Rejected);
+            given_up.extend(producer.purge().iter().map(|message| (message.token, refused)));
+        }
         if self.has(Flaw::TimesOutEach) {
             given_up.extend(self.time_out(number));
         }

@@ -101,9 +101,6 @@ impl World {
                 self.truth.event(park.event).parked = true;
             }
         }
-        if self.has(Flaw::ParksOnceAnId) {
-            self.see_parked();
-        }
         for park in &told.park {
             self.note(|| format!("e{} is parked, refused: {}", park.event, park.refused));
             if self.truth.events[park.event as usize].exists() {
@@ -112,7 +109,9 @@ impl World {
             }
         }
         let lane = told.lease.lane.0;
-        let mark = &self.database.books.positions[usize::from(lane)].mark;
+        let mark = self.database.books.positions[usize::from(lane)].mark.clone();
+        let found = duplicates::moved_back(&self.truth, lane, &mark);
+        self.check(4, found);
         let mut passed = Vec::new();
         for (number, event) in self.truth.events.iter_mut().enumerate() {
             if event.lane == lane && !event.settled && event.visible > 0 && mark.covers(event.xid, event.id) {
