@@ -291,7 +291,8 @@ impl<M: Clone> Core<M> {
             }
         }
         // What waits for an orphan goes on only when all is taken back: it would be queued now and once more then.
-        let numbers: Vec<u32> = orphans.into_iter().map(|index| self.take_out(index).aggregate_number).collect();
+        let numbers: Vec<u32> =
+            orphans.into_iter().map(|index| self.take_out(index).aggregate_number).collect();
         for number in &numbers {
             self.aggregates.unpend(*number);
         }

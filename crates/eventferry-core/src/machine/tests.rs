@@ -1,5 +1,7 @@
 //! Transcripts of the state machine: what happened, and what it asked for then.
 
+mod found;
+
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -348,29 +350,6 @@ fn records_of_an_unknown_topic_wait_and_nobody_else() {
 }
 
 #[test]
-fn a_record_parked_before_its_topic_is_known_goes_nowhere_when_it_is() {
-    let mut stage = Stage::with(Settings::default(), 1);
-    stage.parked = vec![(Lane(0), AggregateKey(1))];
-    stage.turn();
-    assert!(core::mem::take(&mut stage.reading));
-    stage.settle_answers = false;
-    let unknown = Arrival { route: Routed::Unknown, ..arrival((0, 1, 1, 1)) };
-    let mut tokens = Vec::new();
-    stage.core.handle_page(stage.now, [unknown], [], Rest::Quiet, &mut tokens);
-    stage.turn();
-    assert_eq!(stage.learned, [TopicId(0)]);
-    stage.later(Duration::from_secs(1));
-    assert_eq!(stage.settled.iter().flat_map(|order| &order.park).count(), 1, "parked, and not yet answered");
-    stage.core.handle_learned(stage.now, TopicId(0), Ok(()));
-    stage.turn();
-    for token in core::mem::take(&mut stage.routed) {
-        stage.core.handle_routed(stage.now, token, Routed::To(Domain(1)));
-    }
-    stage.turn();
-    assert!(stage.sent.is_empty());
-}
-
-#[test]
 fn a_settlement_that_failed_is_made_again_unchanged_before_any_other() {
     let mut stage = Stage::ready();
     stage.settle_answers = false;
@@ -582,17 +561,6 @@ fn a_lane_that_is_lost_and_regained_waits_for_what_it_had_in_flight() {
     stage.acknowledge(old[0]);
     stage.acknowledge(old[1]);
     assert!(stage.sent().contains(&again));
-}
-
-#[test]
-fn what_waits_for_a_lost_lanes_records_is_sent_once_when_their_session_ends() {
-    let (mut stage, old, again) = lost_and_regained();
-    stage.report(old[0], Outcome::Uncertain);
-    stage.abandoned(Role::Main, &[]);
-    assert_eq!(stage.sent(), [again]);
-    stage.acknowledge(again);
-    stage.later(Duration::from_millis(100));
-    assert_eq!(stage.core.load(), (0, 0));
 }
 
 #[test]
