@@ -15,32 +15,71 @@ pub(crate) enum FaultKind {
     /// A further relay starts.
     Join,
     /// A relay is asked to finish, and comes back under another name after this time.
-    Leave { relay: usize, back: Time },
+    Leave {
+        relay: usize,
+        back: Time,
+    },
     /// A relay's process is gone at once, and comes back, under the same name or another.
-    Kill { relay: usize, back: Time, renamed: bool },
+    Kill {
+        relay: usize,
+        back: Time,
+        renamed: bool,
+    },
     /// A relay's process stands still.
-    Freeze { relay: usize, lasts: Time },
+    Freeze {
+        relay: usize,
+        lasts: Time,
+    },
     /// The database refuses connections; what ran is rolled back, and what was not on disk is lost.
-    DatabaseCrash { lasts: Time },
+    DatabaseCrash {
+        lasts: Time,
+    },
     /// The database cannot be reached; applications reach it.
-    DatabaseAway { lasts: Time },
+    DatabaseAway {
+        lasts: Time,
+    },
     /// A copy that is so far behind takes over.
-    Failover { behind: Time, lasts: Time },
+    Failover {
+        behind: Time,
+        lasts: Time,
+    },
     /// Calls of the database take up to this long.
-    SlowDatabase { lasts: Time, up_to: Time },
+    SlowDatabase {
+        lasts: Time,
+        up_to: Time,
+    },
     /// So many calls in a hundred fail: before, after, or long before they happen.
-    LossyDatabase { lasts: Time, percent: u64 },
-    BrokerDown { lasts: Time },
+    LossyDatabase {
+        lasts: Time,
+        percent: u64,
+    },
+    BrokerDown {
+        lasts: Time,
+    },
     /// The broker's process stands still: it takes what is sent, and works on it when it wakes.
-    BrokerFrozen { lasts: Time },
+    BrokerFrozen {
+        lasts: Time,
+    },
     /// Connections break, and so many answers in a hundred with them.
-    BrokenConnections { lasts: Time, percent: u64 },
+    BrokenConnections {
+        lasts: Time,
+        percent: u64,
+    },
     /// Answers of the broker come so much later.
-    Throttled { lasts: Time, by: Time },
+    Throttled {
+        lasts: Time,
+        by: Time,
+    },
     /// A topic is not there, and comes back.
-    TopicGone { topic: usize, lasts: Time },
+    TopicGone {
+        topic: usize,
+        lasts: Time,
+    },
     /// Writing to a topic is forbidden, though it can be looked at.
-    TopicDenied { topic: usize, lasts: Time },
+    TopicDenied {
+        topic: usize,
+        lasts: Time,
+    },
     /// The broker forgets what it knew of producers.
     ProducersForgotten,
 }
@@ -89,7 +128,9 @@ impl FaultKind {
             10 => Self::BrokerFrozen { lasts },
             11 => Self::BrokenConnections { lasts, percent: dice.between(5, 40) },
             // In calm weather well within the margin, for which the reports of a session with a refusal are waited for.
-            12 if plan.temper == Temper::Calm => Self::Throttled { lasts, by: dice.between(5_000, LATE_AT_MOST) },
+            12 if plan.temper == Temper::Calm => {
+                Self::Throttled { lasts, by: dice.between(5_000, LATE_AT_MOST) }
+            }
             12 => Self::Throttled { lasts, by: dice.between(5, 400) * MILLISECOND },
             13 => Self::TopicGone { topic, lasts },
             14 => Self::TopicDenied { topic, lasts },

@@ -146,7 +146,11 @@ fn abilities(flaw: Option<Flaw>) -> Abilities {
     Abilities {
         pipeline: Pipeline::Gapless,
         first_alone: (flaw != Some(Flaw::PipelinesFirst)).then_some(silence),
-        refusal: if flaw == Some(Flaw::BelievesBatchRefusal) { Refusal::PerRecord } else { Refusal::PerBatch },
+        refusal: if flaw == Some(Flaw::BelievesBatchRefusal) {
+            Refusal::PerRecord
+        } else {
+            Refusal::PerBatch
+        },
         durable_ack: true,
     }
 }

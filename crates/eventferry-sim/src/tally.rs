@@ -55,7 +55,8 @@ impl Tally {
 
     /// Processes and servers that ended without a word.
     pub fn crashes(&self) -> u64 {
-        let of = |name: &str| FaultKind::NAMES.iter().position(|one| *one == name).map_or(0, |at| self.faults[at]);
+        let of =
+            |name: &str| FaultKind::NAMES.iter().position(|one| *one == name).map_or(0, |at| self.faults[at]);
         of("kill") + of("database-crash") + of("failover")
     }
 }

@@ -38,29 +38,63 @@ use calls::Weather;
 #[derive(Debug)]
 pub(crate) enum What {
     /// A relay's process starts, under this name.
-    Start { relay: usize, name: usize },
+    Start {
+        relay: usize,
+        name: usize,
+    },
     /// A relay's core is looked at.
-    Wake { relay: usize, incarnation: u32 },
+    Wake {
+        relay: usize,
+        incarnation: u32,
+    },
     /// A statement reaches the database.
     Statement(Box<Statement>),
     /// A relay hears of a call.
-    Answer { relay: usize, incarnation: u32, answer: Answer },
-    Sweep { relay: usize, incarnation: u32 },
+    Answer {
+        relay: usize,
+        incarnation: u32,
+        answer: Answer,
+    },
+    Sweep {
+        relay: usize,
+        incarnation: u32,
+    },
     /// A batch has waited to be filled.
-    Linger { producer: u32, stream: usize },
+    Linger {
+        producer: u32,
+        stream: usize,
+    },
     Arrive(Wire),
-    Response { producer: u32, connection: u32, stream: usize, sequence: u32, epoch: u16, answer: wire::Written },
-    ConnectionLost { producer: u32, connection: u32 },
-    Reconnect { producer: u32, connection: u32 },
+    Response {
+        producer: u32,
+        connection: u32,
+        stream: usize,
+        sequence: u32,
+        epoch: u16,
+        answer: wire::Written,
+    },
+    ConnectionLost {
+        producer: u32,
+        connection: u32,
+    },
+    Reconnect {
+        producer: u32,
+        connection: u32,
+    },
     /// An ended session's reports have been waited for.
-    GiveUp { producer: u32 },
+    GiveUp {
+        producer: u32,
+    },
     /// An application takes the next step of a transaction.
     Step(u32),
     /// The database writes its log to disk, as it does now and then.
     WriteLog,
     Fault(usize),
     Repair(usize),
-    Thaw { relay: usize, incarnation: u32 },
+    Thaw {
+        relay: usize,
+        incarnation: u32,
+    },
     /// Looks whether everything has come to rest.
     Look,
 }

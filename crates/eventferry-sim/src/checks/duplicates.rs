@@ -13,8 +13,9 @@ pub(crate) fn sent(number: u32, truth: &Truth) -> Option<String> {
 
 /// A lane's position was moved here: what lies behind it and was settled before is going to be sent again.
 pub(crate) fn moved_back(truth: &Truth, lane: u16, mark: &Mark) -> Option<String> {
-    let unsettled =
-        |event: &Event| event.lane == lane && event.settled && event.exists() && !mark.covers(event.xid, event.id);
+    let unsettled = |event: &Event| {
+        event.lane == lane && event.settled && event.exists() && !mark.covers(event.xid, event.id)
+    };
     let number = truth.events.iter().position(unsettled)?;
     Some(format!("the position of lane {lane} moved back behind e{number}"))
 }

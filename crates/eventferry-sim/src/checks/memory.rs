@@ -8,6 +8,8 @@ pub(crate) fn load((records, bytes): (usize, u64), settings: &Settings, largest:
     // One larger event still comes, alone.
     let bytes_max = settings.memory_bytes_max + largest;
     (records > records_max || bytes > bytes_max).then(|| {
-        format!("{records} records and {bytes} bytes are in memory, with room for {records_max} and {bytes_max}")
+        format!(
+            "{records} records and {bytes} bytes are in memory, with room for {records_max} and {bytes_max}"
+        )
     })
 }

@@ -46,7 +46,6 @@ pub(crate) struct Row {
 /// A record of the write-ahead log.
 #[derive(Clone, Copy)]
 struct Written {
-    lsn: u64,
     xid: u64,
     id: u64,
     commits: bool,
@@ -78,7 +77,6 @@ pub(crate) struct ParkedRow {
     pub(crate) ordinal: i64,
     pub(crate) id: u64,
     pub(crate) event: u32,
-    pub(crate) refused: bool,
     pub(crate) parked_at: Time,
 }
 
@@ -156,7 +154,7 @@ impl Books {
 
     fn write(&mut self, xid: u64, id: u64, commits: bool) {
         self.lsn += 1;
-        self.unflushed.push(Written { lsn: self.lsn, xid, id, commits });
+        self.unflushed.push(Written { xid, id, commits });
     }
 
     /// Ends a transaction; says where its record stands in the write-ahead log.

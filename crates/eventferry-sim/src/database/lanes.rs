@@ -16,7 +16,8 @@ impl Database {
         if books.beats.len() <= relay {
             books.beats.resize(relay + 1, None);
         }
-        let rival = books.beats[relay].is_some_and(|beat| beat.incarnation != incarnation && beat.until > now);
+        let rival =
+            books.beats[relay].is_some_and(|beat| beat.incarnation != incarnation && beat.until > now);
         if rival {
             return Held { leases: Vec::new(), relays_live: self.live(now), lanes_total: total };
         }

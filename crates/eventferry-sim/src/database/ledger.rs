@@ -78,8 +78,7 @@ impl Database {
     }
 
     fn park(&mut self, now: Time, lane: u16, park: ToldPark) {
-        let same =
-            |row: &ParkedRow| row.lane == lane && row.id == park.id && row.event == park.event;
+        let same = |row: &ParkedRow| row.lane == lane && row.id == park.id && row.event == park.event;
         if self.books.parked.iter().any(same) || self.has(Flaw::ParksNothing) {
             return;
         }
@@ -89,7 +88,6 @@ impl Database {
             ordinal: self.books.ordinals,
             id: park.id,
             event: park.event,
-            refused: park.refused,
             parked_at: now,
         });
     }

@@ -1,4 +1,5 @@
-//! Calls of the store: each takes time, may be slow, may fail before it happens or after, or happen long after it failed.
+//! Calls of the store: each takes time, may be slow, may fail before it happens or after, or happen long after its
+//! failure was heard of.
 
 use eventferry_core::fault::{PublishFaultKind, StoreFaultKind};
 use eventferry_core::machine::{Outcome, ParkedList, TopicId};
@@ -74,7 +75,8 @@ impl World {
         let process = &self.relays[relay];
         let (incarnation, name, claimed_at) = (process.incarnation, process.name, process.claimed_at);
         let generation = self.database.generation;
-        let mut statement = Statement { relay, incarnation, name, generation, answers: true, claimed_at, call };
+        let mut statement =
+            Statement { relay, incarnation, name, generation, answers: true, claimed_at, call };
         let at = self.now + self.store_delay();
         let lossy = self.weather.lossy.0 > self.now && self.dice.chance(self.weather.lossy.1);
         if !lossy {
@@ -82,8 +84,7 @@ impl World {
             return;
         }
         // Before, after, or long before it happens.
-        let kind =
-            if self.dice.chance(20) { StoreFaultKind::Contended } else { StoreFaultKind::Unavailable };
+        let kind = if self.dice.chance(20) { StoreFaultKind::Contended } else { StoreFaultKind::Unavailable };
         let failed_at = at + self.dice.between(1, 800) * MILLISECOND;
         let failure = failure_of(&statement.call, kind);
         self.agenda.enter(failed_at, What::Answer { relay, incarnation, answer: failure });
@@ -173,11 +174,8 @@ impl World {
         if self.has(Flaw::ListsNoParked) {
             return ParkedList::default();
         }
-        let stale_from = if self.has(Flaw::ListsStaleParked) {
-            claimed_at.saturating_sub(LOCK_WAIT)
-        } else {
-            Time::MAX
-        };
+        let stale_from =
+            if self.has(Flaw::ListsStaleParked) { claimed_at.saturating_sub(LOCK_WAIT) } else { Time::MAX };
         let mut rows: Vec<_> = self
             .database
             .books

@@ -119,8 +119,10 @@ impl World {
             Action::Connect(role) => self.connect(relay, role),
             Action::Learn(topic) => self.learn(relay, topic),
             Action::Route(token) => {
-                let routed =
-                    self.relays[relay].held.get(&token).map_or(Routed::Unknown, |event| self.route(relay, *event));
+                let routed = self.relays[relay]
+                    .held
+                    .get(&token)
+                    .map_or(Routed::Unknown, |event| self.route(relay, *event));
                 let process = &mut self.relays[relay];
                 process.core.handle_routed(process.clock(self.now), token, routed);
             }

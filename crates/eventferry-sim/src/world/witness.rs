@@ -36,9 +36,8 @@ impl World {
 
     /// Whether nothing that went wrong has to do with this event.
     fn is_innocent_in_calm(&self, number: u32) -> bool {
-        let topic_refused = |kind: FaultKind| {
-            matches!(kind, FaultKind::TopicGone { .. } | FaultKind::TopicDenied { .. })
-        };
+        let topic_refused =
+            |kind: FaultKind| matches!(kind, FaultKind::TopicGone { .. } | FaultKind::TopicDenied { .. });
         let event = &self.truth.events[number as usize];
         let mut others = self.truth.of_aggregate[usize::from(event.aggregate)].iter();
         self.plan.temper == Temper::Calm
@@ -173,7 +172,8 @@ impl World {
         let found = dead_letters::still_parked(&self.truth, &parked);
         self.check(8, found);
         self.see_parked();
-        let found = lost::at_the_end(&self.truth.events).or_else(|| lost::gone_in_the_end(&self.truth.events));
+        let found =
+            lost::at_the_end(&self.truth.events).or_else(|| lost::gone_in_the_end(&self.truth.events));
         self.check(2, found);
     }
 }

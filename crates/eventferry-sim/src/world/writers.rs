@@ -169,7 +169,9 @@ impl World {
             if synchronous {
                 self.flushed(|books| books.flush());
             }
-            self.note(|| format!("t{number} commits xid {xid}{}", if synchronous { "" } else { ", not on disk" }));
+            self.note(|| {
+                format!("t{number} commits xid {xid}{}", if synchronous { "" } else { ", not on disk" })
+            });
         }
         self.end_writer(number);
     }
