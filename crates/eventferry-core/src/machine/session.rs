@@ -306,12 +306,11 @@ impl<M: Clone> Core<M> {
         }
     }
 
-    /// An unknown refusal is believed when it came back for a record sent alone while others went through.
+    /// An unknown refusal is believed when it came back for a record sent alone while others went through: at any time
+    /// since the first, for each refusal ends the session and with it what that session had acknowledged.
     pub(super) fn unknown_is_rejected(&self, index: u32) -> bool {
-        let others_go_through =
-            |port: &Port| port.channels.iter().any(|channel| channel.acknowledged_at.is_some());
-        self.entries[index].refusals >= UNKNOWN_REFUSALS_MAX
-            && (others_go_through(&self.main) || others_go_through(&self.alone))
+        let entry = &self.entries[index];
+        entry.refusals >= UNKNOWN_REFUSALS_MAX && self.acknowledged > entry.acknowledged_before
     }
 
     pub(super) fn next_learn(&mut self) -> Option<Action<M>> {

@@ -35,3 +35,41 @@ fn what_waits_for_a_lost_lanes_records_is_sent_once_when_their_session_ends() {
     stage.later(Duration::from_millis(100));
     assert_eq!(stage.core.load(), (0, 0));
 }
+
+#[test]
+fn a_record_refused_with_an_unknown_code_again_and_again_is_parked_though_it_ends_each_session() {
+    let unknown = Outcome::Refused(PublishFaultKind::Unknown);
+    let mut stage = Stage::ready();
+    let tokens = stage.page(&[(0, 1, 1, 1), (0, 2, 2, 2)]);
+    stage.report(tokens[0], unknown);
+    stage.abandoned(Role::Main, &[]);
+    // The other goes through, once; then there is nothing but the refused one, first in each session.
+    stage.acknowledge(tokens[1]);
+    for _ in 0..10 {
+        if stage.sent.iter().any(|(role, token)| *role == Role::Alone && *token == tokens[0]) {
+            stage.report(tokens[0], unknown);
+        }
+        if stage.abandoned == [Role::Alone] {
+            stage.abandoned(Role::Alone, &[]);
+        }
+        stage.later(Duration::from_secs(1));
+    }
+    assert!(stage.said.contains(&Notice::Parked(tokens[0])));
+}
+
+#[test]
+fn an_unknown_code_is_not_believed_while_nothing_goes_through() {
+    let unknown = Outcome::Refused(PublishFaultKind::Unknown);
+    let mut stage = Stage::ready();
+    let tokens = stage.page(&[(0, 1, 1, 1)]);
+    stage.report(tokens[0], unknown);
+    stage.abandoned(Role::Main, &[]);
+    for _ in 0..10 {
+        if !stage.sent.is_empty() {
+            stage.report(tokens[0], unknown);
+            stage.abandoned(Role::Alone, &[]);
+        }
+        stage.later(Duration::from_secs(1));
+    }
+    assert!(!stage.said.contains(&Notice::Parked(tokens[0])));
+}
