@@ -13,6 +13,8 @@ mod producer;
 pub(crate) use partition::{Partition, Verdict};
 pub(crate) use producer::{Life, Message, Producer, Wire};
 
+use eventferry_core::fault::PublishFaultKind;
+
 use crate::agenda::Time;
 
 /// The broker's server, and the clients that talk to it.
@@ -30,6 +32,8 @@ pub(crate) struct Broker {
     pub(crate) breaks: (Time, u64),
     /// Until when answers are late, and by how much.
     pub(crate) throttles: (Time, Time),
+    /// Until when it takes nothing, and what it says.
+    pub(crate) short_until: (Time, PublishFaultKind),
     /// Until when each topic is gone, and until when it may not be written to.
     pub(crate) gone_until: Vec<Time>,
     pub(crate) denied_until: Vec<Time>,
@@ -52,6 +56,7 @@ impl Broker {
             backlog: Vec::new(),
             breaks: (0, 0),
             throttles: (0, 0),
+            short_until: (0, PublishFaultKind::Unavailable),
             gone_until: vec![0; partitions.len()],
             denied_until: vec![0; partitions.len()],
         }

@@ -82,13 +82,18 @@ pub(crate) enum FaultKind {
     },
     /// The broker forgets what it knew of producers.
     ProducersForgotten,
+    /// The broker refuses everything, for want of replicas or by a quota.
+    BrokerShort {
+        lasts: Time,
+        quota: bool,
+    },
 }
 
 /// An answer of the broker that is no later than this is certain to be waited for.
 const LATE_AT_MOST: Time = 100 * MILLISECOND;
 
 impl FaultKind {
-    pub(crate) const NAMES: [&'static str; 16] = [
+    pub(crate) const NAMES: [&'static str; 17] = [
         "join",
         "leave",
         "kill",
@@ -105,6 +110,7 @@ impl FaultKind {
         "topic-gone",
         "topic-denied",
         "producers-forgotten",
+        "broker-short",
     ];
 
     pub(crate) fn any(dice: &mut Dice, plan: &Plan) -> Self {
@@ -113,7 +119,7 @@ impl FaultKind {
         let lasts = dice.between(100, 6_000) * MILLISECOND;
         let calm = [0, 0, 1, 1, 12, 13, 14];
         let number =
-            if plan.temper == Temper::Calm { calm[dice.index(calm.len())] } else { dice.below(16) as usize };
+            if plan.temper == Temper::Calm { calm[dice.index(calm.len())] } else { dice.below(17) as usize };
         match number {
             0 => Self::Join,
             1 => Self::Leave { relay, back: lasts },
@@ -122,7 +128,7 @@ impl FaultKind {
             4 => Self::DatabaseCrash { lasts: lasts / 4 },
             5 => Self::DatabaseAway { lasts },
             6 => Self::Failover { behind: dice.below(3_000) * MILLISECOND, lasts: lasts / 4 },
-            7 => Self::SlowDatabase { lasts, up_to: dice.between(20, 1_500) * MILLISECOND },
+            7 => Self::SlowDatabase { lasts, up_to: dice.between(20, 5_000) * MILLISECOND },
             8 => Self::LossyDatabase { lasts, percent: dice.between(5, 60) },
             9 => Self::BrokerDown { lasts },
             10 => Self::BrokerFrozen { lasts },
@@ -134,7 +140,8 @@ impl FaultKind {
             12 => Self::Throttled { lasts, by: dice.between(5, 400) * MILLISECOND },
             13 => Self::TopicGone { topic, lasts },
             14 => Self::TopicDenied { topic, lasts },
-            _ => Self::ProducersForgotten,
+            15 => Self::ProducersForgotten,
+            _ => Self::BrokerShort { lasts: lasts / 2, quota: dice.chance(50) },
         }
     }
 
@@ -156,6 +163,7 @@ impl FaultKind {
             Self::TopicGone { .. } => 13,
             Self::TopicDenied { .. } => 14,
             Self::ProducersForgotten => 15,
+            Self::BrokerShort { .. } => 16,
         }
     }
 
@@ -175,7 +183,8 @@ impl FaultKind {
             | Self::BrokenConnections { lasts, .. }
             | Self::Throttled { lasts, .. }
             | Self::TopicGone { lasts, .. }
-            | Self::TopicDenied { lasts, .. } => lasts,
+            | Self::TopicDenied { lasts, .. }
+            | Self::BrokerShort { lasts, .. } => lasts,
         }
     }
 

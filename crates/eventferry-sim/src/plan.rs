@@ -82,13 +82,14 @@ impl Plan {
         let mut dice = Dice::new(seed, 1);
         let temper = if dice.chance(25) { Temper::Calm } else { Temper::Stormy };
         let topics = dice.between(1, 3) as usize;
+        let lanes = dice.between(1, 6) as u16;
         let mut plan = Self {
             seed,
             temper,
             relays: dice.between(1, 3) as usize,
-            lanes: dice.between(1, 6) as u16,
+            lanes,
             partitions: (0..topics).map(|_| dice.between(1, 3) as u16).collect(),
-            aggregates: dice.between(2, 12) as u16,
+            aggregates: lanes + dice.between(1, 6) as u16,
             settings: settings(&mut dice),
             topics_known: dice.chance(60),
             anchor_ids: dice.between(1, 12),
@@ -147,8 +148,31 @@ impl Plan {
                 transactions.push(Transaction { at, steps, synchronous: !dice.chance(asynchronous) });
             }
         }
+        if poison > 0 && self.is_roomy() {
+            // A code that nobody knows is believed only while others go through.
+            transactions.extend((0..12).map(|number| self.bystander(STORM + number * 1_500 * MILLISECOND)));
+        }
         transactions.sort_by_key(|transaction| transaction.at);
         transactions
+    }
+
+    /// Whether what waits behind a refused record leaves room for others. Without, nothing may go through any more that
+    /// would show an unknown code to be the record's fault.
+    fn is_roomy(&self) -> bool {
+        self.settings.lane_records_max >= ROOMY_RECORDS
+    }
+
+    /// A transaction with an event in each lane, of aggregates of which nothing is ever refused.
+    fn bystander(&self, at: Time) -> Transaction {
+        let enqueue = |aggregate| Step::Enqueue {
+            aggregate,
+            topic: 0,
+            poison: Poison::None,
+            size_bytes: 20,
+            pause: 20,
+        };
+        let steps = (self.aggregates - self.lanes..self.aggregates).map(enqueue).chain([Step::Commit]);
+        Transaction { at, steps: steps.collect(), synchronous: true }
     }
 
     fn steps(&self, dice: &mut Dice, poison: u64) -> Vec<Step> {
@@ -167,13 +191,16 @@ impl Plan {
         }
         for _ in 0..dice.between(1, 5) {
             let other = dice.below(self.aggregates.into()) as u16;
+            let aggregate = if dice.chance(70) { aggregate } else { other };
+            let poison = if aggregate + self.lanes >= self.aggregates { 0 } else { poison };
             let poison = match dice.below(100) {
-                roll if roll * 4 < poison => Poison::Unroutable,
+                roll if roll * 3 < poison && self.is_roomy() => Poison::Unknown,
+                roll if roll * 2 < poison => Poison::Unroutable,
                 roll if roll < poison => Poison::Rejected,
                 _ => Poison::None,
             };
             steps.push(Step::Enqueue {
-                aggregate: if dice.chance(70) { aggregate } else { other },
+                aggregate,
                 topic: dice.index(self.partitions.len()) as u16,
                 poison,
                 size_bytes: dice.between(1, 200) as u32,
@@ -204,6 +231,9 @@ impl Plan {
     }
 }
 
+/// So many records are never in memory at once.
+const ROOMY_RECORDS: usize = 2_000;
+
 /// Small numbers, so that every bound is met.
 fn settings(dice: &mut Dice) -> Settings {
     let milliseconds = |dice: &mut Dice, least, most| Duration::from_millis(dice.between(least, most));
@@ -215,8 +245,13 @@ fn settings(dice: &mut Dice) -> Settings {
     settings.memory_bytes_max = settings.page_bytes_max * dice.between(1, 4);
     settings.lane_records_max = dice.between(4, 40) as usize;
     settings.lane_bytes_max = dice.between(400, 4_000);
-    settings.flight_records_max = dice.between(1, 30) as usize;
-    settings.flight_bytes_max = dice.between(200, 4_000);
+    // With room for one, a record refused with an unknown code would always be the one.
+    settings.flight_records_max = dice.between(8, 40) as usize;
+    settings.flight_bytes_max = dice.between(2_000, 8_000);
+    if dice.chance(30) {
+        (settings.memory_records_max, settings.memory_bytes_max) = (ROOMY_RECORDS, 400_000);
+        (settings.lane_records_max, settings.lane_bytes_max) = (ROOMY_RECORDS, 400_000);
+    }
     settings.settle_pause = milliseconds(dice, 10, 200);
     settings.settle_idle = milliseconds(dice, 500, 3_000);
     settings.poll_min = milliseconds(dice, 5, 20);

@@ -9,6 +9,8 @@ pub(crate) enum Poison {
     None,
     /// Never: it says that the record is bad.
     Rejected,
+    /// Never: it answers with a code that nobody knows.
+    Unknown,
     /// Never: its publisher knows without asking.
     Unroutable,
 }

@@ -1,5 +1,9 @@
 //! What goes wrong, and its repair.
 
+use std::time::Duration;
+
+use eventferry_core::fault::PublishFaultKind;
+
 use super::{What, World};
 use crate::agenda::{MILLISECOND, SECOND};
 use crate::fault::FaultKind;
@@ -51,6 +55,13 @@ impl World {
             }
             FaultKind::BrokenConnections { percent, .. } => self.broker.breaks = (until, percent),
             FaultKind::Throttled { by, .. } => self.broker.throttles = (until, by),
+            FaultKind::BrokerShort { quota, .. } => {
+                let kind = match quota {
+                    true => PublishFaultKind::Throttled(Duration::from_millis(50)),
+                    false => PublishFaultKind::Unavailable,
+                };
+                self.broker.short_until = (until, kind);
+            }
             FaultKind::TopicGone { topic, .. } => self.broker.gone_until[topic] = until,
             FaultKind::TopicDenied { topic, .. } => self.broker.denied_until[topic] = until,
             FaultKind::ProducersForgotten => {

@@ -133,8 +133,14 @@ impl World {
         if self.broker.gone_until[topic].max(self.broker.denied_until[topic]) > self.now {
             return Some(Written::Refused(PublishFaultKind::TopicRefused));
         }
-        let refused = events.iter().any(|event| self.truth.events[*event as usize].poison != Poison::None);
-        refused.then_some(Written::Refused(PublishFaultKind::Rejected))
+        if self.broker.short_until.0 > self.now {
+            return Some(Written::Refused(self.broker.short_until.1));
+        }
+        let poisons = events.iter().map(|event| self.truth.events[*event as usize].poison);
+        poisons.filter(|poison| *poison != Poison::None).next().map(|poison| match poison {
+            Poison::Unknown => Written::Refused(PublishFaultKind::Unknown),
+            _ => Written::Refused(PublishFaultKind::Rejected),
+        })
     }
 
     /// A producer hears of a batch.
