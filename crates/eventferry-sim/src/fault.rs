@@ -113,13 +113,18 @@ impl FaultKind {
         "broker-short",
     ];
 
-    pub(crate) fn any(dice: &mut Dice, plan: &Plan) -> Self {
+    /// The number of a kind.
+    pub(crate) fn any(dice: &mut Dice, temper: Temper) -> usize {
+        const CALM: [usize; 7] = [0, 0, 1, 1, 12, 13, 14];
+        // Failovers more often than others: most can go wrong there.
+        const STORMY: [usize; 20] = [0, 1, 2, 2, 3, 4, 5, 6, 6, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+        if temper == Temper::Calm { CALM[dice.index(CALM.len())] } else { STORMY[dice.index(STORMY.len())] }
+    }
+
+    pub(crate) fn of(number: usize, dice: &mut Dice, plan: &Plan) -> Self {
         let relay = dice.index(plan.relays);
         let topic = dice.index(plan.partitions.len());
         let lasts = dice.between(100, 6_000) * MILLISECOND;
-        let calm = [0, 0, 1, 1, 12, 13, 14];
-        let number =
-            if plan.temper == Temper::Calm { calm[dice.index(calm.len())] } else { dice.below(17) as usize };
         match number {
             0 => Self::Join,
             1 => Self::Leave { relay, back: lasts },

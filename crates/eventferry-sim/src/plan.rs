@@ -137,7 +137,7 @@ impl Plan {
 
     fn write(&self, dice: &mut Dice) -> Vec<Transaction> {
         let asynchronous = if dice.chance(50) { dice.between(10, 90) } else { 0 };
-        let poison = if dice.chance(50) { dice.between(1, 5) } else { 0 };
+        let poison = if dice.chance(50) { dice.between(1, 8) } else { 0 };
         let bursts = dice.between(4, 40);
         let mut transactions = Vec::new();
         for _ in 0..bursts {
@@ -158,7 +158,7 @@ impl Plan {
 
     /// Whether what waits behind a refused record leaves room for others. Without, nothing may go through any more that
     /// would show an unknown code to be the record's fault.
-    fn is_roomy(&self) -> bool {
+    pub(crate) fn is_roomy(&self) -> bool {
         self.settings.lane_records_max >= ROOMY_RECORDS
     }
 
@@ -220,10 +220,13 @@ impl Plan {
 
     fn go_wrong(&self, dice: &mut Dice) -> Vec<Fault> {
         let number = if self.temper == Temper::Calm { dice.below(4) } else { dice.between(1, 6) };
+        // Few kinds a seed: what goes wrong twice in the same way goes further wrong.
+        let kinds: Vec<usize> = (0..dice.between(1, 4)).map(|_| FaultKind::any(dice, self.temper)).collect();
         let mut faults: Vec<Fault> = (0..number)
             .map(|_| {
                 let at = dice.below(STORM);
-                Fault { at, kind: FaultKind::any(dice, self) }
+                let number = kinds[dice.index(kinds.len())];
+                Fault { at, kind: FaultKind::of(number, dice, self) }
             })
             .collect();
         faults.sort_by_key(|fault| fault.at);

@@ -110,6 +110,8 @@ pub(crate) struct World {
     relays: Vec<Relay>,
     names: usize,
     incarnations: u32,
+    /// Since when there has always been a relay.
+    manned_since: Time,
     /// Until when each name's lease runs, as the database told it.
     leases: Vec<Time>,
     writers: Vec<Writer>,
@@ -154,6 +156,7 @@ impl World {
             relays: Vec::new(),
             names: plan.relays,
             incarnations: 0,
+            manned_since: 0,
             leases: Vec::new(),
             writers: plan.transactions.iter().map(|_| Writer::default()).collect(),
             row_locks: vec![None; usize::from(plan.aggregates)],

@@ -32,6 +32,9 @@ impl World {
         if self.relays.get(relay).is_some_and(|process| process.up) {
             return;
         }
+        if self.relays.iter().all(|process| !process.up) {
+            self.manned_since = self.now;
+        }
         self.incarnations += 1;
         let incarnation = self.incarnations;
         let process = Relay::new(&self.plan, name, incarnation, self.now, self.flaw);

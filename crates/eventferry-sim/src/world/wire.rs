@@ -136,8 +136,8 @@ impl World {
         if self.broker.short_until.0 > self.now {
             return Some(Written::Refused(self.broker.short_until.1));
         }
-        let poisons = events.iter().map(|event| self.truth.events[*event as usize].poison);
-        poisons.filter(|poison| *poison != Poison::None).next().map(|poison| match poison {
+        let mut poisons = events.iter().map(|event| self.truth.events[*event as usize].poison);
+        poisons.find(|poison| *poison != Poison::None).map(|poison| match poison {
             Poison::Unknown => Written::Refused(PublishFaultKind::Unknown),
             _ => Written::Refused(PublishFaultKind::Rejected),
         })

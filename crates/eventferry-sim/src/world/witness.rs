@@ -20,7 +20,11 @@ impl World {
             let found = order::delivered(number, &self.truth);
             self.check(3, found);
             if self.is_innocent_in_calm(number) {
-                let found = isolation::delivered(number, &self.truth.events[number as usize], self.now);
+                let found = isolation::delivered(
+                    number,
+                    self.truth.events[number as usize].visible_at.max(self.manned_since),
+                    self.now,
+                );
                 self.check(6, found);
             }
         }
@@ -36,13 +40,24 @@ impl World {
 
     /// Whether nothing that went wrong has to do with this event.
     fn is_innocent_in_calm(&self, number: u32) -> bool {
-        let topic_refused =
-            |kind: FaultKind| matches!(kind, FaultKind::TopicGone { .. } | FaultKind::TopicDenied { .. });
+        let refused = |topic: u16| {
+            self.plan.faults.iter().any(|fault| match fault.kind {
+                FaultKind::TopicGone { topic: of, .. } | FaultKind::TopicDenied { topic: of, .. } => {
+                    of == usize::from(topic)
+                }
+                _ => false,
+            })
+        };
+        // Events of a topic that is refused wait in memory, and in time hold up others.
+        let room =
+            self.plan.is_roomy() || !(0..self.plan.partitions.len()).any(|topic| refused(topic as u16));
         let event = &self.truth.events[number as usize];
         let mut others = self.truth.of_aggregate[usize::from(event.aggregate)].iter();
-        self.plan.temper == Temper::Calm
-            && !self.plan.faults.iter().any(|fault| topic_refused(fault.kind))
-            && others.all(|other| self.truth.events[*other as usize].poison == Poison::None)
+        let innocent = |other: &u32| {
+            let other = &self.truth.events[*other as usize];
+            other.poison == Poison::None && !refused(other.topic)
+        };
+        self.plan.temper == Temper::Calm && room && others.all(innocent)
     }
 
     /// Lets the database do something that may put its log on disk, and notes what thereby became durable.
