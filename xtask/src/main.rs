@@ -22,6 +22,8 @@ usage: cargo xtask COMMAND
   test               set up what is missing and run everything; the last line counts
     --only NAME        only this suite; may be repeated
     --list             the suites, and what each proves
+  sim                the promises under seeded storms in virtual time; prints the seed that breaks one
+    --seeds N          so many; --seed S: one alone, line by line; --help: the rest
   tidy               check the rules of the house
   services up        start PostgreSQL 18 and 14 and Kafka on free loopback ports; installs them on first use
   services down      stop what `up` started in this checkout, and remove its data
@@ -46,6 +48,7 @@ fn run(words: &[&str]) -> Result<ExitCode, Trouble> {
         ["test", rest @ ..] => test::run(rest),
         ["tidy"] => run_tidy(),
         ["services", rest @ ..] => run_services(rest),
+        ["sim", rest @ ..] => trials::simulate(&Checkout::find()?, rest),
         [trial @ ("bench" | "storm" | "memory"), rest @ ..] => trials::run(&Checkout::find()?, trial, rest),
         [] | ["help" | "--help" | "-h"] => {
             print!("{USAGE}");

@@ -59,6 +59,8 @@ pub struct Core<M> {
     abilities: Abilities,
     now: Duration,
     entries: Entries<M>,
+    /// How many records were acknowledged.
+    acknowledged: u64,
     payload_bytes: u64,
     lanes: BTreeMap<Lane, LaneState<M>>,
     aggregates: Aggregates,
@@ -101,6 +103,7 @@ impl<M: Clone> Core<M> {
             abilities,
             now: Duration::ZERO,
             entries: Entries::new(),
+            acknowledged: 0,
             payload_bytes: 0,
             lanes: BTreeMap::new(),
             aggregates: Aggregates::new(),

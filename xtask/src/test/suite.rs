@@ -53,6 +53,7 @@ pub(crate) const SUITES: &[Suite] = &[
                 MustRun { package: "xtask", target: "xtask" },
                 MustRun { package: "eventferry-core", target: "eventferry_core" },
                 MustRun { package: "eventferry-conformance", target: "saboteurs" },
+                MustRun { package: "eventferry-sim", target: "saboteurs" },
                 MustRun { package: "eventferry-store-postgres", target: "conformance" },
                 MustRun { package: "eventferry-store-postgres", target: "it" },
                 MustRun { package: "eventferry-store-sqlite", target: "conformance" },
@@ -60,6 +61,24 @@ pub(crate) const SUITES: &[Suite] = &[
                 MustRun { package: "eventferry-publisher-kafka", target: "it" },
             ],
         },
+    },
+    Suite {
+        name: "sim",
+        proves: "the promises hold for 20,000 seeded storms in virtual time, or for as many as two minutes have",
+        needs_servers: false,
+        // It fails if it ran nothing.
+        work: Work::Cargo(&[
+            "run",
+            "--release",
+            "--quiet",
+            "-p",
+            "eventferry-sim",
+            "--",
+            "--seeds",
+            "20000",
+            "--minutes",
+            "2",
+        ]),
     },
     Suite {
         name: "demo",

@@ -9,7 +9,7 @@ struct Arrows {
     to_in_tests: &'static [&'static str],
 }
 
-const ARROWS: [Arrows; 6] = [
+const ARROWS: [Arrows; 7] = [
     Arrows { from: "eventferry-core", to: &[], to_in_tests: &[] },
     Arrows {
         from: "eventferry-store-*",
@@ -24,6 +24,7 @@ const ARROWS: [Arrows; 6] = [
         to_in_tests: &["eventferry-core", "eventferry-conformance"],
     },
     Arrows { from: "eventferry-conformance", to: &["eventferry-core"], to_in_tests: &["eventferry-core"] },
+    Arrows { from: "eventferry-sim", to: &["eventferry-core"], to_in_tests: &["eventferry-core"] },
 ];
 
 /// Foreign crates that one room keeps to itself.
@@ -105,6 +106,13 @@ mod tests {
         assert_eq!(wrong("eventferry-store-a", &[("eventferry-conformance", Use::Library)]), 1);
         assert_eq!(wrong("eventferry-conformance", &[("eventferry-store-a", Use::Tests)]), 1);
         assert_eq!(wrong("eventferry-conformance", &[("eventferry-core", Use::Library)]), 0);
+    }
+
+    #[test]
+    fn the_simulator_names_only_core() {
+        assert_eq!(wrong("eventferry-sim", &[("eventferry-core", Use::Library)]), 0);
+        assert_eq!(wrong("eventferry-sim", &[("eventferry-relay", Use::Library)]), 1);
+        assert_eq!(wrong("eventferry-sim", &[("eventferry-conformance", Use::Tests)]), 1);
     }
 
     #[test]

@@ -54,6 +54,8 @@ pub(super) struct Entry<M> {
     pub(super) orphan: bool,
     /// How often it was refused; from the first time on it goes alone.
     pub(super) refusals: u8,
+    /// How many records had been acknowledged when it was first refused.
+    pub(super) acknowledged_before: u64,
     pub(super) channel: ChannelId,
     pub(super) mark: M,
 }

@@ -241,6 +241,7 @@ impl<M: Clone> Core<M> {
             state: State::Waiting,
             orphan: false,
             refusals: 0,
+            acknowledged_before: 0,
             channel: ChannelId { role: Role::Main, number: 0 },
             mark,
         };

@@ -93,6 +93,7 @@ impl<M: Clone> Core<M> {
         let channel = self.entries[index].channel;
         let now = self.now;
         self.leave_flight(index);
+        self.acknowledged += 1;
         let port = self.port_mut(channel.role);
         port.failures = 0;
         port.channels[channel.number as usize].acknowledged_at = Some(now);
@@ -147,6 +148,9 @@ impl<M: Clone> Core<M> {
         match kind {
             PublishFaultKind::Rejected | PublishFaultKind::Unknown => {
                 let entry = &mut self.entries[index];
+                if entry.refusals == 0 {
+                    entry.acknowledged_before = self.acknowledged;
+                }
                 entry.refusals = entry.refusals.saturating_add(1);
                 let until = self.now + self.settings.quarantine;
                 self.topics.quarantine(topic, until);

@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::action::{Action, Notice, ParkOrder};
-use super::entry::{AggregateKey, Entries, State};
+use super::entry::{AggregateKey, Entries, Entry, State};
 use super::{Core, Drain};
 use crate::fault::StoreFaultKind;
 use crate::lane::{Lane, Lease};
@@ -425,23 +425,28 @@ impl<M: Clone> Core<M> {
         }
     }
 
-    /// Removes a record that is in no list any more.
+    /// Removes a record that is in no list any more, and lets go what waited for it.
     pub(super) fn drop_entry(&mut self, index: u32) {
-        let token = self.entries.token(index);
-        let state = self.entries[index].state;
-        if !self.entries[index].orphan {
-            self.unload_unsettled(index);
-        }
-        let entry = self.entries.remove(index);
-        if state != State::Settled {
-            self.payload_bytes -= u64::from(entry.size_bytes);
-            self.forget.push(token);
-        }
-        match state {
+        let entry = self.take_out(index);
+        match entry.state {
             State::Queued | State::Flying => self.land(entry.aggregate_number),
             State::Waiting => self.advance_aggregate(entry.aggregate_number),
             State::Settled | State::Parking { .. } => {}
         }
+    }
+
+    /// Removes a record that is in no list any more. Its aggregate still counts it, if it was queued or flying.
+    pub(super) fn take_out(&mut self, index: u32) -> Entry<M> {
+        let token = self.entries.token(index);
+        if !self.entries[index].orphan {
+            self.unload_unsettled(index);
+        }
+        let entry = self.entries.remove(index);
+        if entry.state != State::Settled {
+            self.payload_bytes -= u64::from(entry.size_bytes);
+            self.forget.push(token);
+        }
+        entry
     }
 
     fn unload_unsettled(&mut self, index: u32) {

@@ -285,29 +285,34 @@ impl<M: Clone> Core<M> {
     /// Takes back all that a session had in its hands or before it, in the order of arrival.
     fn queue_again(&mut self, role: Role) {
         self.port_mut(role).reset();
-        let mut again = Vec::new();
+        let (mut again, mut orphans) = (Vec::new(), Vec::new());
         for index in self.entries.indices() {
             let entry = &self.entries[index];
-            let here = matches!(entry.state, State::Queued | State::Flying) && entry.channel.role == role;
-            if here && entry.orphan {
-                self.drop_entry(index);
-            } else if here {
-                again.push(index);
+            if matches!(entry.state, State::Queued | State::Flying) && entry.channel.role == role {
+                if entry.orphan { &mut orphans } else { &mut again }.push(index);
             }
         }
+        // What waits for an orphan goes on only when all is taken back: it would be queued now and once more then.
+        let numbers: Vec<u32> =
+            orphans.into_iter().map(|index| self.take_out(index).aggregate_number).collect();
+        for number in &numbers {
+            self.aggregates.unpend(*number);
+        }
         self.admit_again(again);
+        for number in numbers {
+            self.advance_aggregate(number);
+        }
         let lanes: Vec<Lane> = self.lanes.keys().copied().collect();
         for lane in lanes {
             self.advance_lane(lane);
         }
     }
 
-    /// An unknown refusal is believed when it came back for a record sent alone while others went through.
+    /// An unknown refusal is believed when it came back for a record sent alone while others went through: at any time
+    /// since the first, for each refusal ends the session and with it what that session had acknowledged.
     pub(super) fn unknown_is_rejected(&self, index: u32) -> bool {
-        let others_go_through =
-            |port: &Port| port.channels.iter().any(|channel| channel.acknowledged_at.is_some());
-        self.entries[index].refusals >= UNKNOWN_REFUSALS_MAX
-            && (others_go_through(&self.main) || others_go_through(&self.alone))
+        let entry = &self.entries[index];
+        entry.refusals >= UNKNOWN_REFUSALS_MAX && self.acknowledged > entry.acknowledged_before
     }
 
     pub(super) fn next_learn(&mut self) -> Option<Action<M>> {
@@ -375,7 +380,9 @@ impl<M: Clone> Core<M> {
     /// The route of a record, asked for by [`Action::Route`].
     pub fn handle_routed(&mut self, now: Duration, token: Token, route: Routed) {
         self.now = now;
-        let Some(index) = self.entries.find(token) else { return };
+        // One that was parked behind another meanwhile goes nowhere, whatever its route.
+        let waits = |index: &u32| self.entries[*index].state == State::Waiting;
+        let Some(index) = self.entries.find(token).filter(waits) else { return };
         self.entries[index].route = route;
         if route == Routed::Unknown {
             self.wait_for_topic(index);

@@ -1,5 +1,7 @@
 //! Transcripts of the state machine: what happened, and what it asked for then.
 
+mod found;
+
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -39,6 +41,8 @@ struct Stage {
     connects: bool,
     /// Reads are answered by hand.
     reading: bool,
+    /// What the ledger lists as parked.
+    parked: Vec<(Lane, AggregateKey)>,
 }
 
 fn capabilities() -> Capabilities {
@@ -86,6 +90,7 @@ impl Stage {
             open_calls: 0,
             connects: true,
             reading: false,
+            parked: Vec::new(),
         }
     }
 
@@ -110,7 +115,10 @@ impl Stage {
                         leases.iter().map(|l| Opened { lane: l.lane, anchor: Anchor::Continued }).collect();
                     self.core.handle_opened(self.now, Ok(&opened));
                 }
-                Action::ReadParked { .. } => self.core.handle_parked(self.now, Ok(ParkedList::default())),
+                Action::ReadParked { .. } => {
+                    let list = ParkedList { aggregates: self.parked.clone(), ..ParkedList::default() };
+                    self.core.handle_parked(self.now, Ok(list));
+                }
                 Action::Read { lanes, .. } => {
                     self.reads.push(lanes);
                     self.reading = true;
@@ -522,8 +530,8 @@ fn reading_stops_when_memory_is_full_and_goes_on_when_there_is_room() {
     assert!(stage.reading);
 }
 
-#[test]
-fn a_lane_that_is_lost_and_regained_waits_for_what_it_had_in_flight() {
+/// A lane is lost with two records in flight and regained; its next record waits for them, being for another domain.
+fn lost_and_regained() -> (Stage, Vec<Token>, Token) {
     let mut stage = Stage::ready();
     let open = stage.page(&[(0, 1, 9, 1)]);
     stage.acknowledge(open[0]);
@@ -544,9 +552,15 @@ fn a_lane_that_is_lost_and_regained_waits_for_what_it_had_in_flight() {
     stage.later(Duration::from_secs(1));
     let again = stage.page(&[(0, 2, 1, 2)]);
     assert!(!stage.sent().contains(&again[0]), "into another domain, it waits for the old ones' outcome");
+    (stage, old, again[0])
+}
+
+#[test]
+fn a_lane_that_is_lost_and_regained_waits_for_what_it_had_in_flight() {
+    let (mut stage, old, again) = lost_and_regained();
     stage.acknowledge(old[0]);
     stage.acknowledge(old[1]);
-    assert!(stage.sent().contains(&again[0]));
+    assert!(stage.sent().contains(&again));
 }
 
 #[test]

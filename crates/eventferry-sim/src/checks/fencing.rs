@@ -1,0 +1,21 @@
+//! Promise 5: a relay that lost a lease moves nothing, and a running one sends nothing after its lease.
+
+use eventferry_core::Lease;
+
+use crate::agenda::Time;
+
+/// A settlement has moved a position or parked events of a lane, which this owner holds now under this lease.
+pub(crate) fn moved(relay: usize, lease: Lease, owner: Option<usize>, now: Lease) -> Option<String> {
+    let owned = owner == Some(relay) && now == lease;
+    (!owned).then(|| {
+        format!(
+            "r{relay} moved lane {} under epoch {}, but it is {owner:?}'s under epoch {}",
+            lease.lane.0, lease.epoch, now.epoch
+        )
+    })
+}
+
+/// A running relay hands an event to its client; the database has told it that its leases run until then.
+pub(crate) fn sent(relay: usize, until: Time, now: Time) -> Option<String> {
+    (now >= until).then(|| format!("r{relay} sends {} us after its lease ran out", now - until))
+}

@@ -1,0 +1,86 @@
+//! Who owns which lane, by the database's clock.
+
+use eventferry_core::store::{Claim, Held};
+use eventferry_core::{Lane, Lease};
+
+use super::Database;
+use super::books::Beat;
+use crate::agenda::Time;
+use crate::flaw::Flaw;
+
+impl Database {
+    /// Beats, frees what is not kept, takes what is free: one statement, under one lock.
+    pub(crate) fn hold(&mut self, now: Time, relay: usize, incarnation: u32, claim: &Claim) -> Held {
+        let total = self.books.lanes.len() as u16;
+        let books = &mut self.books;
+        if books.beats.len() <= relay {
+            books.beats.resize(relay + 1, None);
+        }
+        let rival =
+            books.beats[relay].is_some_and(|beat| beat.incarnation != incarnation && beat.until > now);
+        if rival {
+            return Held { leases: Vec::new(), relays_live: self.live(now), lanes_total: total };
+        }
+        let mut lasts = claim.lease.as_micros() as Time;
+        if self.has(Flaw::LapsesEarly) {
+            lasts /= 2;
+        }
+        self.books.beats[relay] = Some(Beat { incarnation, at: now, until: now + lasts });
+        if !self.has(Flaw::FreesNothing) || claim.lease.is_zero() {
+            for (lane, row) in self.books.lanes.iter_mut().enumerate() {
+                let kept = |lease: &Lease| usize::from(lease.lane.0) == lane && lease.epoch == row.epoch;
+                if row.owner == Some(relay) && !claim.keep.iter().any(kept) {
+                    row.owner = None;
+                }
+            }
+        }
+        self.take(now, relay, claim.take_max);
+        self.books.write_and_flush();
+        let leases = self.leases_of(relay, claim);
+        Held { leases, relays_live: self.live(now), lanes_total: total }
+    }
+
+    fn take(&mut self, now: Time, relay: usize, take_max: u16) {
+        let mut left = take_max;
+        let grows = u64::from(!self.has(Flaw::EpochStays));
+        for lane in 0..self.books.lanes.len() {
+            let owner = self.books.lanes[lane].owner;
+            let taken = |owner| self.lives(now, owner) && !self.has(Flaw::TakesFromTheLiving);
+            let free = owner.is_none_or(|owner| owner != relay && !taken(owner));
+            if left == 0 || !free {
+                continue;
+            }
+            left -= 1;
+            let row = &mut self.books.lanes[lane];
+            row.owner = Some(relay);
+            row.epoch += grows;
+        }
+    }
+
+    /// Every lease of this relay; with the flaw, only those that it knows of or has just taken count.
+    fn leases_of(&self, relay: usize, claim: &Claim) -> Vec<Lease> {
+        let own = self.books.lanes.iter().enumerate().filter(|(_, row)| row.owner == Some(relay));
+        let leases = own.map(|(lane, row)| Lease { lane: Lane(lane as u16), epoch: row.epoch });
+        let mut leases: Vec<Lease> = leases.collect();
+        if self.has(Flaw::FreesNothing) {
+            let known = claim.keep.len() + usize::from(claim.take_max);
+            leases.sort_by_key(|lease| !claim.keep.contains(lease));
+            leases.truncate(known);
+        }
+        leases
+    }
+
+    pub(crate) fn lives(&self, now: Time, relay: usize) -> bool {
+        self.books.beats.get(relay).copied().flatten().is_some_and(|beat| beat.until > now)
+    }
+
+    /// Until when a relay's leases run, if its heartbeat was renewed just now.
+    pub(crate) fn renewed(&self, now: Time, relay: usize) -> Option<Time> {
+        let beat = self.books.beats.get(relay).copied().flatten();
+        beat.filter(|beat| beat.at == now).map(|beat| beat.until)
+    }
+
+    fn live(&self, now: Time) -> u32 {
+        self.books.beats.iter().flatten().filter(|beat| beat.until > now).count() as u32
+    }
+}

@@ -1,0 +1,287 @@
+//! What a seed decides beforehand: the house, what applications write, and what goes wrong when.
+
+use std::time::Duration;
+
+use eventferry_core::machine::Settings;
+
+use crate::agenda::{MILLISECOND, SECOND, Time};
+use crate::dice::Dice;
+use crate::fault::{Fault, FaultKind};
+use crate::truth::Poison;
+
+/// A run's whole plan. Leaving out some of its numbered items gives a smaller plan that runs all the same.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) seed: u64,
+    pub(crate) temper: Temper,
+    pub(crate) relays: usize,
+    pub(crate) lanes: u16,
+    /// Partitions of each topic.
+    pub(crate) partitions: Vec<u16>,
+    pub(crate) aggregates: u16,
+    pub(crate) settings: Settings,
+    /// Topics are known before their first event.
+    pub(crate) topics_known: bool,
+    /// An anchor is taken when the sequence is this far beyond the last one.
+    pub(crate) anchor_ids: u64,
+    /// Ids that a page looks at.
+    pub(crate) scan_ids: u64,
+    /// The most records in a batch, and how long one waits to be filled.
+    pub(crate) batch_records: usize,
+    pub(crate) linger: Time,
+    /// A message over a connection takes up to so long.
+    pub(crate) latency: Time,
+    pub(crate) retention: Time,
+    pub(crate) transactions: Vec<Transaction>,
+    pub(crate) faults: Vec<Fault>,
+}
+
+/// How much goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Temper {
+    /// Nothing uncertain: relays come and go, records and topics are refused. No duplicate has an excuse.
+    Calm,
+    Stormy,
+}
+
+/// What one application's transaction does.
+#[derive(Clone, Debug)]
+pub(crate) struct Transaction {
+    pub(crate) at: Time,
+    pub(crate) steps: Vec<Step>,
+    /// It waits for the disk when it commits.
+    pub(crate) synchronous: bool,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Step {
+    Wait(Time),
+    /// Writes something of its own, so that it has an xid.
+    Write,
+    /// Locks the aggregate's row until it ends.
+    Lock(u16),
+    Enqueue {
+        aggregate: u16,
+        topic: u16,
+        poison: Poison,
+        size_bytes: u32,
+        /// Between the event's xid and its id.
+        pause: Time,
+    },
+    Savepoint,
+    RollBackToSavepoint,
+    Commit,
+    RollBack,
+}
+
+/// After this nothing new goes wrong.
+const STORM: Time = 12 * SECOND;
+
+impl Plan {
+    pub(crate) fn of(seed: u64) -> Self {
+        let mut dice = Dice::new(seed, 1);
+        let temper = if dice.chance(25) { Temper::Calm } else { Temper::Stormy };
+        let topics = dice.between(1, 3) as usize;
+        let lanes = dice.between(1, 6) as u16;
+        let mut plan = Self {
+            seed,
+            temper,
+            relays: dice.between(1, 3) as usize,
+            lanes,
+            partitions: (0..topics).map(|_| dice.between(1, 3) as u16).collect(),
+            aggregates: lanes + dice.between(1, 6) as u16,
+            settings: settings(&mut dice),
+            topics_known: dice.chance(60),
+            anchor_ids: dice.between(1, 12),
+            scan_ids: dice.between(3, 60),
+            batch_records: dice.between(1, 6) as usize,
+            linger: dice.below(3) * MILLISECOND,
+            latency: dice.between(1, 20) * MILLISECOND,
+            retention: dice.between(1, 5) * SECOND,
+            transactions: Vec::new(),
+            faults: Vec::new(),
+        };
+        plan.transactions = plan.write(&mut Dice::new(seed, 2));
+        plan.faults = plan.go_wrong(&mut Dice::new(seed, 3));
+        plan
+    }
+
+    /// The same plan without these items: faults are numbered first, then transactions.
+    pub(crate) fn without(&self, items: &[usize]) -> Self {
+        let faults = self.faults.len();
+        let stays = |number: usize| !items.contains(&number);
+        let mut plan = self.clone();
+        let mut number = 0;
+        plan.faults.retain(|_| {
+            number += 1;
+            stays(number - 1)
+        });
+        let mut number = faults;
+        plan.transactions.retain(|_| {
+            number += 1;
+            stays(number - 1)
+        });
+        plan
+    }
+
+    pub(crate) fn items(&self) -> usize {
+        self.faults.len() + self.transactions.len()
+    }
+
+    /// From here on nothing goes wrong, and everything must come to an end.
+    pub(crate) fn calm_from(&self) -> Time {
+        let faults = self.faults.iter().map(|fault| fault.at + fault.kind.lasts());
+        let writing = self.transactions.iter().map(|transaction| transaction.at + 2 * SECOND);
+        faults.chain(writing).max().unwrap_or(0).max(SECOND)
+    }
+
+    fn write(&self, dice: &mut Dice) -> Vec<Transaction> {
+        let asynchronous = if dice.chance(50) { dice.between(10, 90) } else { 0 };
+        let poison = if dice.chance(50) { dice.between(1, 8) } else { 0 };
+        let bursts = dice.between(4, 40);
+        let mut transactions = Vec::new();
+        for _ in 0..bursts {
+            let at = dice.below(STORM);
+            for _ in 0..dice.between(1, 4) {
+                let at = at + dice.below(40) * MILLISECOND;
+                let steps = self.steps(dice, poison);
+                transactions.push(Transaction { at, steps, synchronous: !dice.chance(asynchronous) });
+            }
+        }
+        if poison > 0 && self.is_roomy() {
+            // A code that nobody knows is believed only while others go through.
+            transactions.extend((0..12).map(|number| self.bystander(STORM + number * 1_500 * MILLISECOND)));
+        }
+        transactions.sort_by_key(|transaction| transaction.at);
+        transactions
+    }
+
+    /// Whether what waits behind a refused record leaves room for others. Without, nothing may go through any more that
+    /// would show an unknown code to be the record's fault.
+    pub(crate) fn is_roomy(&self) -> bool {
+        self.settings.lane_records_max >= ROOMY_RECORDS
+    }
+
+    /// A transaction with an event in each lane, of aggregates of which nothing is ever refused.
+    fn bystander(&self, at: Time) -> Transaction {
+        let enqueue = |aggregate| Step::Enqueue {
+            aggregate,
+            topic: 0,
+            poison: Poison::None,
+            size_bytes: 20,
+            pause: 20,
+        };
+        let steps = (self.aggregates - self.lanes..self.aggregates).map(enqueue).chain([Step::Commit]);
+        Transaction { at, steps: steps.collect(), synchronous: true }
+    }
+
+    fn steps(&self, dice: &mut Dice, poison: u64) -> Vec<Step> {
+        let mut steps = Vec::new();
+        let slow = if dice.chance(12) { 400 } else { 4 };
+        if dice.chance(30) {
+            steps.extend([Step::Write, Step::Wait(dice.below(slow) * MILLISECOND)]);
+        }
+        let aggregate = dice.below(self.aggregates.into()) as u16;
+        if dice.chance(60) {
+            steps.push(Step::Lock(aggregate));
+        }
+        let saved = dice.chance(15);
+        if saved {
+            steps.push(Step::Savepoint);
+        }
+        for _ in 0..dice.between(1, 5) {
+            let other = dice.below(self.aggregates.into()) as u16;
+            let aggregate = if dice.chance(70) { aggregate } else { other };
+            let poison = if aggregate + self.lanes >= self.aggregates { 0 } else { poison };
+            let poison = match dice.below(100) {
+                roll if roll * 3 < poison && self.is_roomy() => Poison::Unknown,
+                roll if roll * 2 < poison => Poison::Unroutable,
+                roll if roll < poison => Poison::Rejected,
+                _ => Poison::None,
+            };
+            steps.push(Step::Enqueue {
+                aggregate,
+                topic: dice.index(self.partitions.len()) as u16,
+                poison,
+                size_bytes: dice.between(1, 200) as u32,
+                pause: if dice.chance(20) { dice.below(8) * MILLISECOND } else { 20 },
+            });
+            if dice.chance(30) {
+                steps.push(Step::Wait(dice.below(slow) * MILLISECOND));
+            }
+        }
+        if saved && dice.chance(60) {
+            steps.push(Step::RollBackToSavepoint);
+        }
+        steps.push(Step::Wait(dice.below(slow) * MILLISECOND));
+        steps.push(if dice.chance(90) { Step::Commit } else { Step::RollBack });
+        steps
+    }
+
+    fn go_wrong(&self, dice: &mut Dice) -> Vec<Fault> {
+        let number = if self.temper == Temper::Calm { dice.below(4) } else { dice.between(1, 6) };
+        // Few kinds a seed: what goes wrong twice in the same way goes further wrong.
+        let kinds: Vec<usize> = (0..dice.between(1, 4)).map(|_| FaultKind::any(dice, self.temper)).collect();
+        let mut faults: Vec<Fault> = (0..number)
+            .map(|_| {
+                let at = dice.below(STORM);
+                let number = kinds[dice.index(kinds.len())];
+                Fault { at, kind: FaultKind::of(number, dice, self) }
+            })
+            .collect();
+        faults.sort_by_key(|fault| fault.at);
+        faults
+    }
+}
+
+/// So many records are never in memory at once.
+const ROOMY_RECORDS: usize = 2_000;
+
+/// Small numbers, so that every bound is met.
+fn settings(dice: &mut Dice) -> Settings {
+    let milliseconds = |dice: &mut Dice, least, most| Duration::from_millis(dice.between(least, most));
+    let mut settings = Settings::with_lease(milliseconds(dice, 1_500, 4_000));
+    settings.grace = milliseconds(dice, 500, 3_000);
+    settings.page_records_max = dice.between(1, 16) as u32;
+    settings.page_bytes_max = dice.between(200, 2_000);
+    settings.memory_records_max = settings.page_records_max as usize * dice.between(1, 4) as usize;
+    settings.memory_bytes_max = settings.page_bytes_max * dice.between(1, 4);
+    settings.lane_records_max = dice.between(4, 40) as usize;
+    settings.lane_bytes_max = dice.between(400, 4_000);
+    // With room for one, a record refused with an unknown code would always be the one.
+    settings.flight_records_max = dice.between(8, 40) as usize;
+    settings.flight_bytes_max = dice.between(2_000, 8_000);
+    if dice.chance(30) {
+        (settings.memory_records_max, settings.memory_bytes_max) = (ROOMY_RECORDS, 400_000);
+        (settings.lane_records_max, settings.lane_bytes_max) = (ROOMY_RECORDS, 400_000);
+    }
+    settings.settle_pause = milliseconds(dice, 10, 200);
+    settings.settle_idle = milliseconds(dice, 500, 3_000);
+    settings.poll_min = milliseconds(dice, 5, 20);
+    settings.poll_max = milliseconds(dice, 50, 250);
+    settings.retry_min = milliseconds(dice, 20, 100);
+    settings.retry_max = milliseconds(dice, 300, 1_500);
+    settings.quarantine = milliseconds(dice, 300, 4_000);
+
+    settings
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_seeds_settings_agree_with_each_other() {
+        for seed in 0..200 {
+            assert_eq!(Plan::of(seed).settings.check(), Ok(()), "seed {seed}");
+        }
+    }
+
+    #[test]
+    fn a_plan_without_all_its_items_is_empty() {
+        let plan = Plan::of(3);
+        let empty = plan.without(&(0..plan.items()).collect::<Vec<_>>());
+        assert!(empty.faults.is_empty() && empty.transactions.is_empty());
+        assert_eq!(plan.without(&[0]).items(), plan.items() - 1);
+    }
+}

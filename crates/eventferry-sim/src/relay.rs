@@ -1,0 +1,159 @@
+//! A relay's process: the state machine, what its engine keeps beside it, and the store's client.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use eventferry_core::machine::Core;
+use eventferry_core::publisher::{Abilities, Pipeline, Refusal, Token};
+use eventferry_core::store::{Capabilities, Keeps, Order, Ownership, Stall};
+use eventferry_core::{Lane, Lease};
+
+use crate::agenda::{SECOND, Time};
+use crate::database::{Mark, ToldLane};
+use crate::flaw::Flaw;
+use crate::plan::Plan;
+use crate::world::What;
+
+pub(crate) struct Relay {
+    /// What it calls itself: owners in the database are names.
+    pub(crate) name: usize,
+    /// Which process this is, among all that ever were.
+    pub(crate) incarnation: u32,
+    pub(crate) up: bool,
+    pub(crate) frozen: bool,
+    pub(crate) draining: bool,
+    pub(crate) started_at: Time,
+    pub(crate) frozen_at: Time,
+    /// For how long a flawed clock stood still.
+    pub(crate) stood_still: Time,
+    pub(crate) core: Core<Mark>,
+    /// The open producers: main and alone.
+    pub(crate) sessions: [Option<u32>; 2],
+    /// The events in memory.
+    pub(crate) held: BTreeMap<Token, u32>,
+    /// The last settlement, until it is answered for good.
+    pub(crate) told: Option<Vec<ToldLane>>,
+    pub(crate) client: Client,
+    pub(crate) topics_known: Vec<bool>,
+    /// What came while it stood still.
+    pub(crate) inbox: Vec<What>,
+    pub(crate) wake_at: Time,
+    /// When the last claim was sent; a flawed list of parked events is as old.
+    pub(crate) claimed_at: Time,
+}
+
+/// What the store remembers in the relay's process.
+pub(crate) struct Client {
+    /// Where each open lane will be read on.
+    pub(crate) cursors: BTreeMap<u16, Mark>,
+    known: BTreeMap<u16, Known>,
+    /// The timeline that the cursors speak of.
+    pub(crate) timeline: Option<u32>,
+    pub(crate) turn: usize,
+    /// Since when lanes that have read all wait for others that have not.
+    pub(crate) others_wait_since: Option<Time>,
+}
+
+/// What is known of a lane's position.
+#[derive(Clone, Copy, Debug)]
+struct Known {
+    epoch: u64,
+    /// The only version that the next settlement may follow.
+    version: u64,
+    place: (u64, u64),
+}
+
+/// A version that no position has.
+const NOT_OPEN: u64 = u64::MAX;
+
+impl Relay {
+    pub(crate) fn new(plan: &Plan, name: usize, incarnation: u32, now: Time, flaw: Option<Flaw>) -> Self {
+        Self {
+            name,
+            incarnation,
+            up: true,
+            frozen: false,
+            draining: false,
+            started_at: now,
+            frozen_at: 0,
+            stood_still: 0,
+            core: Core::new(plan.settings.clone(), &capabilities(), abilities(flaw)),
+            sessions: [None; 2],
+            held: BTreeMap::new(),
+            told: None,
+            client: Client {
+                cursors: BTreeMap::new(),
+                known: BTreeMap::new(),
+                timeline: None,
+                turn: 0,
+                others_wait_since: None,
+            },
+            topics_known: vec![plan.topics_known; plan.partitions.len()],
+            inbox: Vec::new(),
+            wake_at: Time::MAX,
+            claimed_at: 0,
+        }
+    }
+
+    /// The time since it started, by its own clock.
+    pub(crate) fn clock(&self, now: Time) -> Duration {
+        Duration::from_micros(now - self.started_at - self.stood_still)
+    }
+}
+
+impl Client {
+    pub(crate) fn open(&mut self, lease: Lease, version: u64, mark: Mark) {
+        self.note(lease, version, &mark);
+        self.cursors.insert(lease.lane.0, mark);
+    }
+
+    pub(crate) fn close(&mut self, lanes: &[Lane]) {
+        for lane in lanes {
+            self.cursors.remove(&lane.0);
+            self.known.remove(&lane.0);
+        }
+    }
+
+    pub(crate) fn note(&mut self, lease: Lease, version: u64, mark: &Mark) {
+        self.known.insert(lease.lane.0, Known { epoch: lease.epoch, version, place: mark.place() });
+    }
+
+    /// The version that a settlement up to this mark must follow; `None`: it was answered already.
+    pub(crate) fn version_before(&self, lease: Lease, mark: &Mark) -> Option<u64> {
+        match self.known.get(&lease.lane.0).filter(|known| known.epoch == lease.epoch) {
+            None => Some(NOT_OPEN),
+            Some(known) => (mark.place() > known.place).then_some(known.version),
+        }
+    }
+}
+
+fn capabilities() -> Capabilities {
+    Capabilities {
+        order: Order::Strict,
+        keeps: Keeps::Log,
+        ownership: Ownership::PerLane,
+        stall: Stall::None,
+        savepoints: true,
+        events_per_transaction_max: u64::MAX,
+        payload_bytes_max: 1 << 20,
+        settle_items_max: 4,
+    }
+}
+
+/// What the model of librdkafka can do, or claims to.
+fn abilities(flaw: Option<Flaw>) -> Abilities {
+    let silence = Duration::from_micros(FORGETS_AFTER);
+    Abilities {
+        pipeline: Pipeline::Gapless,
+        first_alone: (flaw != Some(Flaw::PipelinesFirst)).then_some(silence),
+        refusal: if flaw == Some(Flaw::BelievesBatchRefusal) {
+            Refusal::PerRecord
+        } else {
+            Refusal::PerBatch
+        },
+        durable_ack: true,
+    }
+}
+
+/// After so long a silence the broker may have forgotten a producer.
+const FORGETS_AFTER: Time = 6 * SECOND;

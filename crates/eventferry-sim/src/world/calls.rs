@@ -1,0 +1,309 @@
+//! Calls of the store: each takes time, may be slow, may fail before it happens or after, or happen long after its
+//! failure was heard of.
+
+use eventferry_core::fault::{PublishFaultKind, StoreFaultKind};
+use eventferry_core::machine::{Outcome, ParkedList, TopicId};
+use eventferry_core::publisher::{Role, Token};
+use eventferry_core::store::{Anchor, Claim, Held, Opened, ParkedKey, Verdict};
+use eventferry_core::{Lane, Lease};
+
+use super::reading::Reading;
+use super::{What, World};
+use crate::agenda::{MILLISECOND, Time};
+use crate::database::{Mark, Settled, ToldLane};
+use crate::flaw::Flaw;
+
+/// How the way to the database is now.
+#[derive(Debug, Default)]
+pub(super) struct Weather {
+    /// Until when calls are slow, and up to how much.
+    pub(super) slow: (Time, Time),
+    /// Until when calls fail, and how many in a hundred.
+    pub(super) lossy: (Time, u64),
+}
+
+/// What is asked of the database.
+#[derive(Debug)]
+pub(crate) enum Call {
+    Hold(Claim),
+    Open(Vec<Lease>),
+    Parked { lanes: Vec<Lane>, after: Option<(Lane, i64)> },
+    Settle(Vec<ToldLane>),
+    Read(Reading),
+}
+
+/// A call on its way to the database.
+#[derive(Debug)]
+pub(crate) struct Statement {
+    pub(super) relay: usize,
+    pub(super) incarnation: u32,
+    name: usize,
+    /// The life of the server that its connection is with.
+    pub(super) generation: u32,
+    /// Its answer arrives; if not, the relay has heard, or will hear, that it failed.
+    answers: bool,
+    /// When its claim was sent.
+    claimed_at: Time,
+    pub(super) call: Call,
+}
+
+/// A lane as it was opened: its lease, the position's version, where it is read on, and how that came.
+pub(crate) type OpenedLane = (Lease, u64, Mark, Anchor);
+
+/// What a relay hears.
+#[derive(Debug)]
+pub(crate) enum Answer {
+    Held(Result<Held, StoreFaultKind>),
+    Opened(Result<(u32, Vec<OpenedLane>), StoreFaultKind>),
+    Parked(Result<ParkedList, StoreFaultKind>),
+    Settled(Vec<ToldLane>, Result<Vec<Settled>, StoreFaultKind>),
+    Read(Result<Box<Reading>, StoreFaultKind>),
+    Connected(Role, Result<u32, PublishFaultKind>),
+    Learned(TopicId, Result<(), PublishFaultKind>),
+    Abandoned(Role, Vec<(Token, Outcome)>),
+}
+
+/// How long a flawed statement had waited for a lane's lock, with everything else as it was before.
+const LOCK_WAIT: Time = 500 * MILLISECOND;
+
+/// How many parked events are listed at once.
+const PARKED_LIMIT: usize = 3;
+
+impl World {
+    /// Sends a call on its way.
+    pub(super) fn call(&mut self, relay: usize, call: Call) {
+        let process = &self.relays[relay];
+        let (incarnation, name, claimed_at) = (process.incarnation, process.name, process.claimed_at);
+        let generation = self.database.generation;
+        let mut statement =
+            Statement { relay, incarnation, name, generation, answers: true, claimed_at, call };
+        let at = self.now + self.store_delay();
+        let lossy = self.weather.lossy.0 > self.now && self.dice.chance(self.weather.lossy.1);
+        if !lossy {
+            self.agenda.enter(at, What::Statement(Box::new(statement)));
+            return;
+        }
+        // Before, after, or long before it happens.
+        let kind = if self.dice.chance(20) { StoreFaultKind::Contended } else { StoreFaultKind::Unavailable };
+        let failed_at = at + self.dice.between(1, 800) * MILLISECOND;
+        let failure = failure_of(&statement.call, kind);
+        self.agenda.enter(failed_at, What::Answer { relay, incarnation, answer: failure });
+        let happens_at = match self.dice.below(3) {
+            _ if kind == StoreFaultKind::Contended => return,
+            0 => return,
+            1 => at,
+            _ => failed_at + self.dice.between(1, 1_500) * MILLISECOND,
+        };
+        statement.answers = false;
+        self.agenda.enter(happens_at, What::Statement(Box::new(statement)));
+    }
+
+    pub(super) fn store_delay(&mut self) -> Time {
+        let usual = self.dice.between(200, 3_000);
+        if self.weather.slow.0 > self.now { usual + self.dice.below(self.weather.slow.1) } else { usual }
+    }
+
+    /// A statement reaches the database.
+    pub(super) fn execute(&mut self, statement: Box<Statement>) {
+        let Statement { relay, incarnation, .. } = *statement;
+        let reachable = self.database.down_until.max(self.database.away_until) <= self.now;
+        if statement.generation != self.database.generation || !reachable {
+            if statement.answers {
+                let after = self.dice.between(1, 300) * MILLISECOND;
+                let answer = failure_of(&statement.call, StoreFaultKind::Unavailable);
+                self.agenda.enter(self.now + after, What::Answer { relay, incarnation, answer });
+            }
+            return;
+        }
+        let Statement { name, answers, claimed_at, call, .. } = *statement;
+        let answer = match call {
+            Call::Hold(claim) => {
+                let held = self.hold(name, incarnation, &claim);
+                if held.leases != claim.keep {
+                    self.note(|| format!("relay {relay} is given {:?} for {:?}", held.leases, claim.keep));
+                }
+                Answer::Held(Ok(held))
+            }
+            Call::Open(leases) => Answer::Opened(Ok(self.open(&leases))),
+            Call::Parked { lanes, after } => Answer::Parked(Ok(self.list_parked(&lanes, after, claimed_at))),
+            Call::Settle(told) => {
+                let settled = self.settled(relay, name, &told);
+                Answer::Settled(told, settled.ok_or(StoreFaultKind::HistoryLost))
+            }
+            Call::Read(reading) => {
+                if answers {
+                    self.read_on(relay, incarnation, reading);
+                }
+                return;
+            }
+        };
+        if answers {
+            let at = self.now + self.store_delay() / 2;
+            self.agenda.enter(at, What::Answer { relay, incarnation, answer });
+        }
+    }
+
+    fn hold(&mut self, name: usize, incarnation: u32, claim: &Claim) -> Held {
+        let now = self.now;
+        let held = self.flushed_with(|database| database.hold(now, name, incarnation, claim));
+        if self.leases.len() <= name {
+            self.leases.resize(name + 1, 0);
+        }
+        if let Some(until) = self.database.renewed(now, name) {
+            self.leases[name] = until;
+        }
+        held
+    }
+
+    fn open(&mut self, leases: &[Lease]) -> (u32, Vec<OpenedLane>) {
+        let failed_over = self.database.notes_failover();
+        let opened = leases.iter().map(|lease| {
+            let at = usize::from(lease.lane.0);
+            let version = self.database.books.positions[at].version;
+            let anchor = match (failed_over, version) {
+                (true, _) => Anchor::FailedOver,
+                (false, 0) => Anchor::First,
+                (false, _) => Anchor::Continued,
+            };
+            (*lease, version, self.database.cursor(at), anchor)
+        });
+        (self.database.books.timeline, opened.collect())
+    }
+
+    fn list_parked(&self, lanes: &[Lane], after: Option<(Lane, i64)>, claimed_at: Time) -> ParkedList {
+        if self.has(Flaw::ListsNoParked) {
+            return ParkedList::default();
+        }
+        let stale_from =
+            if self.has(Flaw::ListsStaleParked) { claimed_at.saturating_sub(LOCK_WAIT) } else { Time::MAX };
+        let mut rows: Vec<_> = self
+            .database
+            .books
+            .parked
+            .iter()
+            .filter(|row| lanes.contains(&Lane(row.lane)) && row.parked_at < stale_from)
+            .map(|row| ((Lane(row.lane), row.ordinal), row.event))
+            .filter(|(key, _)| after.is_none_or(|after| *key > after))
+            .collect();
+        rows.sort_unstable();
+        let more = rows.len() > PARKED_LIMIT;
+        rows.truncate(PARKED_LIMIT);
+        let aggregate = |event: &u32| self.truth.events[*event as usize].aggregate;
+        ParkedList {
+            aggregates: rows
+                .iter()
+                .map(|((lane, _), event)| {
+                    (*lane, eventferry_core::machine::AggregateKey(aggregate(event).into()))
+                })
+                .collect(),
+            last: rows.last().map(|((lane, ordinal), _)| ParkedKey { lane: *lane, ordinal: *ordinal }),
+            more,
+        }
+    }
+
+    /// A relay hears of a call.
+    pub(super) fn answered(&mut self, relay: usize, answer: Answer) {
+        let clock = self.relays[relay].clock(self.now);
+        match answer {
+            Answer::Held(held) => self.relays[relay].core.handle_held(clock, held),
+            Answer::Opened(opened) => self.was_opened(relay, opened),
+            Answer::Parked(list) => self.relays[relay].core.handle_parked(clock, list),
+            Answer::Settled(told, settled) => self.was_settled(relay, told, settled),
+            Answer::Read(reading) => self.was_read(relay, reading),
+            Answer::Connected(role, result) => {
+                let process = &mut self.relays[relay];
+                if let Ok(producer) = result {
+                    process.sessions[role as usize] = Some(producer);
+                }
+                process.core.handle_connected(clock, role, result.map(drop));
+            }
+            Answer::Learned(topic, result) => {
+                let process = &mut self.relays[relay];
+                if result.is_ok() {
+                    process.topics_known[topic.0 as usize] = true;
+                }
+                process.core.handle_learned(clock, topic, result);
+            }
+            Answer::Abandoned(role, reports) => {
+                let process = &mut self.relays[relay];
+                for (token, outcome) in &reports {
+                    if *outcome == Outcome::Acknowledged {
+                        process.held.remove(token);
+                    }
+                }
+                process.core.handle_abandoned(clock, role, &reports);
+            }
+        }
+    }
+
+    fn was_opened(&mut self, relay: usize, opened: Result<(u32, Vec<OpenedLane>), StoreFaultKind>) {
+        let silent = self.has(Flaw::OpensInSilence);
+        let process = &mut self.relays[relay];
+        let clock = process.clock(self.now);
+        let lanes = opened.and_then(|(timeline, lanes)| {
+            // The lanes that were open before are not named here, and must be opened again too.
+            let changed = process.client.timeline.is_some_and(|known| known != timeline);
+            process.client.timeline = Some(timeline).filter(|_| !changed || silent);
+            if changed {
+                process.client.cursors.clear();
+            }
+            if changed && !silent {
+                return Err(StoreFaultKind::HistoryLost);
+            }
+            let lanes = lanes.into_iter().map(|(lease, version, mark, anchor)| {
+                process.client.open(lease, version, mark);
+                Opened { lane: lease.lane, anchor }
+            });
+            Ok(lanes.collect::<Vec<_>>())
+        });
+        process.core.handle_opened(clock, lanes.as_deref().map_err(|kind| *kind));
+    }
+
+    fn was_settled(
+        &mut self,
+        relay: usize,
+        told: Vec<ToldLane>,
+        settled: Result<Vec<Settled>, StoreFaultKind>,
+    ) {
+        let once = self.has(Flaw::SettlesOnce);
+        let process = &mut self.relays[relay];
+        let clock = process.clock(self.now);
+        let verdicts = settled.and_then(|settled| {
+            let mut verdicts = Vec::with_capacity(settled.len());
+            for (lane, settled) in told.iter().zip(settled) {
+                verdicts.push(match settled {
+                    Settled::Moved | Settled::Already => {
+                        if let Some(version) = lane.version {
+                            process.client.note(lane.lease, version.wrapping_add(1), &lane.mark);
+                        }
+                        Verdict::Done
+                    }
+                    Settled::Fenced => Verdict::Fenced,
+                    Settled::Stale => return Err(StoreFaultKind::HistoryLost),
+                });
+            }
+            Ok(verdicts)
+        });
+        let verdicts = match verdicts {
+            Err(StoreFaultKind::Unavailable | StoreFaultKind::Contended) if once => {
+                Ok(vec![Verdict::Done; told.len()])
+            }
+            verdicts => verdicts,
+        };
+        if verdicts.is_err() {
+            process.told = Some(told);
+        }
+        process.core.handle_settled(clock, verdicts.as_deref().map_err(|kind| *kind));
+    }
+}
+
+/// What a relay hears of a call that failed.
+pub(super) fn failure_of(call: &Call, kind: StoreFaultKind) -> Answer {
+    match call {
+        Call::Hold(_) => Answer::Held(Err(kind)),
+        Call::Open(_) => Answer::Opened(Err(kind)),
+        Call::Parked { .. } => Answer::Parked(Err(kind)),
+        Call::Settle(told) => Answer::Settled(told.clone(), Err(kind)),
+        Call::Read(_) => Answer::Read(Err(kind)),
+    }
+}

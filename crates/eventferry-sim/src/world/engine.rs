@@ -1,0 +1,314 @@
+//! The engine: performs what a relay's core asks for, and tells it what came of it.
+
+use eventferry_core::fault::PublishFaultKind;
+use eventferry_core::machine::{Action, AggregateKey, Arrival, Outcome, Routed, SettleOrder, TopicId};
+use eventferry_core::publisher::{Domain, Role, Token};
+use eventferry_core::store::Rest;
+use eventferry_core::{Lane, Lease};
+
+use super::calls::{Answer, Call};
+use super::{What, World};
+use crate::agenda::{MILLISECOND, SECOND, Time};
+use crate::broker::{Life, Message, Producer};
+use crate::checks::{duplicates, fencing, memory};
+use crate::database::{Mark, ToldLane, ToldPark};
+use crate::flaw::Flaw;
+use crate::relay::Relay;
+use crate::truth::{Incident, Poison};
+
+/// How many actions a core may ask for at one instant.
+const ACTIONS_MAX: usize = 20_000;
+
+/// What one page brought.
+pub(crate) struct Page {
+    /// Lane, event, id.
+    pub(crate) rows: Vec<(u16, u32, Mark)>,
+    pub(crate) passed: Vec<(u16, Mark)>,
+    pub(crate) rest: Rest,
+}
+
+impl World {
+    pub(super) fn start(&mut self, relay: usize, name: usize) {
+        if self.relays.get(relay).is_some_and(|process| process.up) {
+            return;
+        }
+        if self.relays.iter().all(|process| !process.up) {
+            self.manned_since = self.now;
+        }
+        self.incarnations += 1;
+        let incarnation = self.incarnations;
+        let process = Relay::new(&self.plan, name, incarnation, self.now, self.flaw);
+        if relay < self.relays.len() {
+            self.relays[relay] = process;
+        } else {
+            while self.relays.len() < relay {
+                // Slots are taken in the order of starting; one that starts late leaves room before it.
+                let mut empty = Relay::new(&self.plan, usize::MAX, 0, self.now, self.flaw);
+                empty.up = false;
+                self.relays.push(empty);
+            }
+            self.relays.push(process);
+        }
+        self.note(|| format!("relay {relay} starts as r{name}"));
+        let sweep_at = self.now + self.dice.between(500, 2_000) * MILLISECOND;
+        self.agenda.enter(sweep_at, What::Sweep { relay, incarnation });
+        self.act(relay);
+    }
+
+    /// Does what the core asks for, until it sleeps.
+    pub(super) fn act(&mut self, relay: usize) {
+        for _ in 0..ACTIONS_MAX {
+            let process = &mut self.relays[relay];
+            if !process.up || process.frozen || self.broken.is_some() {
+                return;
+            }
+            let clock = process.clock(self.now);
+            let action = process.core.poll(clock);
+            self.tally.actions += 1;
+            match action {
+                Action::Sleep(until) => {
+                    let settings = &self.plan.settings;
+                    let found = memory::load(self.relays[relay].core.load(), settings, 200);
+                    self.check(9, found);
+                    let wait = until.saturating_sub(clock).as_micros().max(1);
+                    let at = self.now.saturating_add(Time::try_from(wait).unwrap_or(Time::MAX));
+                    self.wake(relay, at);
+                    return;
+                }
+                Action::Stop(stop) => {
+                    self.note(|| format!("relay {relay} stops: {stop:?}"));
+                    self.stopped(relay, stop);
+                    return;
+                }
+                action => self.perform(relay, action),
+            }
+        }
+        self.breaks(2, || format!("relay {relay} spins: its core asks and asks and never sleeps"));
+    }
+
+    fn wake(&mut self, relay: usize, at: Time) {
+        let process = &mut self.relays[relay];
+        if at < process.wake_at {
+            process.wake_at = at;
+            let incarnation = process.incarnation;
+            self.agenda.enter(at, What::Wake { relay, incarnation });
+        }
+    }
+
+    fn perform(&mut self, relay: usize, action: Action<Mark>) {
+        match action {
+            Action::Hold(claim) => {
+                self.relays[relay].claimed_at = self.now;
+                self.call(relay, Call::Hold(claim));
+            }
+            Action::Open(leases) => self.call(relay, Call::Open(leases)),
+            Action::Close(lanes) => self.relays[relay].client.close(&lanes),
+            Action::ReadParked { lanes, after } => {
+                self.call(relay, Call::Parked { lanes, after: after.map(|key| (key.lane, key.ordinal)) });
+            }
+            Action::Read { lanes, records_max, bytes_max } => {
+                let factor = if self.has(Flaw::ReadsBeyondRoom) { 8 } else { 1 };
+                self.read(relay, &lanes, records_max as usize * factor, bytes_max * factor as u64);
+            }
+            Action::Settle(orders) => {
+                let told = orders.into_iter().map(|order| self.told(relay, order)).collect();
+                self.settle(relay, told);
+            }
+            Action::SettleAgain => {
+                if let Some(told) = self.relays[relay].told.take() {
+                    self.settle(relay, told);
+                }
+            }
+            Action::Connect(role) => self.connect(relay, role),
+            Action::Learn(topic) => self.learn(relay, topic),
+            Action::Route(token) => {
+                let routed = self.relays[relay]
+                    .held
+                    .get(&token)
+                    .map_or(Routed::Unknown, |event| self.route(relay, *event));
+                let process = &mut self.relays[relay];
+                process.core.handle_routed(process.clock(self.now), token, routed);
+            }
+            Action::Send(role, token) => self.send(relay, role, token),
+            Action::Abandon(role, within) => self.abandon(relay, role, within.as_micros() as Time),
+            Action::Forget(tokens) => {
+                for token in tokens {
+                    self.relays[relay].held.remove(&token);
+                }
+            }
+            Action::Say(notice) => self.note(|| format!("relay {relay} says {notice:?}")),
+            Action::Sleep(_) | Action::Stop(_) => {}
+        }
+    }
+
+    /// What the core ordered, with the events that it does not know.
+    fn told(&mut self, relay: usize, order: SettleOrder<Mark>) -> ToldLane {
+        let held = &mut self.relays[relay].held;
+        let park = order.park.iter().filter_map(|park| {
+            Some(ToldPark { id: park.mark.last_id, event: held.remove(&park.token)?, refused: !park.behind })
+        });
+        let park = park.collect();
+        let mark = order.prefix.last().cloned().unwrap_or_else(crate::database::Window::beginning);
+        let read = self.relays[relay].client.cursors.get(&order.lease.lane.0);
+        let mark = read.filter(|_| self.has(Flaw::SettlesWhatWasRead)).cloned().unwrap_or(mark);
+        ToldLane { lease: order.lease, version: None, mark, park }
+    }
+
+    fn settle(&mut self, relay: usize, mut told: Vec<ToldLane>) {
+        for lane in &mut told {
+            lane.version = self.relays[relay].client.version_before(lane.lease, &lane.mark);
+        }
+        self.call(relay, Call::Settle(told));
+    }
+
+    pub(super) fn route(&self, relay: usize, event: u32) -> Routed {
+        let event = &self.truth.events[event as usize];
+        if !self.relays[relay].topics_known[usize::from(event.topic)] {
+            return Routed::Unknown;
+        }
+        if event.poison == Poison::Unroutable {
+            return Routed::Refused;
+        }
+        let domain = self.broker.domain(event.topic, event.aggregate);
+        Routed::To(Domain(if self.has(Flaw::OneDomainForAll) { 0 } else { domain as u64 }))
+    }
+
+    fn send(&mut self, relay: usize, role: Role, token: Token) {
+        let process = &self.relays[relay];
+        let clock = process.clock(self.now);
+        let (session, event) = (process.sessions[role as usize], process.held.get(&token).copied());
+        let (Some(number), Some(event)) = (session, event) else {
+            self.relays[relay].core.handle_ended(clock, token);
+            return;
+        };
+        let name = process.name;
+        let producer = &mut self.broker.producers[number as usize];
+        if producer.life != Life::Open {
+            self.relays[relay].core.handle_ended(clock, token);
+            return;
+        }
+        if producer.holds() >= self.plan.settings.flight_records_max.max(2) - 1 {
+            self.relays[relay].core.handle_full(clock, token);
+            return;
+        }
+        self.note(|| format!("relay {relay} sends e{event} through its {role:?} session p{number}"));
+        // After a failover the database may have given a lane away that its owner cannot know to have lost.
+        let lane = self.truth.events[event as usize].lane;
+        if self.database.books.lanes[usize::from(lane)].owner == Some(name) {
+            let found = duplicates::sent(event, &self.truth);
+            self.check(4, found);
+        }
+        let until = self.leases.get(name).copied().unwrap_or(0);
+        let found = fencing::sent(name, until, self.now);
+        self.check(5, found);
+        self.truth.event(event).handed_at.get_or_insert(self.now);
+        let domain = {
+            let event = &self.truth.events[event as usize];
+            self.broker.domain(event.topic, event.aggregate)
+        };
+        let number =
+            if self.has(Flaw::SplitsSession) { number + self.wire_dice.below(2) as u32 } else { number };
+        self.produce(number, domain, Message { token, event });
+        if self.has(Flaw::AcknowledgesOnSend) {
+            self.reported(relay, &[(token, Outcome::Acknowledged)]);
+        }
+    }
+
+    /// Tells the core of reports of an open session.
+    pub(super) fn reported(&mut self, relay: usize, reports: &[(Token, Outcome)]) {
+        for (token, outcome) in reports {
+            let process = &mut self.relays[relay];
+            if *outcome == Outcome::Acknowledged {
+                process.held.remove(token);
+            }
+            let clock = process.clock(self.now);
+            process.core.handle_report(clock, *token, *outcome);
+        }
+    }
+
+    fn connect(&mut self, relay: usize, role: Role) {
+        let incarnation = self.relays[relay].incarnation;
+        let away = self.broker.down_until.max(self.broker.frozen_until) > self.now;
+        let (after, result) = if away {
+            (self.wire_dice.between(50, 1_000) * MILLISECOND, Err(PublishFaultKind::Unavailable))
+        } else {
+            let number = self.broker.producers.len() as u32;
+            self.broker.producers.push(Producer::new(relay, incarnation, role));
+            if self.has(Flaw::SplitsSession) {
+                self.broker.producers.push(Producer::new(relay, incarnation, role));
+            }
+            (self.wire_dice.between(1, 30) * MILLISECOND, Ok(number))
+        };
+        let answer = Answer::Connected(role, result);
+        self.agenda.enter(self.now + after, What::Answer { relay, incarnation, answer });
+    }
+
+    fn learn(&mut self, relay: usize, topic: TopicId) {
+        let incarnation = self.relays[relay].incarnation;
+        let at = topic.0 as usize;
+        let away = self.broker.down_until.max(self.broker.frozen_until) > self.now;
+        let (after, result) = match away {
+            true => (self.wire_dice.between(50, 1_000) * MILLISECOND, Err(PublishFaultKind::Unavailable)),
+            false if self.broker.gone_until[at] > self.now => {
+                (self.wire_dice.between(1, 30) * MILLISECOND, Err(PublishFaultKind::TopicRefused))
+            }
+            false => (self.wire_dice.between(1, 30) * MILLISECOND, Ok(())),
+        };
+        let answer = Answer::Learned(topic, result);
+        self.agenda.enter(self.now + after, What::Answer { relay, incarnation, answer });
+    }
+
+    /// Hands a page to the core.
+    pub(super) fn page(&mut self, relay: usize, page: Page) {
+        let arrivals: Vec<Arrival<Mark>> = page
+            .rows
+            .iter()
+            .map(|(lane, number, mark)| {
+                let event = &self.truth.events[*number as usize];
+                Arrival {
+                    lane: Lane(*lane),
+                    mark: mark.clone(),
+                    aggregate: AggregateKey(event.aggregate.into()),
+                    topic: TopicId(event.topic.into()),
+                    route: self.route(relay, *number),
+                    size_bytes: event.size_bytes,
+                }
+            })
+            .collect();
+        let passed = page.passed.into_iter().map(|(lane, mark)| (Lane(lane), mark));
+        let mut tokens = Vec::with_capacity(arrivals.len());
+        let process = &mut self.relays[relay];
+        let clock = process.clock(self.now);
+        process.core.handle_page(clock, arrivals, passed, page.rest, &mut tokens);
+        for ((_, event, _), token) in page.rows.iter().zip(&tokens) {
+            if let Some(token) = token {
+                process.held.insert(*token, *event);
+            }
+        }
+        let found = memory::load(process.core.load(), &self.plan.settings, 200);
+        self.check(9, found);
+        if !page.rows.is_empty() {
+            self.note(|| {
+                let events: Vec<String> = page.rows.iter().map(|(_, event, _)| format!("e{event}")).collect();
+                format!("relay {relay} reads {}", events.join(" "))
+            });
+        }
+    }
+
+    fn stopped(&mut self, relay: usize, stop: eventferry_core::machine::Stop) {
+        use eventferry_core::machine::Stop;
+        match stop {
+            Stop::Drained if self.relays[relay].draining => {}
+            Stop::GraceOver => {
+                let (from, until) = (self.now, self.now + 10 * SECOND);
+                self.truth.incidents.push(Incident { from, until, repeats: 2 });
+            }
+            stop => self.breaks(2, || format!("relay {relay} stops by itself: {stop:?}")),
+        }
+        self.end_process(relay);
+    }
+
+    pub(super) fn lease_of(&self, lane: Lane) -> Lease {
+        Lease { lane, epoch: self.database.books.lanes[usize::from(lane.0)].epoch }
+    }
+}
