@@ -129,7 +129,7 @@ impl World {
                 let process = &mut self.relays[relay];
                 process.core.handle_routed(process.clock(self.now), token, routed);
             }
-            Action::Send(role, token) => self.send(relay, role, token),
+            Action::Send(role, token, _) => self.send(relay, role, token),
             Action::Abandon(role, within) => self.abandon(relay, role, within.as_micros() as Time),
             Action::Forget(tokens) => {
                 for token in tokens {
