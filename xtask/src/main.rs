@@ -23,6 +23,11 @@ usage: cargo xtask COMMAND
     --only NAME        only this suite; may be repeated
     --list             the suites, and what each proves
   tidy               check the rules of the house
+  bench              how fast a backlog is carried, on real servers: see trials/
+  storm              hostile writers and killed relays, on real servers: does every promise hold?
+    --seconds N        for so long; 60
+    --seed S           what happens; random, and said
+    --json FILE        the figures for machines
   services up        start PostgreSQL 18 and 14 and Kafka on free loopback ports; installs them on first use
   services down      stop what `up` started in this checkout, and remove its data
   services status    say what runs, where
