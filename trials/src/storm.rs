@@ -12,6 +12,7 @@ mod findings;
 mod fleet;
 mod history;
 mod judge;
+mod lost;
 mod order;
 mod prepared;
 mod reader;
@@ -61,6 +62,9 @@ const PARTITIONS: [i32; 3] = [1, 4, 8];
 const SILENCE_MAX: Duration = Duration::from_secs(30);
 const CATCH_UP_MAX: Duration = Duration::from_secs(240);
 
+/// The pause between two looks after the relays.
+const LOOK_AFTER: Duration = Duration::from_secs(1);
+
 /// The pause between two looks at what has arrived.
 const LOOK: Duration = Duration::from_millis(20);
 
@@ -71,6 +75,8 @@ struct Plan {
     kill_every: Duration,
     lease: Duration,
     grace: Duration,
+    /// Whether the database and the topics stay when a promise broke, to be looked into.
+    keep: bool,
 }
 
 /// Runs a storm from its words.
@@ -83,6 +89,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
         kill_every: arguments.duration("kill-every", Duration::from_secs(5))?,
         lease: arguments.duration("lease", Duration::from_secs(2))?,
         grace: arguments.duration("grace", Duration::from_secs(8))?,
+        keep: arguments.text("keep").is_some_and(|keep| keep == "yes"),
     };
     let json = arguments.text("json");
     arguments.finish()?;
@@ -115,6 +122,16 @@ async fn set_and_blow(servers: &Servers, plan: &Plan) -> Result<Report, Failure>
         blow(servers, plan, &database, &topics).await
     };
     let report = make_and_blow().await;
+    if report.is_err() {
+        let cleared = async { Prepared::clear(&database.connect().await?).await };
+        if let Err(failure) = cleared.await {
+            eprintln!("trials: {failure}");
+        }
+    }
+    if plan.keep && report.as_ref().is_ok_and(|report| !report.is_good()) {
+        eprintln!("the database {} and its topics are kept", database.name());
+        return report;
+    }
     for topic in topics {
         topic.remove().await;
     }
@@ -143,7 +160,8 @@ async fn blow(
     let program = Program::beside_this(database.url()?, servers.brokers.clone(), plan.lease, plan.grace)?;
     let reader = Reader::start(&world, topics)?;
     let dice = Dice::for_one(plan.seed, 0);
-    let mut fleet = Fleet::start(program, dice, BrokerClock::of(clock_topic)?, database.connect().await?)?;
+    let (clock, asking) = (BrokerClock::of(clock_topic)?, database.connect().await?);
+    let mut fleet = Fleet::start(program, dice, clock, asking, conditions.lanes_total).await?;
 
     let began = Instant::now();
     let scripts = write_and_kill(&world, &mut fleet, plan).await?;
@@ -153,13 +171,17 @@ async fn blow(
     let mut findings = Findings::default();
     catch_up(&reader, &mut fleet).await?;
     let caught_up = ended.elapsed();
-    fleet.end(&mut findings).await;
+    fleet.end(&mut findings).await?;
     let lag_events = fleet.lag().await?;
     if lag_events > 0 {
         findings.add(Breach::Left, || format!("{lag_events} events, by `eventferry status`"));
     }
     let arrivals = read_to_the_end(reader, topics).await?;
-    let (mut figures, repeated) = judge(&world.history.written(), &arrivals, conditions, &mut findings);
+    let written = world.history.written();
+    let (mut figures, repeated) = judge(&written, &arrivals, conditions, &mut findings);
+    for line in lost::trace(&client, &judge::lost(&written, &arrivals)).await? {
+        eprintln!("lost: {line}");
+    }
     for cut in &mut fleet.cuts {
         cut.find_settled(&client, &repeated).await?;
     }
@@ -171,7 +193,7 @@ async fn blow(
         figures,
         transactions: world.history.transactions(),
         scripts,
-        kills: fleet.cuts.len(),
+        kills: fleet.kills,
         lapses: fleet.lapses,
         caught_up,
         lag_events: Some(lag_events),
@@ -211,6 +233,7 @@ async fn write_and_kill(
     }
     let mut scripts: BTreeMap<&'static str, u64> = BTreeMap::new();
     let mut kills = tokio::time::interval(plan.kill_every);
+    let mut looks = tokio::time::interval(LOOK_AFTER);
     // The first tick is at once.
     kills.tick().await;
     loop {
@@ -222,9 +245,9 @@ async fn write_and_kill(
                     .into_iter()
                     .for_each(|name| *scripts.entry(name).or_default() += 1),
             },
-            _ = kills.tick() => match fleet.cuts.len() < plan.kills_max && Instant::now() < until {
-                true => fleet.kill_one().await?,
-                false => fleet.check()?,
+            _ = looks.tick() => fleet.look().await?,
+            _ = kills.tick() => if fleet.kills < plan.kills_max && Instant::now() < until {
+                fleet.kill_one().await?;
             },
         }
     }
@@ -242,7 +265,7 @@ async fn catch_up(reader: &Reader, fleet: &mut Fleet) -> Result<(), Failure> {
         if since.elapsed() > SILENCE_MAX || started.elapsed() > CATCH_UP_MAX {
             return Ok(());
         }
-        fleet.check()?;
+        fleet.look().await?;
         tokio::time::sleep(LOOK).await;
     }
     Ok(())

@@ -1,5 +1,8 @@
 //! The verdict: what the writers know, held against what the consumer read.
 
+use std::collections::BTreeSet;
+
+use eventferry::MessageId;
 use eventferry::core::Lane;
 
 use super::findings::{Breach, Findings};
@@ -32,6 +35,15 @@ pub(super) struct Figures {
     pub(super) demanded: Demanded,
     /// Whether order across partitions could be looked at.
     pub(super) one_clock: bool,
+}
+
+/// What was committed and never arrived, by message id: the first few.
+pub(super) fn lost(written: &[Written], arrivals: &[Arrival]) -> Vec<MessageId> {
+    const TRACED_MAX: usize = 20;
+    let arrived: BTreeSet<u64> = arrivals.iter().filter_map(|arrival| arrival.number).collect();
+    let is_lost =
+        |event: &&Written| matches!(event.fate, Fate::Committed { .. }) && !arrived.contains(&event.number);
+    written.iter().filter(is_lost).filter_map(|event| event.message_id).take(TRACED_MAX).collect()
 }
 
 /// Holds the two against each other. Returns also what arrived more than once, whose causes `repeats` looks into.
@@ -170,7 +182,6 @@ fn place(arrival: &Arrival) -> String {
 mod tests {
     use super::*;
     use crate::storm::findings::BREACHES;
-    use eventferry::MessageId;
 
     fn written(number: u64, fate: Fate) -> Written {
         let message_id = Some(MessageId([number as u8; 16]));

@@ -64,6 +64,17 @@ impl Prepared {
         Ok(())
     }
 
+    /// Rolls back whatever a storm that could not be seen through has left: a database with prepared transactions
+    /// cannot be dropped.
+    pub(super) async fn clear(client: &Client) -> Result<(), Failure> {
+        let query = "SELECT gid FROM pg_prepared_xacts WHERE database = current_database()";
+        for row in client.query(query, &[]).await? {
+            let statement = format!("ROLLBACK PREPARED '{}'", row.get::<_, &str>(0));
+            client.batch_execute(&statement).await.attempt("roll back what was left prepared")?;
+        }
+        Ok(())
+    }
+
     fn take(&self, all: bool) -> Option<Lying> {
         let mut lying = self.lying();
         let now = Instant::now();

@@ -136,18 +136,18 @@ impl Relay {
         }
     }
 
-    /// How often its leases ran out while it lived.
-    pub(super) fn lapses(&self) -> usize {
-        self.said.lock().unwrap_or_else(PoisonError::into_inner).lapses
+    /// How often its leases ran out while it lived, since this was asked last.
+    pub(super) fn new_lapses(&mut self) -> usize {
+        std::mem::take(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner).lapses)
     }
 
     /// Kills it, as a crash would; when this returns it is no more.
-    pub(super) async fn kill(mut self) -> Result<(), Failure> {
+    pub(super) async fn kill(&mut self) -> Result<(), Failure> {
         self.child.kill().await.attempt("kill a relay")
     }
 
     /// Asks it to end, and says what was wrong with how it did.
-    pub(super) async fn end(mut self, within: Duration) -> Result<(), Failure> {
+    pub(super) async fn end(&mut self, within: Duration) -> Result<(), Failure> {
         let pid = self.child.id().ok_or_else(|| failure(format!("relay {} has no process", self.id)))?;
         let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await.attempt("signal")?;
         if !sent.success() {

@@ -1,9 +1,11 @@
-//! Promise 4: an event arrives again only if its relay was killed before the event was settled.
+//! Promise 4: an event arrives again only if its relay was cut off before the event was settled: killed, or alive with
+//! its leases run out, as happens on a machine too busy to renew them.
 //!
 //! The rule, for each repeat: some kill lies between the delivery before and the repeat; the killed relay owned the
 //! event's lane; and the lane's position, as the database had it right after the kill, did not cover the event. So
 //! without kills there is no repeat, a kill repeats nothing of other lanes, and what was settled never comes again.
-//! Besides, one kill repeats no more than one relay holds.
+//! Besides, one kill repeats no more than one relay holds. Of a lease that ran out it is not known when and of which
+//! lanes, so it explains what came again after the last look that found the leases whole.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,12 +17,12 @@ use crate::failure::{Attempt as _, Failure};
 
 use super::findings::{Breach, Findings};
 
-/// A relay was killed.
+/// A relay was cut off from its lanes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cut {
     pub(super) relay: String,
-    /// The lanes it owned, and where each stood.
-    pub(super) lanes: BTreeMap<u16, Position>,
+    /// The lanes it owned, and where each stood, if that is known.
+    pub(super) lanes: BTreeMap<u16, Option<Position>>,
     /// Before and after, by the broker's clock.
     pub(super) from_ms: i64,
     pub(super) to_ms: i64,
@@ -92,6 +94,12 @@ pub(super) fn check(repeated: &[Deliveries], cuts: &[Cut], findings: &mut Findin
 }
 
 impl Cut {
+    /// The leases of a living relay ran out between two looks, whichever lanes it had.
+    pub(super) fn lapse(relay: &str, lanes_total: u16, from_ms: i64, to_ms: i64) -> Self {
+        let lanes = (0..lanes_total).map(|lane| (lane, None)).collect();
+        Self { relay: relay.to_owned(), lanes, from_ms, to_ms, settled: BTreeSet::new() }
+    }
+
     fn explains(&self, number: u64, lane: u16, before_ms: i64, again_ms: i64) -> bool {
         self.lanes.contains_key(&lane)
             && !self.settled.contains(&number)
@@ -108,7 +116,7 @@ impl Cut {
         let mut asked = Vec::new();
         let (mut ids, mut prevs, mut curs, mut last_ids) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
         for Deliveries { number, lane, message_id, .. } in repeated {
-            if let (Some(at), Some(id)) = (self.lanes.get(lane), message_id) {
+            if let (Some(Some(at)), Some(id)) = (self.lanes.get(lane), message_id) {
                 asked.push(*number);
                 ids.push(id.to_string());
                 prevs.push(at.prev.as_str());
@@ -134,12 +142,15 @@ const SETTLED: &str = "
        OR (pg_visible_in_snapshot(o.xid, e.cur::pg_snapshot) AND o.id <= e.last_id)";
 
 /// Where the lanes of a relay stand.
-pub(super) async fn lanes_of(client: &Client, relay: &str) -> Result<BTreeMap<u16, Position>, Failure> {
+pub(super) async fn lanes_of(
+    client: &Client,
+    relay: &str,
+) -> Result<BTreeMap<u16, Option<Position>>, Failure> {
     let query = "
         SELECT p.lane, p.prev::text, p.cur::text, p.last_id FROM eventferry.positions(
             (SELECT array_agg(l.lane) FROM eventferry.lane AS l WHERE l.owner = $1)) AS p";
     let rows = client.query(query, &[&relay]).await.attempt("ask where a relay's lanes stand")?;
-    let position = |row: &Row| Position { prev: row.get(1), cur: row.get(2), last_id: row.get(3) };
+    let position = |row: &Row| Some(Position { prev: row.get(1), cur: row.get(2), last_id: row.get(3) });
     Ok(rows.iter().map(|row| (row.get::<_, i32>(0) as u16, position(row))).collect())
 }
 
@@ -162,7 +173,7 @@ mod tests {
     use super::*;
 
     fn at(from_ms: i64) -> Cut {
-        let lanes = BTreeMap::from([(1, Position::default()), (2, Position::default())]);
+        let lanes = BTreeMap::from([(1, Some(Position::default())), (2, None)]);
         Cut { relay: "a".into(), lanes, from_ms, to_ms: from_ms + 10, settled: BTreeSet::new() }
     }
 
