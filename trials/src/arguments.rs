@@ -61,7 +61,6 @@ impl Arguments {
     }
 
     /// An option's duration, such as `5s`, `500ms` or `5`, which are seconds.
-    #[cfg_attr(not(test), expect(dead_code, reason = "for trials that run for a time"))]
     pub(crate) fn duration(&mut self, name: &str, default: Duration) -> Result<Duration, Failure> {
         let Some(text) = self.text(name) else { return Ok(default) };
         let (number, unit) = text.split_at(text.find(|c: char| c.is_alphabetic()).unwrap_or(text.len()));

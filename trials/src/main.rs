@@ -7,6 +7,7 @@ mod failure;
 mod machine;
 mod processor;
 mod servers;
+mod storm;
 mod topic;
 
 use std::process::ExitCode;
@@ -22,6 +23,8 @@ usage: cargo xtask TRIAL
 
   bench drain|hot-key [--events N] [--aggregates N] [--rounds N] [--only CONTENDER] [--json FILE]
       how fast a backlog is carried to Kafka, held against a raw pipe and against a status column
+  storm [--seconds N] [--seed S] [--kills N] [--kill-every TIME] [--lease TIME] [--grace TIME] [--keep yes] [--json FILE]
+      hostile writers and killed relays: what must arrive does, once and in order
 ";
 
 fn main() -> ExitCode {
@@ -41,6 +44,7 @@ fn run(words: &[String]) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match words.split_first() {
         Some((trial, rest)) if trial == "bench" => runtime.block_on(bench::run(Arguments::read(rest)?)),
+        Some((trial, rest)) if trial == "storm" => runtime.block_on(storm::run(Arguments::read(rest)?)),
         None => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

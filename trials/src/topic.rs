@@ -26,9 +26,29 @@ pub(crate) struct Topic {
 impl Topic {
     /// Creates one with these many partitions.
     pub(crate) async fn create(servers: &Servers, purpose: &str, partitions: i32) -> Result<Self, Failure> {
+        Self::create_with(servers, purpose, partitions, &[]).await
+    }
+
+    /// Creates one whose records have the time at which the broker appended them.
+    pub(crate) async fn create_timed(
+        servers: &Servers,
+        purpose: &str,
+        partitions: i32,
+    ) -> Result<Self, Failure> {
+        let settings = [("message.timestamp.type", "LogAppendTime")];
+        Self::create_with(servers, purpose, partitions, &settings).await
+    }
+
+    async fn create_with(
+        servers: &Servers,
+        purpose: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
         let name = random_name(&format!("eventferry-trial-{purpose}")).replace('_', "-");
         let this = Self { brokers: servers.brokers.clone(), name, partitions };
         let topic = NewTopic::new(&this.name, partitions, TopicReplication::Fixed(1));
+        let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
         let made = this.admin()?.create_topics(&[topic], &options()).await.attempt("create a topic")?;
         match made.into_iter().next() {
             Some(Ok(_)) => {
@@ -49,6 +69,15 @@ impl Topic {
     pub(crate) fn records(&self) -> Result<u64, Failure> {
         let ends = self.ends()?;
         Ok(ends.into_iter().map(|(low, high)| u64::try_from(high - low).unwrap_or(0)).sum())
+    }
+
+    /// The brokers that lead its partitions.
+    pub(crate) fn leaders(&self) -> Result<Vec<i32>, Failure> {
+        let admin = self.admin()?;
+        let metadata =
+            admin.inner().fetch_metadata(Some(&self.name), ANSWER_MAX).attempt("ask for leaders")?;
+        let partitions = metadata.topics().iter().flat_map(|topic| topic.partitions());
+        Ok(partitions.map(|partition| partition.leader()).collect())
     }
 
     /// Drops all its records.

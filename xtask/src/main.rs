@@ -25,6 +25,11 @@ usage: cargo xtask COMMAND
   sim                the promises under seeded storms in virtual time; prints the seed that breaks one
     --seeds N          so many; --seed S: one alone, line by line; --help: the rest
   tidy               check the rules of the house
+  bench              how fast a backlog is carried, on real servers: see trials/
+  storm              hostile writers and killed relays, on real servers: does every promise hold?
+    --seconds N        for so long; 60
+    --seed S           what happens; random, and said
+    --json FILE        the figures for machines
   services up        start PostgreSQL 18 and 14 and Kafka on free loopback ports; installs them on first use
   services down      stop what `up` started in this checkout, and remove its data
   services status    say what runs, where

@@ -17,6 +17,7 @@ use crate::lock::lock;
 use crate::log::Log;
 use crate::services::{Hired, stand_aside_if_interrupted};
 use crate::tidy;
+use crate::trials::cargo_words;
 use crate::trouble::{Attempt, Trouble};
 use suite::{MustRun, SUITES, Suite, Work};
 use tally::{Tally, TestLog};
@@ -74,21 +75,15 @@ pub(crate) fn run(words: &[&str]) -> Result<ExitCode, Trouble> {
 
 fn list() {
     for suite in SUITES {
-        let later =
-            if let Work::Later(why) = suite.work { format!(" (later: {why})") } else { String::new() };
-        println!("{:<8} {}{later}", suite.name, suite.proves);
+        println!("{:<8} {}", suite.name, suite.proves);
     }
 }
 
 /// The suites of these names, in their own order; all of them for no names.
 fn chosen(wanted: &[&str]) -> Result<Vec<&'static Suite>, Trouble> {
     for name in wanted {
-        match SUITES.iter().find(|suite| suite.name == *name).map(|suite| &suite.work) {
-            None => {
-                return Err(Trouble::new(format!("there is no suite `{name}`: see cargo xtask test --list")));
-            }
-            Some(Work::Later(why)) => return Err(Trouble::new(format!("{name} cannot run: {why}"))),
-            Some(_) => {}
+        if !SUITES.iter().any(|suite| suite.name == *name) {
+            return Err(Trouble::new(format!("there is no suite `{name}`: see cargo xtask test --list")));
         }
     }
     let is_wanted = |suite: &&Suite| wanted.is_empty() || wanted.contains(&suite.name);
@@ -110,10 +105,6 @@ impl TestRun {
         let _lock = lock(&self.logs.join("lock"))?;
         let mut sum = Tally::default();
         for suite in suites {
-            if let Work::Later(why) = suite.work {
-                println!("{:<8} later  {why}", suite.name);
-                continue;
-            }
             let variables = if suite.needs_servers { self.server_variables() } else { Ok(Vec::new()) };
             print!("{:<8} ", suite.name);
             std::io::stdout().flush().attempt(|| "cannot write to the terminal".to_owned())?;
@@ -176,8 +167,15 @@ impl TestRun {
             Work::Cargo(arguments) => {
                 Ok(Outcome::of_one(self.cargo(arguments, variables, &log)?, Vec::new()))
             }
+            Work::Trial(trial, arguments) => {
+                for words in cargo_words(trial, arguments) {
+                    if !self.cargo(&words, variables.clone(), &log)? {
+                        return Ok(Outcome::of_one(false, Vec::new()));
+                    }
+                }
+                Ok(Outcome::of_one(true, Vec::new()))
+            }
             Work::Tests { must_run } => self.tests(must_run, variables, &log),
-            Work::Later(why) => Err(Trouble::new(why)),
         }
     }
 

@@ -1,0 +1,37 @@
+//! The broker's clock, asked by a record of a topic that keeps the time of appending.
+
+use std::time::Duration;
+
+use rdkafka::config::ClientConfig;
+use rdkafka::producer::{FutureProducer, FutureRecord};
+
+use crate::failure::{Failure, failure};
+use crate::topic::Topic;
+
+/// How long the broker may take to answer.
+const ANSWER_MAX: Duration = Duration::from_secs(20);
+
+pub(super) struct BrokerClock {
+    producer: FutureProducer,
+    topic: String,
+}
+
+impl BrokerClock {
+    /// Asks by records of this topic.
+    pub(super) fn of(topic: &Topic) -> Result<Self, Failure> {
+        let producer = ClientConfig::new()
+            .set("bootstrap.servers", topic.brokers())
+            .set("acks", "all")
+            .set("linger.ms", "0")
+            .create()?;
+        Ok(Self { producer, topic: topic.name.clone() })
+    }
+
+    /// Its time, in milliseconds.
+    pub(super) async fn ask(&self) -> Result<i64, Failure> {
+        let record = FutureRecord::<(), [u8]>::to(&self.topic).payload(b"what is the time");
+        let sent = self.producer.send(record, ANSWER_MAX).await;
+        let delivery = sent.map_err(|(error, _)| failure(format!("ask the broker for the time: {error}")))?;
+        delivery.timestamp.to_millis().ok_or_else(|| failure("the broker gives no time"))
+    }
+}

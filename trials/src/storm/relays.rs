@@ -1,0 +1,175 @@
+//! Relays as processes of their own: the program that people run.
+
+use std::collections::VecDeque;
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, BufReader};
+use tokio::process::{Child, Command};
+
+use crate::failure::{Attempt as _, Failure, failure};
+
+/// How relays are started.
+#[derive(Debug)]
+pub(super) struct Program {
+    path: PathBuf,
+    pub(super) store: String,
+    pub(super) brokers: String,
+    pub(super) lease: Duration,
+    pub(super) grace: Duration,
+}
+
+/// A relay that runs.
+#[derive(Debug)]
+pub(super) struct Relay {
+    pub(super) id: String,
+    child: Child,
+    said: Arc<Mutex<Said>>,
+}
+
+/// What a relay said on standard error.
+#[derive(Debug, Default)]
+struct Said {
+    latest: VecDeque<String>,
+    lapses: usize,
+}
+
+/// How many lines of each relay are kept.
+const LINES_MAX: usize = 40;
+
+/// A relay says this when its leases ran out while it lived: a machine too busy, or a database too slow.
+const LAPSED: &str = "could not be renewed in time";
+
+impl Program {
+    /// The program beside this one, which `cargo xtask` has just built.
+    pub(super) fn beside_this(
+        store: String,
+        brokers: String,
+        lease: Duration,
+        grace: Duration,
+    ) -> Result<Self, Failure> {
+        let this = std::env::current_exe().attempt("find this program")?;
+        let path = this.with_file_name(format!("eventferry{}", std::env::consts::EXE_SUFFIX));
+        if !path.is_file() {
+            let where_to = path.display();
+            return Err(failure(format!(
+                "no program {where_to}: run this through `cargo xtask`, which builds it"
+            )));
+        }
+        Ok(Self { path, store, brokers, lease, grace })
+    }
+
+    /// Starts a relay of this name.
+    pub(super) fn start(&self, id: String) -> Result<Relay, Failure> {
+        let mut child = self
+            .command()
+            .args(["run", "--relay-id", &id, "--lease", &millis(self.lease), "--grace", &millis(self.grace)])
+            .args(["--publisher", &format!("kafka://{}", self.brokers)])
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .attempt("start a relay")?;
+        let said = Arc::new(Mutex::new(Said::default()));
+        if let Some(stderr) = child.stderr.take() {
+            let said = Arc::clone(&said);
+            tokio::spawn(async move {
+                let mut lines = BufReader::new(stderr).lines();
+                while let Ok(Some(line)) = lines.next_line().await {
+                    said.lock().unwrap_or_else(PoisonError::into_inner).hear(line);
+                }
+            });
+        }
+        Ok(Relay { id, child, said })
+    }
+
+    /// The number of events that `eventferry status` says are not shipped.
+    pub(super) async fn lag(&self) -> Result<u64, Failure> {
+        let output =
+            self.command().args(["status", "--json"]).output().await.attempt("ask for the status")?;
+        if !output.status.success() {
+            return Err(failure(format!("eventferry status: {}", String::from_utf8_lossy(&output.stderr))));
+        }
+        let status: serde_json::Value = serde_json::from_slice(&output.stdout).attempt("read the status")?;
+        status["lag_events"].as_u64().ok_or_else(|| failure("the status names no lag"))
+    }
+
+    /// Neither a file of settings nor a variable of whoever runs this changes a relay. The store's URL may hold a
+    /// password, which is nobody's to see in a list of processes.
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.path);
+        for (name, _) in std::env::vars_os() {
+            if name.to_string_lossy().starts_with("EVENTFERRY_") {
+                command.env_remove(name);
+            }
+        }
+        command.env("EVENTFERRY_STORE", &self.store);
+        command.current_dir(self.path.parent().unwrap_or(Path::new("/")));
+        command.stdin(Stdio::null()).kill_on_drop(true);
+        command
+    }
+}
+
+fn millis(time: Duration) -> String {
+    format!("{}ms", time.as_millis())
+}
+
+impl Said {
+    fn hear(&mut self, line: String) {
+        self.lapses += usize::from(line.contains(LAPSED));
+        self.latest.push_back(line);
+        if self.latest.len() > LINES_MAX {
+            self.latest.pop_front();
+        }
+    }
+}
+
+impl Relay {
+    /// Fails if it ended by itself.
+    pub(super) fn check(&mut self) -> Result<(), Failure> {
+        match self.child.try_wait().attempt("look at a relay")? {
+            None => Ok(()),
+            Some(status) => {
+                Err(failure(format!("relay {} ended by itself: {status}\n{}", self.id, self.latest())))
+            }
+        }
+    }
+
+    /// How often its leases ran out while it lived, since this was asked last.
+    pub(super) fn new_lapses(&mut self) -> usize {
+        std::mem::take(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner).lapses)
+    }
+
+    /// Kills it, as a crash would; when this returns it is no more.
+    pub(super) async fn kill(&mut self) -> Result<(), Failure> {
+        self.child.kill().await.attempt("kill a relay")
+    }
+
+    /// Asks it to end, and says what was wrong with how it did.
+    pub(super) async fn end(&mut self, within: Duration) -> Result<(), Failure> {
+        let pid = self.child.id().ok_or_else(|| failure(format!("relay {} has no process", self.id)))?;
+        let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await.attempt("signal")?;
+        if !sent.success() {
+            return Err(failure(format!("relay {} cannot be signalled", self.id)));
+        }
+        match tokio::time::timeout(within, self.child.wait()).await {
+            Ok(Ok(status)) if status.success() => Ok(()),
+            Ok(Ok(status)) => {
+                Err(failure(format!("relay {} did not drain: {status}\n{}", self.id, self.latest())))
+            }
+            Ok(Err(error)) => Err(error.into()),
+            Err(_) => Err(failure(format!(
+                "relay {} did not end within {within:?} of SIGTERM\n{}",
+                self.id,
+                self.latest()
+            ))),
+        }
+    }
+
+    /// Its last words.
+    fn latest(&self) -> String {
+        let said = self.said.lock().unwrap_or_else(PoisonError::into_inner);
+        said.latest.iter().map(|line| format!("    {line}\n")).collect()
+    }
+}
