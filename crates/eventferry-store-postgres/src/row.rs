@@ -135,18 +135,20 @@ pub(crate) fn timestamp(row: &tokio_postgres::Row, column: usize) -> Option<Time
     Some(Timestamp(micros.saturating_add(POSTGRES_EPOCH_MICROS)))
 }
 
-/// The elements of a one-dimensional `bytea[]` in its binary form; a null is empty.
+/// The elements of a `bytea[]` in its binary form; a null is empty. An array of pairs, `{{name,value},...}`, reads like
+/// the flat one.
 ///
 /// Source: PostgreSQL's `array_send`: dimensions, flags and element type, 4 bytes each; length and lower bound of each
-/// dimension; then each element's length (-1: null) and bytes.
+/// dimension; then each element's length (-1: null) and bytes, the last dimension first.
 struct Elements<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Elements<'a> {
     fn of(array: &'a [u8]) -> Self {
-        let one_dimension = array.get(..4) == Some(&[0, 0, 0, 1]);
-        Self { rest: array.get(20..).filter(|_| one_dimension).unwrap_or_default() }
+        let dimensions = array.first_chunk::<4>().map_or(0, |count| i32::from_be_bytes(*count));
+        let head = usize::try_from(dimensions).ok().and_then(|count| count.checked_mul(8)?.checked_add(12));
+        Self { rest: head.and_then(|head| array.get(head..)).unwrap_or_default() }
     }
 }
 
@@ -175,10 +177,19 @@ mod tests {
     }
 
     #[test]
+    fn an_array_of_pairs_reads_like_a_flat_one() {
+        let mut array =
+            vec![0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1];
+        array.extend([0, 0, 0, 1, b'a', 0, 0, 0, 1, b'b']);
+        assert_eq!(Elements::of(&array).collect::<Vec<_>>(), [b"a", b"b"]);
+    }
+
+    #[test]
     fn a_broken_array_ends_early() {
         let mut array = vec![0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 1, 0, 0, 0, 1];
         array.extend([0, 0, 0, 9, b'a']);
         assert_eq!(Elements::of(&array).count(), 0);
         assert_eq!(Elements::of(&[0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 17]).count(), 0);
+        assert_eq!(Elements::of(&[127, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 17]).count(), 0);
     }
 }
