@@ -99,8 +99,11 @@ pub(crate) fn refused(place: &str, error: tokio_postgres::Error) -> StoreFault {
         (Misconfigured, "check user and password in the store's URL, and the server's pg_hba.conf")
     } else if has(&["failed to lookup address", "could not resolve"]) {
         (Unavailable, "the name does not resolve: check it in the store's URL, and the name service")
-    } else if has(&["unexpected message", "error parsing"]) {
-        (Unavailable, "what answers there is not PostgreSQL: check host and port in the store's URL")
+    } else if has(&["unexpected message", "error parsing", "connection closed", "communicating"]) {
+        (
+            Unavailable,
+            "check that host and port in the store's URL are PostgreSQL's, and look at the server's log",
+        )
     } else {
         (Unavailable, "check host and port in the store's URL, and that the server runs")
     };

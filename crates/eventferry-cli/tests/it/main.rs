@@ -12,3 +12,4 @@ mod schema;
 mod secrets;
 mod settings;
 mod status;
+mod unreachable;
