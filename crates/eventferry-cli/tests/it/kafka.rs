@@ -46,6 +46,12 @@ impl Topic {
         created.into_iter().for_each(|result| drop(result.unwrap()));
     }
 
+    /// How many messages it has.
+    pub(crate) fn count(&self) -> usize {
+        let (low, high) = admin().inner().fetch_watermarks(&self.name, 0, PATIENCE).unwrap();
+        usize::try_from(high - low).unwrap()
+    }
+
     /// Its first messages.
     pub(crate) fn messages(&self, count: usize) -> Vec<OwnedMessage> {
         let consumer: BaseConsumer = ClientConfig::new()
