@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eventferry_core::machine::Notice;
-use eventferry_core::{MessageId, PublishFault, StoreFault};
+use eventferry_core::{MessageId, PublishFault, PublishFaultKind, StoreFault};
 
 /// Says notices through `tracing`.
 #[derive(Debug)]
@@ -70,8 +70,13 @@ impl Voice {
     }
 
     pub(crate) fn topic_held(&self, topic: &str, fault: Option<&PublishFault>) {
+        let is_away = fault.is_some_and(|fault| *fault.kind() == PublishFaultKind::Unavailable);
         let fault = fault.map(ToString::to_string).unwrap_or_default();
-        tracing::warn!(topic, fault, "the broker refuses this topic: its events wait");
+        if is_away {
+            tracing::warn!(topic, fault, "the broker does not answer for this topic: its events wait");
+        } else {
+            tracing::warn!(topic, fault, "the broker refuses this topic: its events wait");
+        }
     }
 
     pub(crate) fn topic_released(&self, topic: &str) {

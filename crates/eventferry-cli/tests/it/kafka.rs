@@ -23,6 +23,11 @@ pub(crate) fn url() -> String {
     format!("kafka://{}", brokers())
 }
 
+/// A broker's host and port.
+pub(crate) fn address() -> String {
+    brokers().split(',').next().unwrap().to_owned()
+}
+
 /// A topic with one partition, deleted with this.
 pub(crate) struct Topic {
     pub(crate) name: String,

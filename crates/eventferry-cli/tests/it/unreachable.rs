@@ -224,3 +224,19 @@ fn a_missing_topic_is_not_made_and_loses_nothing() {
         program.done(&["status", "--store", &database.url]).contains("lag      none").then_some(())
     });
 }
+
+#[test]
+fn a_broker_that_is_away_refuses_no_topic_until_it_says_so() {
+    let (program, database, topic) = (Program::new(), Database::new(), Topic::to_be());
+    program.done(&["init", "--store", &database.url]);
+    let event = ["--topic", &topic.name, "--aggregate-type", "order", "--aggregate-id", "1", "--tombstone"];
+    program.done(&[&["enqueue", "--store", &database.url], &event[..]].concat());
+    let address = nobody();
+    let publisher = format!("kafka://{address}");
+    let mut relay = program.start(&["run", "--store", &database.url, "--publisher", &publisher]);
+    let line = relay.says("does not answer for this topic: its events wait");
+    assert!(line.contains(&topic.name), "{line}");
+    let _way = Proxy::at(&address, &kafka::address());
+    let line = relay.says("the broker refuses this topic: its events wait");
+    assert!(line.contains(&topic.name) && line.contains("create it"), "{line}");
+}
