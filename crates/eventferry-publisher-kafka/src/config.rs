@@ -328,7 +328,7 @@ pub(crate) fn refused_property(error: &KafkaError) -> PublishFault {
 fn brokers_of(list: &str) -> Result<String, PublishFault> {
     if list.contains('@') {
         return Err(wrong(
-            "the Kafka URL holds credentials before its host: give them as the options sasl.username and sasl.password, \
+            "the Kafka URL holds credentials before its host: give them as options, \
              as in kafka://host:9092?security.protocol=sasl_plaintext&sasl.username=...",
         ));
     }

@@ -85,8 +85,8 @@ impl PostgresConfig {
     /// Connects a client of the caller's own, as this store's connections are made.
     ///
     /// # Errors
-    /// `Unavailable`: no server answers; waiting may mend it. `Misconfigured`: the server does not let us in. The message
-    /// names the place and says what to do.
+    /// `Unavailable`: no server answers; waiting may mend it. `Misconfigured`: the server does not let us in. The
+    /// message names the place and says what to do.
     pub async fn connect(&self) -> Result<tokio_postgres::Client, StoreFault> {
         connection::connect(self).await
     }

@@ -1,4 +1,5 @@
--- What a client without any library of ours writes, with every escape that has bitten somebody; TOPIC stands for a topic.
+-- purpose: what a client without any library of ours writes, with every escape that has bitten somebody.
+-- TOPIC stands for a topic.
 BEGIN;
 SELECT eventferry.enqueue('TOPIC', 'order', 'jsonb', '{"note": "it''s \"quoted\" in C:\\tmp\n— grüße 🚚"}'::jsonb);
 SELECT eventferry.enqueue('TOPIC', 'order', 'text', 'it''s "quoted" in C:\\tmp\n and C:\tmp
