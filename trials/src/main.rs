@@ -5,6 +5,7 @@ mod bench;
 mod database;
 mod failure;
 mod machine;
+mod memory;
 mod processor;
 mod servers;
 mod topic;
@@ -19,6 +20,8 @@ usage: cargo xtask TRIAL
 
   bench drain|hot-key [--events N] [--aggregates N] [--rounds N] [--only CONTENDER] [--json FILE]
       how fast a backlog is carried to Kafka, held against a raw pipe and against a status column
+  memory drain|transaction|large [--events N] [--aggregates N] [--payload-bytes N] [--json FILE]
+      how much memory the program takes to carry a backlog, one huge transaction, or large payloads
 ";
 
 fn main() -> ExitCode {
@@ -38,6 +41,7 @@ fn run(words: &[String]) -> Result<ExitCode, Failure> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match words.split_first() {
         Some((trial, rest)) if trial == "bench" => runtime.block_on(bench::run(Arguments::read(rest)?)),
+        Some((trial, rest)) if trial == "memory" => runtime.block_on(memory::run(Arguments::read(rest)?)),
         None => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

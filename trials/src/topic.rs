@@ -26,9 +26,20 @@ pub(crate) struct Topic {
 impl Topic {
     /// Creates one with these many partitions.
     pub(crate) async fn create(servers: &Servers, purpose: &str, partitions: i32) -> Result<Self, Failure> {
+        Self::create_with(servers, purpose, partitions, &[]).await
+    }
+
+    /// Creates one with these settings of the broker's.
+    pub(crate) async fn create_with(
+        servers: &Servers,
+        purpose: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<Self, Failure> {
         let name = random_name(&format!("eventferry-trial-{purpose}")).replace('_', "-");
         let this = Self { brokers: servers.brokers.clone(), name, partitions };
         let topic = NewTopic::new(&this.name, partitions, TopicReplication::Fixed(1));
+        let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
         let made = this.admin()?.create_topics(&[topic], &options()).await.attempt("create a topic")?;
         match made.into_iter().next() {
             Some(Ok(_)) => {

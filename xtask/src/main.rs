@@ -23,6 +23,9 @@ usage: cargo xtask COMMAND
     --only NAME        only this suite; may be repeated
     --list             the suites, and what each proves
   tidy               check the rules of the house
+  memory             how much memory the program takes, on real servers; takes drain, transaction or large
+    --events N         5,000,000, 1,000,000 or 2,000 unless given
+    --json FILE        the figures for machines
   services up        start PostgreSQL 18 and 14 and Kafka on free loopback ports; installs them on first use
   services down      stop what `up` started in this checkout, and remove its data
   services status    say what runs, where

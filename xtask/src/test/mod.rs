@@ -17,6 +17,7 @@ use crate::lock::lock;
 use crate::log::Log;
 use crate::services::{Hired, stand_aside_if_interrupted};
 use crate::tidy;
+use crate::trials::cargo_words;
 use crate::trouble::{Attempt, Trouble};
 use suite::{MustRun, SUITES, Suite, Work};
 use tally::{Tally, TestLog};
@@ -176,9 +177,31 @@ impl TestRun {
             Work::Cargo(arguments) => {
                 Ok(Outcome::of_one(self.cargo(arguments, variables, &log)?, Vec::new()))
             }
+            Work::Trials(trials) => self.trials(trials, &variables, &log),
             Work::Tests { must_run } => self.tests(must_run, variables, &log),
             Work::Later(why) => Err(Trouble::new(why)),
         }
+    }
+
+    /// Runs all of them, whichever fail; the tally names those that do.
+    fn trials(
+        &self,
+        trials: &[(&str, &[&str])],
+        variables: &[(&'static str, String)],
+        log: &Log,
+    ) -> Result<Outcome, Trouble> {
+        let mut outcome = Outcome { tally: Tally::default(), notes: Vec::new(), excerpt: Vec::new() };
+        for (trial, arguments) in trials {
+            let mut passed = true;
+            for words in cargo_words(trial, arguments) {
+                passed = passed && self.cargo(&words, variables.to_vec(), log)?;
+            }
+            if !passed {
+                outcome.notes.push(format!("{trial} {}", arguments.join(" ")));
+            }
+            outcome.tally += Tally::of_one(passed);
+        }
+        Ok(outcome)
     }
 
     /// Builds first, apart, since only the build says which program belongs to which crate.

@@ -15,6 +15,8 @@ pub(crate) enum Work {
     Tidy,
     /// A cargo command that must succeed; one test.
     Cargo(&'static [&'static str]),
+    /// Trials with their arguments, as `cargo xtask` runs them; as many tests.
+    Trials(&'static [(&'static str, &'static [&'static str])]),
     /// Every test target of the workspace, doc tests and examples included; as many tests as ran.
     Tests { must_run: &'static [MustRun] },
     /// Has its place here, and cannot run yet, for the reason given; no test.
@@ -66,6 +68,16 @@ pub(crate) const SUITES: &[Suite] = &[
         proves: "the demonstration ends well",
         needs_servers: false,
         work: Work::Cargo(&["run", "--release", "--quiet", "-p", "eventferry-cli", "--", "demo", "--json"]),
+    },
+    Suite {
+        name: "memory",
+        proves: "the program stays below 128 MiB, whatever the backlog, the transaction or the payloads",
+        needs_servers: true,
+        work: Work::Trials(&[
+            ("memory", &["drain", "--events", "200000"]),
+            ("memory", &["transaction", "--events", "200000"]),
+            ("memory", &["large", "--events", "300"]),
+        ]),
     },
     // When it can run: Work::Cargo(&["run", "--release", "--quiet", "-p", "trials", "--", "storm", "--seconds", "30"])
     Suite {
