@@ -14,6 +14,7 @@ mod stopwatch;
 use std::process::ExitCode;
 use std::time::Duration;
 
+pub(crate) use backlog::insertion;
 use backlog::{Backlog, PARTITIONS};
 use outcome::{Outcome, Run};
 use sender::Sender;

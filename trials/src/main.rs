@@ -5,6 +5,7 @@ mod bench;
 mod database;
 mod failure;
 mod machine;
+mod memory;
 mod processor;
 mod servers;
 mod storm;
@@ -25,6 +26,8 @@ usage: cargo xtask TRIAL
       how fast a backlog is carried to Kafka, held against a raw pipe and against a status column
   storm [--seconds N] [--seed S] [--kills N] [--kill-every TIME] [--lease TIME] [--grace TIME] [--keep yes] [--json FILE]
       hostile writers and killed relays: what must arrive does, once and in order
+  memory drain|transaction|large [--events N] [--aggregates N] [--payload-bytes N] [--json FILE]
+      how much memory the program takes to carry a backlog, one huge transaction, or large payloads
 ";
 
 fn main() -> ExitCode {
@@ -45,6 +48,7 @@ fn run(words: &[String]) -> Result<ExitCode, Failure> {
     match words.split_first() {
         Some((trial, rest)) if trial == "bench" => runtime.block_on(bench::run(Arguments::read(rest)?)),
         Some((trial, rest)) if trial == "storm" => runtime.block_on(storm::run(Arguments::read(rest)?)),
+        Some((trial, rest)) if trial == "memory" => runtime.block_on(memory::run(Arguments::read(rest)?)),
         None => {
             print!("{USAGE}");
             Ok(ExitCode::SUCCESS)

@@ -39,7 +39,8 @@ impl Topic {
         Self::create_with(servers, purpose, partitions, &settings).await
     }
 
-    async fn create_with(
+    /// Creates one with these settings of the broker's.
+    pub(crate) async fn create_with(
         servers: &Servers,
         purpose: &str,
         partitions: i32,

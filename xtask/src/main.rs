@@ -30,6 +30,9 @@ usage: cargo xtask COMMAND
     --seconds N        for so long; 60
     --seed S           what happens; random, and said
     --json FILE        the figures for machines
+  memory             how much memory the program takes, on real servers; takes drain, transaction or large
+    --events N         5,000,000, 1,000,000 or 2,000 unless given
+    --json FILE        the figures for machines
   services up        start PostgreSQL 18 and 14 and Kafka on free loopback ports; installs them on first use
   services down      stop what `up` started in this checkout, and remove its data
   services status    say what runs, where

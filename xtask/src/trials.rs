@@ -56,3 +56,4 @@ mod tests {
         assert!(words[1].ends_with(&["storm", "--seed", "1"]));
         assert_eq!(cargo_words("bench", &["drain"]).len(), 1);
     }
+}

@@ -6,39 +6,8 @@ use std::time::Duration;
 use eventferry::sqlite::SqliteConfig;
 use rusqlite::{Connection, OpenFlags};
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls};
 
 use crate::ending::Trouble;
-use crate::settings::Given;
-
-/// Connects to the PostgreSQL database of a URL that `PostgresConfig` has taken.
-///
-/// # Errors
-/// It cannot be reached, or does not let us in.
-pub(crate) async fn connect_postgres(given: &Given) -> Result<Client, Trouble> {
-    const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-    let mut config: tokio_postgres::Config =
-        given.parse(|url| url.parse().map_err(|_| "the store's URL cannot be read"))?;
-    if config.get_application_name().is_none() {
-        config.application_name("eventferry");
-    }
-    if config.get_connect_timeout().is_none() {
-        config.connect_timeout(CONNECT_TIMEOUT);
-    }
-    let connected = config.connect(NoTls).await;
-    let (client, connection) = connected.map_err(|error| {
-        let said = said(&error);
-        Trouble::store(format!(
-            "connect to PostgreSQL: {said}; check the store's URL, and that the database runs"
-        ))
-    })?;
-    tokio::spawn(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "connection to PostgreSQL ended");
-        }
-    });
-    Ok(client)
-}
 
 /// Opens the SQLite file of a configuration; makes none.
 ///

@@ -77,7 +77,6 @@ impl From<StoreFault> for Trouble {
     /// What a relay would wait for, a command that asks once reports.
     fn from(fault: StoreFault) -> Self {
         let remedy = match fault.kind() {
-            StoreFaultKind::Unavailable => "; check the store's URL, and that the database runs",
             StoreFaultKind::Contended | StoreFaultKind::Throttled(_) => "; try again",
             _ => "",
         };

@@ -5,16 +5,16 @@ use std::fs::File;
 use std::io::Read;
 
 use eventferry::core::EnqueueFault;
-use eventferry::postgres::{PAYLOAD_BYTES_MAX, PostgresOutbox};
+use eventferry::postgres::{PAYLOAD_BYTES_MAX, PostgresConfig, PostgresOutbox};
 use eventferry::sqlite::{SqliteConfig, SqliteOutbox};
 use eventferry::{EnqueueFaultKind, Event, MessageId};
 
 use crate::arguments::EnqueueArguments;
-use crate::database::{connect_postgres, open_sqlite, refused_by_postgres, refused_by_sqlite};
+use crate::database::{open_sqlite, refused_by_postgres, refused_by_sqlite};
 use crate::ending::{Ending, Trouble};
 use crate::output::print;
 use crate::place::StorePlace;
-use crate::settings::{Given, Settings};
+use crate::settings::Settings;
 
 /// Appends the event and prints its message id.
 pub(crate) async fn enqueue(settings: &Settings, arguments: EnqueueArguments) -> Result<Ending, Trouble> {
@@ -22,15 +22,15 @@ pub(crate) async fn enqueue(settings: &Settings, arguments: EnqueueArguments) ->
     let place = StorePlace::of(&store)?;
     let event = event(arguments)?;
     let id = match place {
-        StorePlace::Postgres(_) => enqueue_postgres(&store, event).await?,
+        StorePlace::Postgres(config) => enqueue_postgres(&config, event).await?,
         StorePlace::Sqlite(config) => enqueue_sqlite(&config, event)?,
     };
     print(&format!("{id}\n"))?;
     Ok(Ending::Done)
 }
 
-async fn enqueue_postgres(store: &Given, event: Event) -> Result<MessageId, Trouble> {
-    let mut client = connect_postgres(store).await?;
+async fn enqueue_postgres(config: &PostgresConfig, event: Event) -> Result<MessageId, Trouble> {
+    let mut client = config.connect().await?;
     let begun = client.transaction().await;
     let mut transaction = begun.map_err(|error| refused_by_postgres("begin a transaction", &error))?;
     let id = PostgresOutbox::new().enqueue(&mut transaction, event).await.map_err(refused)?;
@@ -88,7 +88,12 @@ fn payload(text: &str) -> Result<Vec<u8>, Trouble> {
         }
         Some(path) => {
             let file = File::open(path)
-                .map_err(|error| Trouble::usage(format!("--payload: `{path}` cannot be opened: {error}")))?;
+                .map_err(|error| {
+                    Trouble::usage(format!(
+                        "--payload: `{path}` cannot be opened: {error}; check the path, or give @@ for a text that \
+                         begins with an @"
+                    ))
+                })?;
             read(file, &format!("`{path}`"))
         }
     }

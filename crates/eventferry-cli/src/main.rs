@@ -40,7 +40,20 @@ use tracing_subscriber::filter::LevelFilter;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
+/// Has freed memory given back to the system at once. Left to itself the allocator keeps it for a second, and with
+/// events of a megabyte what was freed within a second is more than what is held.
+fn give_memory_back_at_once() {
+    /// `mi_option_purge_delay`, by its place in `mi_option_e` of mimalloc.h, which keeps the places of its options.
+    const PURGE_DELAY: libmimalloc_sys::mi_option_t = 15;
+    #[expect(unsafe_code, reason = "the binding has no safe way to set an option")]
+    // Not safe beside other threads, of which there are none yet.
+    unsafe {
+        libmimalloc_sys::mi_option_set(PURGE_DELAY, 0);
+    }
+}
+
 fn main() {
+    give_memory_back_at_once();
     let ending = perform(Arguments::parse()).unwrap_or_else(|trouble| {
         eprintln!("error: {}", output::plain(&trouble.message));
         trouble.ending

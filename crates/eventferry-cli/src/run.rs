@@ -63,7 +63,8 @@ pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result
 
 impl Plan {
     fn of(settings: &Settings, arguments: &RunArguments) -> Result<Self, Trouble> {
-        let lease = settings.duration("lease", arguments.lease.as_deref())?;
+        let lease = settings.find("lease", arguments.lease.as_deref());
+        let lease = lease.map(|given| given.parse(settings::lease)).transpose()?;
         let grace = settings.duration("grace", arguments.grace.as_deref())?;
         let text = |key, flag: &Option<String>| {
             settings.find(key, flag.as_deref()).map(|given| given.text().to_owned())

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
@@ -170,6 +171,18 @@ fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).ok().filter(|duration| *duration <= DURATION_MAX).ok_or_else(wrong)
 }
 
+/// Reads a lease: long enough to be renewed over a network, and short enough for somebody to wait for its end.
+pub(crate) fn lease(text: &str) -> Result<Duration, String> {
+    const BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
+    let lease = duration(text)?;
+    if BOUNDS.contains(&lease) {
+        return Ok(lease);
+    }
+    Err(format!(
+        "`{text}` is no length for a lease, which is renewed four times before it ends; give 1s to 1h, as in 10s"
+    ))
+}
+
 /// The default numbers for this lease and grace time.
 pub(crate) fn numbers(lease: Option<Duration>, grace: Option<Duration>) -> Numbers {
     let mut numbers = lease.map_or_else(Numbers::default, Numbers::with_lease);
@@ -282,6 +295,16 @@ mod tests {
         }
         for text in ["", "10", "ten", "-1s", "1 fortnight", "9000h"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_lease_has_bounds() {
+        for text in ["1s", "10s", "1h"] {
+            assert!(lease(text).is_ok(), "{text}");
+        }
+        for text in ["0s", "999ms", "3601s", "ten"] {
+            assert!(lease(text).unwrap_err().contains(text));
         }
     }
 

@@ -138,7 +138,9 @@ impl KafkaConfig {
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (brokers, path) = place.split_once('/').unwrap_or((place, ""));
         if !path.is_empty() {
-            return Err(wrong(format!("the Kafka URL has a path, `/{path}`: topics come from the events")));
+            return Err(wrong(format!(
+                "the Kafka URL has a path, `/{path}`: leave it out, topics come from the events"
+            )));
         }
         let mut config = Self::new(brokers_of(brokers)?);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -326,7 +328,8 @@ pub(crate) fn refused_property(error: &KafkaError) -> PublishFault {
 fn brokers_of(list: &str) -> Result<String, PublishFault> {
     if list.contains('@') {
         return Err(wrong(
-            "the Kafka URL holds credentials: set sasl.username and sasl.password as properties",
+            "the Kafka URL holds credentials before its host: give them as options, \
+             as in kafka://host:9092?security.protocol=sasl_plaintext&sasl.username=...",
         ));
     }
     let mut brokers = Vec::new();

@@ -100,6 +100,7 @@ impl KafkaSession {
             let asked = std::time::Instant::now();
             // Without an id before the time is up: a broker that answered and has none.
             if producer.client().fetch_cluster_id(LOOK).is_some() || asked.elapsed() < LOOK {
+                self.inbox.answered();
                 return Ok(());
             }
             let trouble = self.inbox.trouble();
@@ -401,6 +402,20 @@ struct Trouble {
     reason: String,
     /// What was said, so that it is said once.
     said: Vec<RDKafkaErrorCode>,
+    /// A broker has answered; before that the caller of `connect` is told, and says it.
+    answered: bool,
+}
+
+/// librdkafka's reason for people: without what it counts, and without advice that leads astray.
+fn plain_reason(reason: &str) -> String {
+    let reason = reason.split_once(" (after ").map_or(reason, |(reason, _)| reason);
+    match reason.split_once("Receive failed: Invalid response size") {
+        // It advises to raise receive.message.max.bytes: it took another protocol's first bytes for a size.
+        Some((broker, _)) => {
+            format!("{broker}what answers there is not Kafka, or wants TLS (security.protocol)")
+        }
+        None => reason.to_owned(),
+    }
 }
 
 impl Inbox {
@@ -430,17 +445,21 @@ impl Inbox {
         mem::swap(&mut *self.deliveries.lock().unwrap_or_else(PoisonError::into_inner), spare);
     }
 
+    fn answered(&self) {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).answered = true;
+    }
+
     fn trouble(&self) -> Trouble {
         self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// Says what is wrong, each thing once until all is well again.
+    /// Says what is wrong once a broker has answered, each thing once until all is well again.
     fn complain(&self, code: RDKafkaErrorCode, reason: &str) {
         let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
         match code {
             // It comes with a count of brokers that is late or early, and no reason.
             RDKafkaErrorCode::AllBrokersDown => trouble.all_down = true,
-            _ => trouble.reason = reason.into(),
+            _ => trouble.reason = plain_reason(reason),
         }
         // One connection of many that closes is everyday life.
         let everyday = matches!(
@@ -449,7 +468,7 @@ impl Inbox {
                 | RDKafkaErrorCode::OperationTimedOut
                 | RDKafkaErrorCode::Resolve
         );
-        if everyday || trouble.said.contains(&code) {
+        if everyday || !trouble.answered || trouble.said.contains(&code) {
             return;
         }
         trouble.said.push(code);
@@ -462,7 +481,8 @@ impl Inbox {
     /// A delivery went well: whatever was wrong is over.
     fn rejoice(&self) {
         self.troubled.store(false, Ordering::Release);
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = Trouble::default();
+        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
+            Trouble { answered: true, ..Trouble::default() };
         tracing::info!(brokers = &*self.brokers, "kafka: the brokers acknowledge again");
     }
 }
@@ -524,5 +544,28 @@ impl Wire {
         let not_written = rdkafka::bindings::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
         let given_up = matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight);
         Failure { code, possibly_written: given_up || status != not_written }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_the_same_each_time_and_leads_nobody_astray() {
+        for (reason, plain) in [
+            (
+                "h:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT, 1 \
+                 identical error(s) suppressed)",
+                "h:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused",
+            ),
+            (
+                "h:1/bootstrap: Receive failed: Invalid response size 1213486160 (0..100000000): increase \
+                 receive.message.max.bytes (after 3ms in state APIVERSION_QUERY)",
+                "h:1/bootstrap: what answers there is not Kafka, or wants TLS (security.protocol)",
+            ),
+        ] {
+            assert_eq!(plain_reason(reason), plain);
+        }
     }
 }

@@ -18,7 +18,7 @@ use crate::Relay;
 use crate::calls::{Answer, Calls, Told, ToldLane, aggregate_key};
 use crate::rows::Rows;
 use crate::topics::TopicNumbers;
-use crate::voice::Voice;
+use crate::voice::{Outage, Voice};
 
 /// How a relay ended that was asked to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,11 +112,22 @@ pub(crate) async fn run<S: Store, P: Publisher>(
 async fn prepare<S: Store>(store: &mut S, settings: crate::Settings) -> Result<u16, StoreFault> {
     use eventferry_core::StoreFaultKind::{Contended, Throttled, Unavailable};
     let mut pause = settings.retry_min;
+    let mut outage = Outage::default();
+    let started = Instant::now();
     loop {
         match store.prepare(Prepare::Check).await {
-            Ok(prepared) => return Ok(prepared.lanes),
+            Ok(prepared) => {
+                if outage.is_over() {
+                    tracing::info!("the store answers");
+                }
+                return Ok(prepared.lanes);
+            }
             Err(fault) if matches!(fault.kind(), Unavailable | Contended | Throttled(_)) => {
-                tracing::warn!(%fault, "the store does not answer; trying again");
+                if outage.is_news(&fault.to_string(), started.elapsed()) {
+                    tracing::warn!(%fault, "the store does not answer: waiting");
+                } else {
+                    tracing::debug!(%fault, "the store still does not answer");
+                }
             }
             Err(fault) => return Err(fault),
         }

@@ -9,6 +9,39 @@ LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
          LATERAL (VALUES (0, convert_to(name, 'UTF8')), (1, convert_to(coalesce(value, ''), 'UTF8'))) AS parts (kind, part)
 $$;
 
+-- Refuses an event that breaks a limit of the outbox, as its constraints would, but says which event it is and what to
+-- do, and never shows the payload: a constraint's own refusal has the whole row in its detail.
+CREATE FUNCTION eventferry.refuse(
+    topic text, aggregate_type text, aggregate_id text, payload_bytes integer, headers json
+) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    event text := pg_catalog.format('event for topic "%s", aggregate "%s" "%s": ', left(topic, 249), left(aggregate_type, 249),
+                                    left(aggregate_id, 249));
+    broken text;
+    why text;
+BEGIN
+    IF char_length(coalesce(topic, '')) NOT BETWEEN 1 AND 249 THEN
+        broken := 'topic_has_1_to_249_characters';
+        why := 'the topic is empty or longer than 249 characters; name one';
+    ELSIF octet_length(coalesce(aggregate_type, '')) NOT BETWEEN 1 AND 1024 THEN
+        broken := 'aggregate_type_has_1_to_1024_bytes';
+        why := 'the aggregate''s type is empty or longer than 1024 bytes; events are ordered by it, so name one';
+    ELSIF octet_length(coalesce(aggregate_id, '')) NOT BETWEEN 1 AND 1024 THEN
+        broken := 'aggregate_id_has_1_to_1024_bytes';
+        why := 'the aggregate''s id is empty or longer than 1024 bytes; events are ordered by it, so name one';
+    ELSIF payload_bytes > 16777216 THEN
+        broken := 'payload_has_at_most_16_mib';
+        why := pg_catalog.format('the payload has %s bytes, over the limit of 16777216; store it elsewhere and send a reference',
+                                 payload_bytes);
+    ELSE
+        broken := 'headers_are_names_and_values';
+        why := 'the headers are no JSON object; give one like {"tenant": "acme"}';
+    END IF;
+    RAISE EXCEPTION USING ERRCODE = 'check_violation', CONSTRAINT = broken, SCHEMA = 'eventferry', TABLE = 'outbox',
+        MESSAGE = event || why;
+END
+$$;
+
 CREATE FUNCTION eventferry.enqueue(
     topic text, aggregate_type text, aggregate_id text, payload bytea,
     key text DEFAULT NULL, headers json DEFAULT NULL, content_type text DEFAULT 'application/octet-stream'
@@ -16,6 +49,13 @@ CREATE FUNCTION eventferry.enqueue(
 DECLARE
     message_id uuid := pg_catalog.gen_random_uuid();
 BEGIN
+    IF (char_length($1) BETWEEN 1 AND 249
+        AND octet_length($2) BETWEEN 1 AND 1024
+        AND octet_length($3) BETWEEN 1 AND 1024
+        AND coalesce(octet_length($4), 0) <= 16777216
+        AND coalesce(pg_catalog.json_typeof($6), 'object') = 'object') IS NOT TRUE THEN
+        PERFORM eventferry.refuse($1, $2, $3, octet_length($4), $6);
+    END IF;
     INSERT INTO eventferry.outbox (message_id, topic, aggregate_type, aggregate_id, key, payload, content_type, headers)
     VALUES (message_id, $1, $2, $3, pg_catalog.convert_to($5, 'UTF8'), $4,
             CASE WHEN $4 IS NOT NULL THEN $7 END,

@@ -5,6 +5,9 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use eventferry_core::{StoreFault, StoreFaultKind};
+use tokio_postgres::config::Host;
+
+use crate::connection;
 
 /// How to reach the database.
 #[derive(Clone)]
@@ -45,6 +48,13 @@ impl PostgresConfig {
                 "sslmode=require: this version connects without TLS; use sslmode=prefer on a network you trust".into(),
             ));
         }
+        if names_no_host(&driver) {
+            return Err(misconfigured(
+                "the store's URL names no host; give one like postgres://user:password@host:5432/database, \
+                 or for a socket postgres://user@/database?host=/var/run/postgresql"
+                    .into(),
+            ));
+        }
         if driver.get_application_name().is_none() {
             driver.application_name("eventferry");
         }
@@ -71,6 +81,41 @@ impl PostgresConfig {
         self.call_timeout = timeout;
         self
     }
+
+    /// Connects a client of the caller's own, as this store's connections are made.
+    ///
+    /// # Errors
+    /// `Unavailable`: no server answers; waiting may mend it. `Misconfigured`: the server does not let us in. The
+    /// message names the place and says what to do.
+    pub async fn connect(&self) -> Result<tokio_postgres::Client, StoreFault> {
+        connection::connect(self).await
+    }
+
+    /// Where the server is, without user and password: `host:port`, or several.
+    pub(crate) fn place(&self) -> String {
+        let named = self.driver.get_hosts().iter().map(|host| match host {
+            Host::Tcp(name) => name.clone(),
+            #[cfg(unix)]
+            Host::Unix(folder) => folder.display().to_string(),
+        });
+        let mut hosts: Vec<String> = named.collect();
+        if hosts.is_empty() {
+            hosts = self.driver.get_hostaddrs().iter().map(ToString::to_string).collect();
+        }
+        let ports = self.driver.get_ports();
+        let at = |(place, host): (usize, String)| {
+            let port = ports.get(place).or_else(|| ports.first()).copied().unwrap_or(5432);
+            if host.contains('/') { host } else { format!("{host}:{port}") }
+        };
+        hosts.into_iter().enumerate().map(at).collect::<Vec<_>>().join(", ")
+    }
+}
+
+/// The driver would look an empty name up, and wait for it to resolve.
+fn names_no_host(driver: &tokio_postgres::Config) -> bool {
+    let hosts = driver.get_hosts();
+    let empty = |host: &Host| matches!(host, Host::Tcp(name) if name.is_empty());
+    hosts.iter().any(empty) || (hosts.is_empty() && driver.get_hostaddrs().is_empty())
 }
 
 /// Without the password.
@@ -95,10 +140,26 @@ mod tests {
             "mysql://u:sesame@h/d",
             "postgres://u:sesame@h:notaport/d",
             "postgres://u:sesame@h/d?sslmode=require",
+            "postgres://",
+            "postgres:///sesame",
+            "postgres://u:sesame@:5432/d",
+            "postgres://u:sesame@h,/d",
         ] {
             let fault = PostgresConfig::from_url(url).unwrap_err();
             assert_eq!(*fault.kind(), StoreFaultKind::Misconfigured);
             assert!(!fault.to_string().contains("sesame"), "{fault}");
+        }
+    }
+
+    #[test]
+    fn a_place_has_hosts_and_ports_and_nothing_else() {
+        for (url, place) in [
+            ("postgres://u:sesame@h/d", "h:5432"),
+            ("postgres://u:sesame@h:1,i:2/d", "h:1, i:2"),
+            ("postgres://u:sesame@/d?host=/run/postgresql", "/run/postgresql"),
+            ("postgres:///d?hostaddr=127.0.0.1", "127.0.0.1:5432"),
+        ] {
+            assert_eq!(PostgresConfig::from_url(url).unwrap().place(), place);
         }
     }
 

@@ -8,7 +8,7 @@ use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::{Client, NoTls};
 
 use crate::config::PostgresConfig;
-use crate::fault::fault;
+use crate::fault::{fault, refused, unanswered};
 
 /// A connection that comes back by itself.
 pub(crate) struct Connection {
@@ -35,11 +35,11 @@ impl Connection {
     }
 
     /// The client, connected. What is asked of it goes through [`Connection::answer`].
-    pub(crate) async fn client(&mut self, what: &str) -> Result<Arc<Client>, StoreFault> {
+    pub(crate) async fn client(&mut self) -> Result<Arc<Client>, StoreFault> {
         if let Some(client) = self.client.as_ref().filter(|client| !client.is_closed()) {
             return Ok(Arc::clone(client));
         }
-        let client = Arc::new(self.connect(what).await?);
+        let client = Arc::new(self.connect().await?);
         self.client = Some(Arc::clone(&client));
         Ok(client)
     }
@@ -82,23 +82,33 @@ impl Connection {
         }
     }
 
-    async fn connect(&mut self, what: &str) -> Result<Client, StoreFault> {
+    async fn connect(&mut self) -> Result<Client, StoreFault> {
         self.client = None;
-        let limit = self.config.call_timeout;
-        let connecting = self.config.driver.connect(NoTls);
-        let (client, connection) = tokio::time::timeout(limit, connecting)
-            .await
-            .map_err(|_| timed_out("connect to PostgreSQL", limit))?
-            .map_err(|error| fault(&format!("connect to PostgreSQL to {what}"), error))?;
-        tokio::spawn(async move {
-            // Its end is seen by the next call.
-            if let Err(error) = connection.await {
-                tracing::debug!(%error, "connection to PostgreSQL ended");
-            }
-        });
+        let client = connect(&self.config).await?;
         self.generation += 1;
         Ok(client)
     }
+}
+
+/// Connects, within a time: the driver's own limit ends when a socket is open, and what accepts it may never answer.
+pub(crate) async fn connect(config: &PostgresConfig) -> Result<Client, StoreFault> {
+    let driver = &config.driver;
+    let hosts = driver.get_hosts().len().max(driver.get_hostaddrs().len()).max(1);
+    let socket = driver.get_connect_timeout().copied().unwrap_or(config.call_timeout);
+    // A host's name may have several addresses, the first of them dead.
+    let limit = socket.saturating_mul(3).saturating_mul(u32::try_from(hosts).unwrap_or(1));
+    let limit = limit.min(config.call_timeout);
+    let connected = tokio::time::timeout(limit, driver.connect(NoTls)).await;
+    let (client, connection) = connected
+        .map_err(|_| unanswered(&config.place(), limit))?
+        .map_err(|error| refused(&config.place(), error))?;
+    tokio::spawn(async move {
+        // Its end is seen by the next call.
+        if let Err(error) = connection.await {
+            tracing::debug!(%error, "connection to PostgreSQL ended");
+        }
+    });
+    Ok(client)
 }
 
 fn timed_out(what: &str, limit: Duration) -> StoreFault {

@@ -3,9 +3,12 @@
 //! Source: PostgreSQL documentation, appendix A, "PostgreSQL Error Codes".
 
 use std::error::Error;
+use std::time::Duration;
 
 use eventferry_core::StoreFault;
 use eventferry_core::StoreFaultKind::{self, Contended, HistoryLost, Misconfigured, Unavailable};
+
+use crate::schema;
 
 /// What a code, or the class that its first two characters name, means for a relay. The first match counts.
 const TABLE: [(&str, StoreFaultKind, &str); 33] = [
@@ -57,20 +60,64 @@ pub(crate) fn kind_of(code: &str) -> StoreFaultKind {
 /// The fault for an error met while doing `what`.
 pub(crate) fn fault(what: &str, error: tokio_postgres::Error) -> StoreFault {
     let Some(refusal) = error.as_db_error() else {
-        // The driver's own: the connection, or a URL it cannot use.
-        let kind = if error.to_string().contains("password missing") { Misconfigured } else { Unavailable };
-        return StoreFault::new(kind, format!("{what}: {}", said(&error))).caused_by(error);
+        // The driver's own: the connection was lost.
+        return StoreFault::new(Unavailable, format!("{what}: {}", said(&error))).caused_by(error);
     };
-    let kind = kind_of(refusal.code().code());
+    let code = refusal.code().code();
     let hint = refusal.hint().map(|hint| format!("; {hint}")).unwrap_or_default();
-    let remedy = match refusal.code().code() {
+    let remedy = match code {
+        "42501" if what == schema::APPLY => {
+            "; run it as the schema's owner, or as a role that may create one (GRANT CREATE ON DATABASE ... TO ...)"
+        }
         "42501" => "; grant it by `SELECT eventferry.grant_relay('ROLE')` as the schema's owner",
         "3F000" | "42P01" | "42883" | "42703" => "; run `eventferry init` with this version",
         "25006" => "; point the URL to the primary",
+        "3D000" => "; create it, or correct the name in the store's URL",
+        "53300" => "; raise max_connections, or connect through a pooler",
+        _ if code.starts_with("28") => {
+            "; check user and password in the store's URL, and the server's pg_hba.conf"
+        }
         _ => "",
     };
-    let message = format!("{what}: {} (SQLSTATE {}){hint}{remedy}", refusal.message(), refusal.code().code());
-    StoreFault::new(kind, message).caused_by(error)
+    let message = format!("{what}: {} (SQLSTATE {code}){hint}{remedy}", refusal.message());
+    StoreFault::new(kind_of(code), message).caused_by(error)
+}
+
+/// The fault for an error met while connecting to the server at `place`, and what to do about it.
+pub(crate) fn refused(place: &str, error: tokio_postgres::Error) -> StoreFault {
+    let what = format!("connect to PostgreSQL at {place}");
+    if error.as_db_error().is_some() {
+        return fault(&what, error);
+    }
+    let said = said(&error);
+    let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
+    let (kind, remedy) = if has(&["password missing"]) {
+        (Misconfigured, "the server asks for a password, and the store's URL has none")
+    } else if has(&["invalid configuration"]) {
+        (Misconfigured, "correct the store's URL")
+    } else if has(&["authentication error"]) {
+        (Misconfigured, "check user and password in the store's URL, and the server's pg_hba.conf")
+    } else if has(&["failed to lookup address", "could not resolve"]) {
+        (Unavailable, "the name does not resolve: check it in the store's URL, and the name service")
+    } else if has(&["unexpected message", "error parsing", "connection closed", "communicating"]) {
+        (
+            Unavailable,
+            "check that host and port in the store's URL are PostgreSQL's, and look at the server's log",
+        )
+    } else {
+        (Unavailable, "check host and port in the store's URL, and that the server runs")
+    };
+    let said = said.strip_prefix("error connecting to server: ").unwrap_or(&said);
+    StoreFault::new(kind, format!("{what}: {said}; {remedy}")).caused_by(error)
+}
+
+/// The fault of a server that takes a connection and then says nothing.
+pub(crate) fn unanswered(place: &str, limit: Duration) -> StoreFault {
+    let message = format!(
+        "connect to PostgreSQL at {place}: no answer within {limit:?}; check that host and port in the store's URL are \
+         PostgreSQL's, and that the server is not frozen"
+    );
+    StoreFault::new(Unavailable, message)
 }
 
 /// An error and what lies below it, in one line.

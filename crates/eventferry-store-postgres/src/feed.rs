@@ -77,7 +77,7 @@ impl PostgresFeed {
 
     /// Compares the server's history with the one the cursors speak of, once a connection.
     async fn compare_history(&mut self) -> Result<(), StoreFault> {
-        let client = self.connection.client("compare the history").await?;
+        let client = self.connection.client().await?;
         if self.compared == self.connection.generation() {
             return Ok(());
         }
@@ -126,7 +126,7 @@ impl PostgresFeed {
     /// Opens windows for groups that have read theirs to the end.
     async fn open_windows(&mut self, ended: Vec<Group>) -> Result<Opening, StoreFault> {
         let prevs: Vec<String> = ended.iter().map(|group| group.at.window.cur.clone()).collect();
-        let client = self.connection.client("open a window").await?;
+        let client = self.connection.client().await?;
         let params: [(&(dyn ToSql + Sync), Type); 1] = [(&prevs, Type::TEXT_ARRAY)];
         let query = client.query_typed_one(include_str!("../sql/open_windows.sql"), &params);
         let row = self.connection.answer("open a window", query).await?;
@@ -177,7 +177,7 @@ impl PostgresFeed {
         // After a full page of a window there is probably another.
         let bulk =
             self.in_the_middle == Some((group.at.window.id, group.at.last_id)) && params.nothing_is_late();
-        let client = self.connection.client("read a page").await?;
+        let client = self.connection.client().await?;
         let page = async {
             let rows = if bulk { params.read_bulk(&client).await? } else { params.read(&client).await? };
             // Asked after the rows are here: by then a synchronous commit's log is on disk.
@@ -207,7 +207,7 @@ impl PostgresFeed {
     }
 
     async fn flush(&mut self) -> Result<(), StoreFault> {
-        let client = self.connection.client("flush the log").await?;
+        let client = self.connection.client().await?;
         let query = client.query_typed(include_str!("../sql/flush.sql"), &[]);
         self.connection.answer("flush the log", query).await.map(drop)
     }
@@ -223,7 +223,7 @@ impl Feed for PostgresFeed {
     type Row = PackedRow;
 
     async fn open(&mut self, leases: &[Lease]) -> Result<Vec<Opened>, StoreFault> {
-        let client = self.connection.client("check the history").await?;
+        let client = self.connection.client().await?;
         let query = client.query_typed_one(include_str!("../sql/check_history.sql"), &[]);
         let row = self.connection.answer("check the history", query).await?;
         let history = History { system_identifier: row.get(1), timeline: row.get(2) };
@@ -237,7 +237,7 @@ impl Feed for PostgresFeed {
         };
         (self.history, self.compared) = (Some(history), self.connection.generation());
         let lanes: Vec<i32> = leases.iter().map(|lease| i32::from(lease.lane.0)).collect();
-        let client = self.connection.client("read positions").await?;
+        let client = self.connection.client().await?;
         let params: [(&(dyn ToSql + Sync), Type); 1] = [(&lanes, Type::INT4_ARRAY)];
         let query = client.query_typed(include_str!("../sql/positions.sql"), &params);
         let rows = self.connection.answer("read positions", query).await?;

@@ -156,7 +156,7 @@ impl Ledger for PostgresLedger {
             (&told.park_refused, Type::TEXT_ARRAY),
         ];
         let query = include_str!("../sql/settle.sql");
-        let client = self.connection.client("settle").await?;
+        let client = self.connection.client().await?;
         let rows = self.connection.answer("settle", client.query_typed(query, &params)).await?;
         for window in told.new.values() {
             window.record();
@@ -189,7 +189,7 @@ impl Ledger for PostgresLedger {
         let params: [(&(dyn ToSql + Sync), Type); 4] =
             [(&lanes, Type::INT4_ARRAY), (&lane, Type::INT4), (&ordinal, Type::INT8), (&limit, Type::INT8)];
         let query = include_str!("../sql/parked.sql");
-        let client = self.connection.client("list parked events").await?;
+        let client = self.connection.client().await?;
         let rows = self.connection.answer("list parked events", client.query_typed(query, &params)).await?;
         let event = |row: &tokio_postgres::Row| ParkedEvent {
             key: ParkedKey { lane: Lane(row.get::<_, i32>(0) as u16), ordinal: row.get(1) },

@@ -99,14 +99,16 @@ pub(crate) fn timestamp(row: &tokio_postgres::Row, column: usize) -> Option<Time
     Some(Timestamp(micros.saturating_add(POSTGRES_EPOCH_MICROS)))
 }
 
-/// The elements of a one-dimensional `bytea[]` in its binary form, as headers are packed: the length of each in 4
-/// bytes, and its bytes. A null is empty.
+/// The elements of a `bytea[]` in its binary form, as headers are packed: the length of each in 4 bytes, and its bytes.
+/// A null is empty. An array of pairs, `{{name,value},...}`, reads like the flat one.
 ///
 /// Source: PostgreSQL's `array_send`: dimensions, flags and element type, 4 bytes each; length and lower bound of each
-/// dimension; then each element's length (-1: null) and bytes.
+/// dimension; then each element's length (-1: null) and bytes, the last dimension first.
 fn headers_of(array: &[u8]) -> Cow<'_, [u8]> {
     let has_nulls = array.get(4..8) != Some(&[0; 4]);
-    match array.get(20..).filter(|_| array.starts_with(&[0, 0, 0, 1])) {
+    let dimensions = array.first_chunk::<4>().map_or(0, |count| i32::from_be_bytes(*count));
+    let head = usize::try_from(dimensions).ok().and_then(|count| count.checked_mul(8)?.checked_add(12));
+    match head.and_then(|head| array.get(head..)) {
         Some(elements) if has_nulls => {
             let null = (-1i32).to_be_bytes();
             let mut packed = Vec::with_capacity(elements.len());
@@ -154,5 +156,15 @@ mod tests {
             let whole = array(1, &[0, 0, 0, 9, b'a', 255, 255, 255, 255, 0]);
             let _ = headers_of(&whole[..cut]);
         }
+    }
+
+    #[test]
+    fn an_array_of_pairs_reads_like_a_flat_one() {
+        let mut array =
+            vec![0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 17, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 2, 0, 0, 0, 1];
+        let elements = [0, 0, 0, 1, b'a', 0, 0, 0, 1, b'b'];
+        array.extend(elements);
+        assert_eq!(*headers_of(&array), elements);
+        assert!(headers_of(&[127, 255, 255, 255, 0, 0, 0, 0, 0, 0, 0, 17]).is_empty());
     }
 }

@@ -16,6 +16,9 @@ pub(crate) const MIGRATIONS: [&str; 4] = [
     include_str!("../migrations/0004_upkeep.sql"),
 ];
 
+/// What is done when the schema is made.
+pub(crate) const APPLY: &str = "apply the schema";
+
 /// The version this code needs.
 const VERSION: u32 = MIGRATIONS.len() as u32;
 
@@ -35,7 +38,7 @@ pub(crate) async fn prepare(
     prepare: Prepare,
     slot: Option<Duration>,
 ) -> Result<Prepared, StoreFault> {
-    let found = version(connection).await?;
+    let found = version(connection, prepare).await?;
     let mut upgraded_from = None;
     match (found.unwrap_or(0), prepare) {
         (version, _) if version > VERSION => {
@@ -70,28 +73,28 @@ pub(crate) async fn prepare(
 }
 
 /// The version of the schema; `None`: there is none.
-async fn version(connection: &mut Connection) -> Result<Option<u32>, StoreFault> {
+async fn version(connection: &mut Connection, prepare: Prepare) -> Result<Option<u32>, StoreFault> {
     const WHAT: &str = "look at the schema";
-    let client = connection.client(WHAT).await?;
+    let client = connection.client().await?;
     let query = client.query_typed_one(include_str!("../sql/has_schema.sql"), &[]);
     let row = connection.answer(WHAT, query).await?;
     if !row.get::<_, bool>(0) {
         return Ok(None);
     }
     if !row.get::<_, bool>(1) {
-        return Err(misconfigured(
-            "no privilege on the schema `eventferry`; grant it by `SELECT eventferry.grant_relay('ROLE')` as its owner"
-                .into(),
-        ));
+        let remedy = match prepare {
+            Prepare::Check => "grant it by `SELECT eventferry.grant_relay('ROLE')` as its owner",
+            Prepare::Apply => "connect as its owner",
+        };
+        return Err(misconfigured(format!("no privilege on the schema `eventferry`; {remedy}")));
     }
-    let client = connection.client(WHAT).await?;
+    let client = connection.client().await?;
     let query = client.query_typed_one(include_str!("../sql/version.sql"), &[]);
     let row = connection.answer(WHAT, query).await?;
     Ok(Some(u32::try_from(row.get::<_, i32>(0)).unwrap_or(0)))
 }
 
 async fn apply(connection: &mut Connection, from: u32) -> Result<(), StoreFault> {
-    const WHAT: &str = "apply the schema";
     // One transaction, and one program at a time: whoever comes second finds it done and fails on the version's key.
     let mut script = String::from("BEGIN ISOLATION LEVEL READ COMMITTED;\n");
     for (migration, version) in MIGRATIONS.iter().zip(1..).skip(from as usize) {
@@ -99,15 +102,15 @@ async fn apply(connection: &mut Connection, from: u32) -> Result<(), StoreFault>
         script.push_str(&format!("\nINSERT INTO eventferry.migration (version) VALUES ({version});\n"));
     }
     script.push_str("COMMIT;");
-    let client = connection.client(WHAT).await?;
-    let applied = connection.answer(WHAT, client.batch_execute(&script)).await;
+    let client = connection.client().await?;
+    let applied = connection.answer(APPLY, client.batch_execute(&script)).await;
     if applied.is_err() {
         // The failed transaction is still open.
-        let rollback = connection.answer(WHAT, client.batch_execute("ROLLBACK")).await;
+        let rollback = connection.answer(APPLY, client.batch_execute("ROLLBACK")).await;
         if rollback.is_err() {
             tracing::debug!("could not roll back");
         }
-        if version(connection).await?.is_some_and(|version| version == VERSION) {
+        if version(connection, Prepare::Apply).await?.is_some_and(|version| version == VERSION) {
             return Ok(());
         }
     }
@@ -117,7 +120,7 @@ async fn apply(connection: &mut Connection, from: u32) -> Result<(), StoreFault>
 async fn set_slot(connection: &mut Connection, slot: Duration) -> Result<(), StoreFault> {
     const WHAT: &str = "set the length of a slot";
     let seconds = i32::try_from(slot.as_secs()).unwrap_or(i32::MAX);
-    let client = connection.client(WHAT).await?;
+    let client = connection.client().await?;
     let params: [(&(dyn ToSql + Sync), Type); 1] = [(&seconds, Type::INT4)];
     let query = client.query_typed(include_str!("../sql/set_slot.sql"), &params);
     connection.answer(WHAT, query).await.map(drop)
@@ -126,7 +129,7 @@ async fn set_slot(connection: &mut Connection, slot: Duration) -> Result<(), Sto
 /// What must hold of the server and the role; returns the number of lanes.
 async fn check(connection: &mut Connection) -> Result<u16, StoreFault> {
     const WHAT: &str = "check the schema";
-    let client = connection.client(WHAT).await?;
+    let client = connection.client().await?;
     let params: [(&(dyn ToSql + Sync), Type); 0] = [];
     let query = client.query_typed_one(include_str!("../sql/check.sql"), &params);
     let row = connection.answer(WHAT, query).await?;

@@ -23,7 +23,7 @@ impl PostgresUpkeep {
     }
 
     async fn ring(&mut self) -> Result<(i32, i32), StoreFault> {
-        let client = self.connection.client("sweep").await?;
+        let client = self.connection.client().await?;
         let query = client.query_typed_one(include_str!("../sql/ring.sql"), &[]);
         let row = self.connection.answer("sweep", query).await?;
         Ok((row.get(0), row.get(1)))
@@ -42,7 +42,7 @@ impl Upkeep for PostgresUpkeep {
                 ),
             ));
         }
-        let client = self.connection.client("sweep").await?;
+        let client = self.connection.client().await?;
         if self.slot == 0 {
             let query = client.query_typed(include_str!("../sql/prune.sql"), &[]);
             self.connection.answer("prune", query).await?;
@@ -58,7 +58,7 @@ impl Upkeep for PostgresUpkeep {
 
     async fn gauge(&mut self) -> Result<Gauge, StoreFault> {
         const WHAT: &str = "take stock";
-        let client = self.connection.client(WHAT).await?;
+        let client = self.connection.client().await?;
         let most = LAG_RECORDS_MAX as i64;
         let params: [(&(dyn ToSql + Sync), Type); 1] = [(&most, Type::INT8)];
         let query = client.query_typed(include_str!("../sql/gauge_lanes.sql"), &params);

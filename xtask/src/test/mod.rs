@@ -167,16 +167,30 @@ impl TestRun {
             Work::Cargo(arguments) => {
                 Ok(Outcome::of_one(self.cargo(arguments, variables, &log)?, Vec::new()))
             }
-            Work::Trial(trial, arguments) => {
-                for words in cargo_words(trial, arguments) {
-                    if !self.cargo(&words, variables.clone(), &log)? {
-                        return Ok(Outcome::of_one(false, Vec::new()));
-                    }
-                }
-                Ok(Outcome::of_one(true, Vec::new()))
-            }
+            Work::Trials(trials) => self.trials(trials, &variables, &log),
             Work::Tests { must_run } => self.tests(must_run, variables, &log),
         }
+    }
+
+    /// Runs all of them, whichever fail; the tally names those that do.
+    fn trials(
+        &self,
+        trials: &[(&str, &[&str])],
+        variables: &[(&'static str, String)],
+        log: &Log,
+    ) -> Result<Outcome, Trouble> {
+        let mut outcome = Outcome { tally: Tally::default(), notes: Vec::new(), excerpt: Vec::new() };
+        for (trial, arguments) in trials {
+            let mut passed = true;
+            for words in cargo_words(trial, arguments) {
+                passed = passed && self.cargo(&words, variables.to_vec(), log)?;
+            }
+            if !passed {
+                outcome.notes.push(format!("{trial} {}", arguments.join(" ")));
+            }
+            outcome.tally += Tally::of_one(passed);
+        }
+        Ok(outcome)
     }
 
     /// Builds first, apart, since only the build says which program belongs to which crate.

@@ -15,8 +15,8 @@ pub(crate) enum Work {
     Tidy,
     /// A cargo command that must succeed; one test.
     Cargo(&'static [&'static str]),
-    /// A trial with its arguments, as `cargo xtask` runs it; one test.
-    Trial(&'static str, &'static [&'static str]),
+    /// Trials with their arguments, as `cargo xtask` runs them; as many tests.
+    Trials(&'static [(&'static str, &'static [&'static str])]),
     /// Every test target of the workspace, doc tests and examples included; as many tests as ran.
     Tests { must_run: &'static [MustRun] },
 }
@@ -87,10 +87,20 @@ pub(crate) const SUITES: &[Suite] = &[
         work: Work::Cargo(&["run", "--release", "--quiet", "-p", "eventferry-cli", "--", "demo", "--json"]),
     },
     Suite {
+        name: "memory",
+        proves: "the program stays below 128 MiB, whatever the backlog, the transaction or the payloads",
+        needs_servers: true,
+        work: Work::Trials(&[
+            ("memory", &["drain", "--events", "200000"]),
+            ("memory", &["transaction", "--events", "200000"]),
+            ("memory", &["large", "--events", "300"]),
+        ]),
+    },
+    Suite {
         name: "storm",
         proves: "the promises hold through 25 seconds of hostile writers and killed relays",
         needs_servers: true,
-        work: Work::Trial("storm", &["--seconds", "25"]),
+        work: Work::Trials(&[("storm", &["--seconds", "25"])]),
     },
 ];
 

@@ -23,6 +23,11 @@ pub(crate) fn url() -> String {
     format!("kafka://{}", brokers())
 }
 
+/// A broker's host and port.
+pub(crate) fn address() -> String {
+    brokers().split(',').next().unwrap().to_owned()
+}
+
 /// A topic with one partition, deleted with this.
 pub(crate) struct Topic {
     pub(crate) name: String,
@@ -44,6 +49,12 @@ impl Topic {
         let topic = NewTopic::new(&self.name, 1, TopicReplication::Fixed(1));
         let created = block_on(admin().create_topics([&topic], &options())).unwrap();
         created.into_iter().for_each(|result| drop(result.unwrap()));
+    }
+
+    /// How many messages it has.
+    pub(crate) fn count(&self) -> usize {
+        let (low, high) = admin().inner().fetch_watermarks(&self.name, 0, PATIENCE).unwrap();
+        usize::try_from(high - low).unwrap()
     }
 
     /// Its first messages.

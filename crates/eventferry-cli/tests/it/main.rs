@@ -1,6 +1,7 @@
 //! The real binary against real servers, whose addresses `cargo xtask services env` prints.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod crossing;
 mod demo;
 mod enqueue;
 mod kafka;
@@ -12,3 +13,4 @@ mod schema;
 mod secrets;
 mod settings;
 mod status;
+mod unreachable;

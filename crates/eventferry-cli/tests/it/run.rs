@@ -234,6 +234,36 @@ fn frozen(program: &Program, database: &Database, grace: &str) -> (Running, Prox
 }
 
 #[test]
+fn a_relay_that_drains_hands_its_lanes_over_at_once() {
+    let ((program, database), topic) = (outbox(), Topic::new());
+    let fill = format!(
+        "SELECT eventferry.enqueue('{}', 'order', (i % 50)::text, i::text) FROM generate_series(1, 20000) AS i",
+        topic.name
+    );
+    database.sql(&fill);
+    // A lease that nobody waits for here.
+    let run = ["run", "--store", &database.url, "--publisher", &kafka::url(), "--lease", "10m"];
+    let mut first = program.start(&run);
+    topic.messages(100);
+    first.signal("TERM");
+    assert_eq!(first.ends(), Some(0), "{:#?}", first.said);
+    let status = program.done(&["status", "--store", &database.url, "--json"]);
+    let status: Value = serde_json::from_str(&status).unwrap();
+    assert_eq!(status["relays_live"], 0, "{status:#}");
+    let lanes = status["lanes"].as_array().unwrap();
+    assert!(lanes.len() == 64 && lanes.iter().all(|lane| lane["owner"].is_null()), "{status:#}");
+    // What it was acknowledged is settled, to the last event.
+    let left = usize::try_from(status["lag_events"].as_u64().unwrap()).unwrap();
+    assert_eq!(topic.count() + left, 20_000);
+
+    let mut second = program.start(&run);
+    within(PATIENCE, || (lag(&program, &database.url) == 0).then_some(()));
+    second.signal("TERM");
+    assert_eq!(second.ends(), Some(0), "{:#?}", second.said);
+    assert_eq!(topic.count(), 20_000, "none twice");
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let (program, database) = outbox();
     for (signal, code) in [("TERM", 143), ("INT", 130)] {

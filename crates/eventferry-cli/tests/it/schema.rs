@@ -57,10 +57,13 @@ fn an_older_schema_is_upgraded_and_a_newer_one_is_left_alone() {
             .run(&[command, "--store", &database.url])
             .expect(3, &["has version 99", "use a newer program"]);
     }
+    let run = ["run", "--store", &database.url, "--publisher", "kafka://127.0.0.1:1"];
+    program.run(&run).expect(3, &["has version 99", "use a newer program"]);
     let newest = "DELETE FROM eventferry.migration WHERE version >= (SELECT max(version) FROM eventferry.migration \
                   WHERE version < 99)";
     database.sql(newest);
     program.run(&["status", "--store", &database.url]).expect(3, &["upgrade it by `eventferry init"]);
+    program.run(&run).expect(3, &["upgrade it by `eventferry init"]);
 }
 
 #[test]
@@ -75,6 +78,7 @@ fn a_missing_privilege_is_named_with_its_remedy() {
         .expect(3, &["no privilege", "eventferry.grant_relay('ROLE')"]);
     let run = ["run", "--store", &store, "--publisher", "kafka://127.0.0.1:1"];
     program.run(&run).expect(3, &["no privilege", "eventferry.grant_relay('ROLE')"]);
+    program.run(&["init", "--store", &store]).expect(3, &["no privilege", "connect as its owner"]);
     let event = ["--topic", "t", "--aggregate-type", "order", "--aggregate-id", "1", "--payload", "x"];
     let enqueue = [&["enqueue", "--store", &store], &event[..]].concat();
     program.run(&enqueue).expect(3, &["permission denied", "eventferry.grant_application('ROLE')"]);
@@ -82,6 +86,12 @@ fn a_missing_privilege_is_named_with_its_remedy() {
     program.done(&enqueue);
     database.sql(&format!("SELECT eventferry.grant_relay('{role}')"));
     assert!(program.done(&["status", "--store", &store]).contains("1 event"));
+    database.sql(&format!("REVOKE INSERT ON eventferry.beat FROM {role}"));
+    program.run(&run).expect(3, &["lacks privileges on eventferry.beat", "eventferry.grant_relay('ROLE')"]);
+    database.sql("DROP SCHEMA eventferry CASCADE");
+    program
+        .run(&["init", "--store", &store])
+        .expect(3, &["permission denied", "may create one (GRANT CREATE ON DATABASE"]);
     drop(database);
     on_the_server(&format!("DROP ROLE {role}"));
 }

@@ -56,7 +56,7 @@ fn what_cannot_be_is_named_with_its_place() {
     let base = ["run", "--store", "sqlite:app.db", "--publisher", "kafka://127.0.0.1:1"];
     let refused = |more: &[&str], says: &[&str]| program.run(&[&base, more].concat()).expect(2, says);
     refused(&[], &["EVENTFERRY_GRACE: `8` is not a duration"]);
-    refused(&["--grace", "8s", "--lease", "0s"], &["lease", "renewal"]);
+    refused(&["--grace", "8s", "--lease", "0s"], &["--lease: `0s`", "give 1s to 1h"]);
     refused(&["--grace", "8s", "--log-format", "xml"], &["--log-format: `xml`", "text or json"]);
     refused(&["--grace", "8s", "--log-level", "loud"], &["--log-level: `loud`"]);
     refused(&["--grace", "8s", "--listen", "8080"], &["--listen: `8080` is not an address"]);

@@ -73,6 +73,8 @@ fn an_unreachable_database_is_said_at_once() {
     let program = Program::new();
     let store = format!("postgres://u@{}/d", crate::proxy::nobody());
     let asked = std::time::Instant::now();
-    program.run(&["status", "--store", &store]).expect(3, &["refused", "check the store's URL"]);
+    program
+        .run(&["status", "--store", &store])
+        .expect(3, &["refused", "check host and port in the store's URL"]);
     assert!(asked.elapsed() < Duration::from_secs(10));
 }

@@ -144,6 +144,8 @@ pub(super) struct Topics {
 struct Topic {
     phase: TopicPhase,
     failures: u32,
+    /// Why it is held, as it was said.
+    held_for: Option<PublishFaultKind>,
     quarantined_until: Duration,
     /// Records that could not be routed before the topic is learned.
     unrouted: Vec<Token>,
@@ -166,7 +168,13 @@ impl Topics {
         let at = id.0 as usize;
         while self.topics.len() <= at {
             let (phase, unrouted) = (TopicPhase::Known, Vec::new());
-            self.topics.push(Topic { phase, failures: 0, quarantined_until: Duration::ZERO, unrouted });
+            self.topics.push(Topic {
+                phase,
+                failures: 0,
+                held_for: None,
+                quarantined_until: Duration::ZERO,
+                unrouted,
+            });
         }
         &mut self.topics[at]
     }
@@ -346,7 +354,8 @@ impl<M: Clone> Core<M> {
         let topic = self.topics.get(id);
         topic.phase = TopicPhase::Due(now + pause);
         topic.failures = topic.failures.saturating_add(1);
-        if topic.failures == 1 {
+        // Said again when it changes: a broker that was away may come back without the topic.
+        if topic.held_for.replace(kind) != Some(kind) {
             self.say(Notice::TopicHeld(id, kind));
         }
     }
@@ -360,7 +369,8 @@ impl<M: Clone> Core<M> {
             Ok(()) => {
                 let topic = self.topics.get(id);
                 topic.phase = TopicPhase::Known;
-                let held = core::mem::take(&mut topic.failures) > 0;
+                topic.failures = 0;
+                let held = topic.held_for.take().is_some();
                 let unrouted = core::mem::take(&mut topic.unrouted);
                 self.routes.extend(unrouted);
                 if held {

@@ -350,6 +350,23 @@ fn records_of_an_unknown_topic_wait_and_nobody_else() {
 }
 
 #[test]
+fn why_a_topic_is_held_is_said_again_only_when_it_changes() {
+    use PublishFaultKind::{TopicRefused, Unavailable};
+    let mut stage = Stage::ready();
+    assert!(core::mem::take(&mut stage.reading));
+    let unknown = Arrival { route: Routed::Unknown, topic: TopicId(1), ..arrival((0, 1, 1, 1)) };
+    stage.core.handle_page(stage.now, [unknown], [], Rest::Quiet, &mut Vec::new());
+    stage.turn();
+    for (kind, is_said) in [(Unavailable, true), (Unavailable, false), (TopicRefused, true)] {
+        stage.said.clear();
+        stage.core.handle_learned(stage.now, TopicId(1), Err(kind));
+        stage.turn();
+        assert_eq!(stage.said.contains(&Notice::TopicHeld(TopicId(1), kind)), is_said, "{kind:?}");
+        stage.later(Duration::from_secs(1));
+    }
+}
+
+#[test]
 fn a_settlement_that_failed_is_made_again_unchanged_before_any_other() {
     let mut stage = Stage::ready();
     stage.settle_answers = false;

@@ -4,6 +4,7 @@
 
 mod books;
 mod plans;
+mod refusals;
 mod roles;
 mod server;
 mod traps;

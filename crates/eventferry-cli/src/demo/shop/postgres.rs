@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use tokio_postgres::{Client, Statement, Transaction};
 
 use super::{Counters, Demand, Selling};
-use crate::database::{connect_postgres, refused_by_postgres};
+use crate::database::refused_by_postgres;
 use crate::demo::customer::{Customer, Purchase, Step};
 use crate::demo::sale::{self, Sale};
 use crate::ending::Trouble;
@@ -33,7 +33,7 @@ const CUSTOMERS: u64 = 8;
 impl PostgresShop {
     /// Makes the shop's table, and the outbox if there is none. An outbox that is in use is left alone.
     pub(crate) async fn open(url: Given, config: PostgresConfig, random: &str) -> Result<Self, Trouble> {
-        let client = connect_postgres(&url).await?;
+        let client = config.connect().await?;
         let found = client
             .query_one(
                 "SELECT EXISTS (SELECT FROM pg_catalog.pg_namespace WHERE nspname = 'eventferry')",
@@ -65,11 +65,11 @@ impl PostgresShop {
     }
 
     pub(crate) fn sell(&self, demand: Demand, counters: Arc<Counters>) -> Selling {
-        let (url, table) = (self.url.clone(), self.table.clone());
+        let (config, table) = (self.config.clone(), self.table.clone());
         tokio::spawn(async move {
             let mut tills = JoinSet::new();
             for number in 0..CUSTOMERS {
-                let client = connect_postgres(&url).await?;
+                let client = config.connect().await?;
                 let customer = Customer::new(demand.seed.wrapping_add(number), demand.aggregates);
                 let till = Till { client, table: table.clone(), demand: demand.clone() };
                 tills.spawn(till.serve(customer, Arc::clone(&counters)));
@@ -83,13 +83,13 @@ impl PostgresShop {
     }
 
     pub(crate) async fn close(self, topic: &str) -> Result<(), Trouble> {
-        let Self { url, table, made_outbox, .. } = self;
+        let Self { config, table, made_outbox, .. } = self;
         let left = |error| {
             let what =
                 format!("drop table {table}{}", if made_outbox { " and schema eventferry" } else { "" });
             refused_by_postgres(&format!("{what} (do it by hand)"), &error)
         };
-        let client = connect_postgres(&url).await?;
+        let client = config.connect().await?;
         client.batch_execute(&format!("DROP TABLE {table}")).await.map_err(left)?;
         if !made_outbox {
             return Ok(());
