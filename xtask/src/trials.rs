@@ -35,7 +35,7 @@ pub(crate) fn run(checkout: &Checkout, trial: &str, arguments: &[&str]) -> Resul
 /// Runs the simulator, which needs no server; its exit code is ours.
 pub(crate) fn simulate(checkout: &Checkout, arguments: &[&str]) -> Result<ExitCode, Trouble> {
     let mut command = Command::new("cargo");
-    command.args(["run", "--release", "--quiet", "-p", "eventferry-sim", "--"]).args(arguments);
+    command.args(["run", "--profile", "checked", "--quiet", "-p", "eventferry-sim", "--"]).args(arguments);
     exit_code_of(command.current_dir(checkout.root()))
 }
 

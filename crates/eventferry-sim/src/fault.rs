@@ -132,7 +132,11 @@ impl FaultKind {
             3 => Self::Freeze { relay, lasts },
             4 => Self::DatabaseCrash { lasts: lasts / 4 },
             5 => Self::DatabaseAway { lasts },
-            6 => Self::Failover { behind: dice.below(3_000) * MILLISECOND, lasts: lasts / 4 },
+            // Often quick, by a copy on which all leases seem to have run out.
+            6 => Self::Failover {
+                behind: dice.below(6_000) * MILLISECOND,
+                lasts: if dice.chance(50) { lasts / 12 } else { lasts / 3 },
+            },
             7 => Self::SlowDatabase { lasts, up_to: dice.between(20, 5_000) * MILLISECOND },
             8 => Self::LossyDatabase { lasts, percent: dice.between(5, 60) },
             9 => Self::BrokerDown { lasts },

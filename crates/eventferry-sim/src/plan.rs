@@ -257,8 +257,8 @@ fn settings(dice: &mut Dice) -> Settings {
     }
     settings.settle_pause = milliseconds(dice, 10, 200);
     settings.settle_idle = milliseconds(dice, 500, 3_000);
-    settings.poll_min = milliseconds(dice, 5, 20);
-    settings.poll_max = milliseconds(dice, 50, 250);
+    settings.poll_min = milliseconds(dice, 10, 40);
+    settings.poll_max = milliseconds(dice, 100, 500);
     settings.retry_min = milliseconds(dice, 20, 100);
     settings.retry_max = milliseconds(dice, 300, 1_500);
     settings.quarantine = milliseconds(dice, 300, 4_000);

@@ -69,7 +69,8 @@ pub(crate) const SUITES: &[Suite] = &[
         // It fails if it ran nothing.
         work: Work::Cargo(&[
             "run",
-            "--release",
+            "--profile",
+            "checked",
             "--quiet",
             "-p",
             "eventferry-sim",

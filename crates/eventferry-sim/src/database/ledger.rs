@@ -67,7 +67,8 @@ impl Database {
             }
             return Settled::Moved;
         }
-        let same = position.version == version + 1
+        // A lane that is not open here has the last version of all.
+        let same = position.version == version.wrapping_add(1)
             && position.epoch == told.lease.epoch
             && position.mark.place() == told.mark.place();
         match (same, owned) {

@@ -48,9 +48,12 @@ impl World {
                 _ => false,
             })
         };
-        // Events of a topic that is refused wait in memory, and in time hold up others.
-        let room =
-            self.plan.is_roomy() || !(0..self.plan.partitions.len()).any(|topic| refused(topic as u16));
+        // Events of a topic that is refused wait in memory, and in time hold up others; with hardly any memory each
+        // waits for the settlement of the one before.
+        let settings = &self.plan.settings;
+        let spacious = settings.memory_records_max.min(settings.lane_records_max) >= 12;
+        let topics_hold = (0..self.plan.partitions.len()).all(|topic| !refused(topic as u16));
+        let room = self.plan.is_roomy() || (spacious && topics_hold);
         let event = &self.truth.events[number as usize];
         let mut others = self.truth.of_aggregate[usize::from(event.aggregate)].iter();
         let innocent = |other: &u32| {
