@@ -117,7 +117,7 @@ impl FaultKind {
     pub(crate) fn any(dice: &mut Dice, temper: Temper) -> usize {
         const CALM: [usize; 7] = [0, 0, 1, 1, 12, 13, 14];
         // Failovers more often than others: most can go wrong there.
-        const STORMY: [usize; 20] = [0, 1, 2, 2, 3, 4, 5, 6, 6, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16];
+        const STORMY: [usize; 21] = [0, 1, 2, 2, 3, 4, 5, 6, 6, 6, 7, 8, 9, 10, 11, 12, 12, 13, 14, 15, 16];
         if temper == Temper::Calm { CALM[dice.index(CALM.len())] } else { STORMY[dice.index(STORMY.len())] }
     }
 
@@ -146,7 +146,10 @@ impl FaultKind {
             12 if plan.temper == Temper::Calm => {
                 Self::Throttled { lasts, by: dice.between(5_000, LATE_AT_MOST) }
             }
-            12 => Self::Throttled { lasts, by: dice.between(5, 400) * MILLISECOND },
+            12 => {
+                let late = if dice.chance(50) { 400 } else { 4_000 };
+                Self::Throttled { lasts, by: dice.between(5, late) * MILLISECOND }
+            }
             13 => Self::TopicGone { topic, lasts },
             14 => Self::TopicDenied { topic, lasts },
             15 => Self::ProducersForgotten,
@@ -209,6 +212,9 @@ impl FaultKind {
             Self::Throttled { by, .. } if by <= LATE_AT_MOST => None,
             // Owners are taken for dead, positions are old, and what was in flight is in flight still.
             Self::Failover { .. } => Some((10 * SECOND, 6)),
+            // A claim that comes late frees what was taken since, and takes it again under another epoch: each time
+            // what is in flight is sent once more.
+            Self::LossyDatabase { .. } => Some((10 * SECOND, 12)),
             // It happened, or not, and then it is asked again, or somebody else does.
             _ => Some((10 * SECOND, 2)),
         }

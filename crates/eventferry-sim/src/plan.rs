@@ -148,7 +148,7 @@ impl Plan {
                 transactions.push(Transaction { at, steps, synchronous: !dice.chance(asynchronous) });
             }
         }
-        if poison > 0 && self.is_roomy() {
+        if poison > 0 && self.shows_whose_fault() {
             // A code that nobody knows is believed only while others go through.
             transactions.extend((0..12).map(|number| self.bystander(STORM + number * 1_500 * MILLISECOND)));
         }
@@ -156,8 +156,13 @@ impl Plan {
         transactions
     }
 
-    /// Whether what waits behind a refused record leaves room for others. Without, nothing may go through any more that
-    /// would show an unknown code to be the record's fault.
+    /// Whether others go through beside a record that is refused with a code that nobody knows, which shows that it is
+    /// the record's fault. A relay that lost its lease in a storm may have nothing but that record.
+    fn shows_whose_fault(&self) -> bool {
+        self.is_roomy() && self.temper == Temper::Calm
+    }
+
+    /// Whether what waits behind a refused record leaves room for others.
     pub(crate) fn is_roomy(&self) -> bool {
         self.settings.lane_records_max >= ROOMY_RECORDS
     }
@@ -194,7 +199,7 @@ impl Plan {
             let aggregate = if dice.chance(70) { aggregate } else { other };
             let poison = if aggregate + self.lanes >= self.aggregates { 0 } else { poison };
             let poison = match dice.below(100) {
-                roll if roll * 3 < poison && self.is_roomy() => Poison::Unknown,
+                roll if roll * 3 < poison && self.shows_whose_fault() => Poison::Unknown,
                 roll if roll * 2 < poison => Poison::Unroutable,
                 roll if roll < poison => Poison::Rejected,
                 _ => Poison::None,

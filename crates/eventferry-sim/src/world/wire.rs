@@ -8,6 +8,7 @@ use super::calls::Answer;
 use super::{What, World};
 use crate::agenda::{MILLISECOND, SECOND, Time};
 use crate::broker::{Life, Message, Verdict, Wire};
+use crate::checks::fencing;
 use crate::flaw::Flaw;
 use crate::truth::Poison;
 
@@ -59,6 +60,12 @@ impl World {
 
     fn put_on_wire(&mut self, number: u32, stream: usize, batch: usize) {
         let at = self.now + self.wire_dice.between(200, self.plan.latency);
+        let producer = &self.broker.producers[number as usize];
+        if self.runs(producer.relay, producer.incarnation) && !self.relays[producer.relay].frozen {
+            let name = self.relays[producer.relay].name;
+            let found = fencing::sent(name, self.leases.get(name).copied().unwrap_or(0), self.now);
+            self.check(5, found);
+        }
         let producer = &mut self.broker.producers[number as usize];
         producer.wire_free_at = at.max(producer.wire_free_at + 1);
         let wire = Wire { producer: number, ..producer.wire(stream, batch) };
