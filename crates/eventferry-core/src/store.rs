@@ -194,7 +194,8 @@ pub trait Feed: Send + 'static {
     /// new lease before anything is read under it, and again after `HistoryLost`.
     ///
     /// # Errors
-    /// `Unavailable`, `Contended`: ask again.
+    /// `Unavailable`, `Contended`: ask again. `HistoryLost`: other lanes are open on a history that is gone; open them
+    /// all.
     fn open(&mut self, leases: &[Lease]) -> impl Future<Output = Result<Vec<Opened>, StoreFault>> + Send;
 
     /// Forgets lanes: nothing more is read for them.

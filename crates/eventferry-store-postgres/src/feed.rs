@@ -28,6 +28,8 @@ pub struct PostgresFeed {
     /// Where each open lane will be read on.
     cursors: BTreeMap<Lane, PostgresMark>,
     history: Option<History>,
+    /// The database told, once, that its history changed, and no lane was opened since.
+    anchored: Option<Anchor>,
     /// The connection on which the history was last compared.
     compared: u64,
     /// Since when lanes that have more are read, and those that have read all wait.
@@ -67,6 +69,7 @@ impl PostgresFeed {
             lanes_total,
             cursors: BTreeMap::new(),
             history: None,
+            anchored: None,
             compared: 0,
             others_wait_since: None,
             turn: 0,
@@ -227,14 +230,16 @@ impl Feed for PostgresFeed {
         let query = client.query_typed_one(include_str!("../sql/check_history.sql"), &[]);
         let row = self.connection.answer("check the history", query).await?;
         let history = History { system_identifier: row.get(1), timeline: row.get(2) };
-        if self.history.is_some_and(|known| known != history) {
-            self.cursors.clear();
+        match row.get::<_, &str>(0) {
+            "restored" => self.anchored = Some(Anchor::Restored),
+            "failed_over" => self.anchored = Some(Anchor::FailedOver),
+            _ => {}
         }
-        let anchor = match row.get::<_, &str>(0) {
-            "restored" => Anchor::Restored,
-            "failed_over" => Anchor::FailedOver,
-            _ => Anchor::Continued,
-        };
+        // Lanes that were open before must be opened anew too, or nobody would ever read them again.
+        if self.history.is_some() {
+            self.admit_history(history)?;
+        }
+        let anchor = self.anchored.unwrap_or(Anchor::Continued);
         (self.history, self.compared) = (Some(history), self.connection.generation());
         let lanes: Vec<i32> = leases.iter().map(|lease| i32::from(lease.lane.0)).collect();
         let client = self.connection.client().await?;
@@ -265,6 +270,7 @@ impl Feed for PostgresFeed {
             self.cursors.insert(lane, mark);
             opened.push(Opened { lane, anchor });
         }
+        self.anchored = None;
         Ok(opened)
     }
 

@@ -4,9 +4,10 @@ use std::time::Duration;
 
 use eventferry_core::PackedRow;
 use eventferry_core::store::{
-    Claim, Lanes as _, Ledger as _, Park, ParkReason, ParkedAsk, Settlement, Upkeep as _, Verdict,
+    Anchor, Claim, Feed as _, Lanes as _, Ledger as _, Park, ParkReason, ParkedAsk, Settlement, Upkeep as _,
+    Verdict,
 };
-use eventferry_core::{Lane, Record, StoreFaultKind};
+use eventferry_core::{Lane, Lease, Record, StoreFaultKind};
 use eventferry_store_postgres::PostgresMark;
 
 use crate::server::{Database, LEASE, Relay, enqueue, on_every_server};
@@ -229,6 +230,40 @@ async fn two_relays_never_hold_one_lane_and_see_each_other() {
         assert_eq!((held.leases.len(), held.relays_live), (0, 1));
         two.take(64).await;
         assert_eq!(two.leases.len(), 64);
+    })
+    .await;
+}
+
+/// The database is on another timeline from now on, as far as anybody can see.
+async fn fail_over(database: &Database) {
+    let file = "pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn())";
+    let look = format!("('x' || pg_catalog.substr({file}, 1, 8))::bit(32)::integer");
+    database.undo("current_history", &look, "99").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lanes_opened_on_another_timeline_say_so_for_those_open_before() {
+    on_every_server(async |database| {
+        let app = database.client().await;
+        let mut relay = database.relay("r").await;
+        relay.take(32).await;
+        for aggregate in 0..50 {
+            enqueue(&app, &format!("a{aggregate}"), "1").await;
+        }
+        fail_over(&database).await;
+        let claim = Claim { keep: relay.leases.clone(), take_max: 32, lease: LEASE };
+        let held = relay.roles.lanes.hold(claim).await.unwrap();
+        let new: Vec<Lease> =
+            held.leases.iter().filter(|lease| !relay.leases.contains(lease)).copied().collect();
+        let fault = relay.roles.feed.open(&new).await.unwrap_err();
+        assert_eq!(*fault.kind(), StoreFaultKind::HistoryLost);
+        relay.leases = held.leases;
+        let opened = relay.roles.feed.open(&relay.leases).await.unwrap();
+        assert!(
+            opened.iter().any(|opened| opened.anchor == Anchor::FailedOver),
+            "it is said aloud: {opened:?}"
+        );
+        assert_eq!(relay.read_all().await.len(), 50);
     })
     .await;
 }
