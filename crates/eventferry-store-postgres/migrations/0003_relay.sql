@@ -76,6 +76,13 @@ BEGIN
 END
 $$;
 
+-- The last id that was given; 0 before the first. The function waits for a nextval() that is under way. Reading
+-- last_value from the sequence does not: while nextval() writes ahead to the log, it shows an id up to 32 too great, and
+-- a floor made of that loses events.
+CREATE FUNCTION eventferry.newest_id() RETURNS bigint LANGUAGE sql VOLATILE AS $$
+    SELECT coalesce(pg_catalog.pg_sequence_last_value('eventferry.outbox_id'), 0)
+$$;
+
 -- Opens a window from each of `prevs` to one common `cur`. Call it in a transaction of its own.
 CREATE FUNCTION eventferry.open_windows(
     prevs pg_snapshot[],
@@ -93,9 +100,8 @@ DECLARE
 BEGIN
     PERFORM eventferry.require_read_committed();
     -- First the sequence, then, in a later statement, an xid of our own: every event whose xid is greater was given
-    -- its id later than `newest`. The other way round, or in one statement, events are lost. A sequence that was
-    -- never asked says 1 before its first id is given.
-    SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO newest FROM eventferry.outbox_id AS s;
+    -- its id later than `newest`. The other way round, or in one statement, events are lost.
+    newest := eventferry.newest_id();
     SELECT a.floor INTO anchored FROM eventferry.anchor AS a ORDER BY a.xid DESC LIMIT 1;
     IF newest - coalesce(anchored, 0) >= 1000 THEN
         mine := pg_current_xact_id();
@@ -298,7 +304,7 @@ DECLARE
     mine xid8;
 BEGIN
     -- The record is an anchor, in the order that open_windows() explains.
-    SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO newest FROM eventferry.outbox_id AS s;
+    newest := eventferry.newest_id();
     mine := pg_current_xact_id();
     INSERT INTO eventferry.anchor (xid, floor) VALUES (mine, newest) ON CONFLICT DO NOTHING;
     PERFORM set_config('synchronous_commit', 'local', true);
@@ -324,7 +330,7 @@ BEGIN
         verdict := 'same';
         RETURN;
     END IF;
-    SELECT CASE WHEN s.is_called THEN s.last_value ELSE 0 END INTO newest FROM eventferry.outbox_id AS s;
+    newest := eventferry.newest_id();
     mine := pg_current_xact_id();
     PERFORM set_config('synchronous_commit', 'on', true) WHERE current_setting('synchronous_commit') = 'off';
     PERFORM pg_advisory_xact_lock(hashtextextended('eventferry.history', 0));
