@@ -89,7 +89,7 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "memory",
-        proves: "the program stays below 128 MiB, whatever the backlog, the transaction or the payloads",
+        proves: "the program stays below 128 MiB, whatever the backlog or the transaction, with payloads of up to 1 MB",
         needs_servers: true,
         work: Work::Trials(&[
             ("memory", &["drain", "--events", "200000"]),
