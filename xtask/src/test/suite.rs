@@ -51,6 +51,7 @@ pub(crate) const SUITES: &[Suite] = &[
         work: Work::Tests {
             must_run: &[
                 MustRun { package: "xtask", target: "xtask" },
+                MustRun { package: "eventferry", target: "contract" },
                 MustRun { package: "eventferry-core", target: "eventferry_core" },
                 MustRun { package: "eventferry-conformance", target: "saboteurs" },
                 MustRun { package: "eventferry-sim", target: "saboteurs" },
