@@ -105,8 +105,13 @@ BEGIN
     DELETE FROM eventferry.position AS p USING eventferry.lane AS l
     WHERE p.lane = l.lane AND p.version < (SELECT n.version FROM eventferry.position AS n WHERE n.lane = l.lane
                                            ORDER BY n.version DESC LIMIT 1);
+    -- A lane that stood still may be settled next in any window that is not older than its own.
     DELETE FROM eventferry.read_window AS w
     WHERE w.opened_at < clock_timestamp() - interval '1 minute'
+      AND pg_snapshot_xmax(w.cur) < (
+          SELECT pg_snapshot_xmax(p.cur)
+          FROM eventferry.positions((SELECT array_agg(l.lane) FROM eventferry.lane AS l)) AS p
+          ORDER BY pg_snapshot_xmax(p.cur) LIMIT 1)
       AND NOT EXISTS (SELECT FROM eventferry.position AS p WHERE p.read_window = w.id);
     DELETE FROM eventferry.beat AS b USING eventferry.relay AS r
     WHERE b.relay = r.id AND b.at < (SELECT n.at FROM eventferry.beat AS n WHERE n.relay = r.id
