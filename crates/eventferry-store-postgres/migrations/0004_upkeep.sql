@@ -50,10 +50,19 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     name text := format('eventferry.outbox_%s', slot);
+    lanes integer := (SELECT count(*) FROM eventferry.lane);
+    start bigint;
     seen pg_snapshot;
     held bigint;
     keeps boolean;
 BEGIN
+    -- Positions of another cluster say nothing of what was written in this one: a relay compares them first.
+    PERFORM FROM eventferry.current_history() AS now_on
+    WHERE (now_on.system_identifier, now_on.timeline) = (
+        SELECT h.system_identifier, h.timeline FROM eventferry.history AS h ORDER BY h.id DESC LIMIT 1);
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
     -- The slot that is written to now, and those that a retention ago still were, stay.
     IF slot IN (SELECT eventferry.slot_of(t) FROM generate_series(
             now() - retention - eventferry.slot_seconds() * interval '1 second',
@@ -66,10 +75,12 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT pg_current_snapshot() INTO seen;
+    -- Below this all is settled, also what came from another cluster with xids that lie ahead of this one's.
+    SELECT u.id INTO start FROM eventferry.unsettled_from() AS u;
     -- The newest first: what is not settled is mostly there.
-    EXECUTE format('SELECT EXISTS (SELECT FROM (SELECT * FROM %s ORDER BY id DESC) AS o
-                                   JOIN eventferry.stands() AS s ON s.lane = o.lane_hash %% s.lanes_total
-                                   WHERE NOT eventferry.is_settled(o.xid, o.id, s))', name) INTO keeps;
+    EXECUTE format('SELECT EXISTS (SELECT FROM (SELECT * FROM %s WHERE id > $1 ORDER BY id DESC) AS o
+                                   JOIN eventferry.stands() AS s ON s.lane = o.lane_hash %% $2
+                                   WHERE NOT eventferry.is_settled(o.xid, o.id, s))', name) INTO keeps USING start, lanes;
     IF keeps THEN
         RETURN NULL;
     END IF;
@@ -81,7 +92,8 @@ BEGIN
     EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', name);
     -- Under the lock, whatever was committed since: a transaction begun long ago may have written here meanwhile.
     EXECUTE format('SELECT EXISTS (SELECT FROM %s AS o WHERE o.xid >= pg_snapshot_xmin($1)
-                                   AND NOT pg_visible_in_snapshot(o.xid, $1))', name) INTO keeps USING seen;
+                                   AND o.id > $2 AND NOT pg_visible_in_snapshot(o.xid, $1))', name)
+    INTO keeps USING seen, start;
     IF keeps THEN
         RETURN NULL;
     END IF;

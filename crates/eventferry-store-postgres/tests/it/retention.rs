@@ -1,8 +1,8 @@
 //! Retention: what a sweep may remove, and what it may not.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use eventferry_core::store::{Ledger as _, Settlement, Upkeep as _, Verdict};
+use eventferry_core::store::{Anchor, Feed as _, Ledger as _, Rest, Settlement, Upkeep as _, Verdict};
 
 use crate::server::{Database, Relay, enqueue, on_every_server};
 
@@ -70,6 +70,88 @@ async fn a_lane_that_stood_still_keeps_its_place_when_it_goes_on() {
         );
         relay.open_again().await;
         assert_eq!(relay.read_all().await, ["b/2"]);
+    })
+    .await;
+}
+
+/// What a dump holds when it is restored into a cluster whose xids are far lower: the log and the books of another
+/// cluster, as they were.
+async fn restore(database: &Database) {
+    let admin = database.client().await;
+    admin
+        .batch_execute(
+            "UPDATE eventferry.history SET system_identifier = 1;
+             UPDATE eventferry.outbox SET xid = (xid::text::bigint + 4000000000)::text::xid8;
+             UPDATE eventferry.anchor SET xid = (xid::text::bigint + 4000000000)::text::xid8;
+             UPDATE eventferry.read_window SET prev = '4000000000:4000000000:', cur = '4100000000:4100000000:'
+             WHERE id <> '00000000-0000-0000-0000-000000000000'",
+        )
+        .await
+        .unwrap();
+}
+
+async fn carry_all(relay: &mut Relay) -> usize {
+    let (mut carried, mut empty) = (0, 0);
+    while empty < 3 {
+        let page = relay.read().await;
+        carried += page.records.len();
+        empty = if page.records.is_empty() && page.rest == Rest::Quiet { empty + 1 } else { 0 };
+        let prefix: Vec<_> = page.passed.into_iter().map(|(lane, mark)| (lane, [mark])).collect();
+        let lease = |lane| *relay.leases.iter().find(|lease| lease.lane == lane).unwrap();
+        let told: Vec<_> = prefix
+            .iter()
+            .map(|(lane, mark)| Settlement { lease: lease(*lane), prefix: mark, park: vec![] })
+            .collect();
+        for verdict in relay.roles.ledger.settle(&told).await.unwrap() {
+            assert_eq!(verdict, Verdict::Done);
+        }
+    }
+    carried
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restore_nothing_is_removed_by_what_another_cluster_had_settled() {
+    on_every_server(async |database| {
+        let app = database.client().await;
+        let mut relay = database.owner().await;
+        enqueue(&app, "a", "1").await;
+        assert_eq!(carry_all(&mut relay).await, 1);
+        drop(relay);
+        restore(&database).await;
+        // The slot of a/1 was removed long ago; applications write for hours before a relay runs.
+        app.batch_execute("DELETE FROM eventferry.outbox").await.unwrap();
+        enqueue(&app, "a", "2").await;
+        age(&database).await;
+        app.batch_execute("UPDATE eventferry.beat SET until = now() - interval '1 second'").await.unwrap();
+        let mut relay = database.relay("next").await;
+        sweep(&mut relay).await;
+        assert_eq!(count(&database, "eventferry.outbox").await, 1, "a/2 was carried by nobody");
+        relay.take(64).await;
+        assert_eq!(relay.read_all().await, ["a/2"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_of_another_cluster_go_like_others_once_they_are_settled() {
+    on_every_server(async |database| {
+        let app = database.client().await;
+        let mut relay = database.owner().await;
+        enqueue(&app, "a", "1").await;
+        assert_eq!(carry_all(&mut relay).await, 1);
+        enqueue(&app, "a", "2").await;
+        restore(&database).await;
+        let opened = relay.roles.feed.open(&relay.leases).await.unwrap();
+        assert_eq!(opened[0].anchor, Anchor::Restored);
+        assert!(carry_all(&mut relay).await >= 1);
+        age(&database).await;
+        // Not before every transaction is over that was running when the restore was found, other tests' included.
+        let begun = Instant::now();
+        while count(&database, "eventferry.outbox").await > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(60), "it stays for ever");
+            sweep(&mut relay).await;
+            carry_all(&mut relay).await;
+        }
     })
     .await;
 }
