@@ -50,6 +50,8 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     name text := format('eventferry.outbox_%s', slot);
+    -- How soon a slot is to be written to that is left alone for it.
+    ahead interval := least(eventferry.slot_seconds() / 10.0, 60) * interval '1 second';
     lanes integer := (SELECT count(*) FROM eventferry.lane);
     start bigint;
     seen pg_snapshot;
@@ -63,11 +65,10 @@ BEGIN
     IF NOT FOUND THEN
         RETURN NULL;
     END IF;
-    -- The slot that is written to now, and those that a retention ago still were, stay.
+    -- The slot that is written to now, the one before, for transactions begun then, and those that a retention ago still
+    -- were written to, stay.
     IF slot IN (SELECT eventferry.slot_of(t) FROM generate_series(
-            now() - retention - eventferry.slot_seconds() * interval '1 second',
-            now() + least(eventferry.slot_seconds(), 60) * interval '1 second',
-            least(eventferry.slot_seconds(), 60) * interval '1 second') AS t) THEN
+            now() - greatest(retention, eventferry.slot_seconds() * interval '1 second'), now() + ahead, ahead) AS t) THEN
         RETURN NULL;
     END IF;
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO keeps;

@@ -155,3 +155,22 @@ async fn events_of_another_cluster_go_like_others_once_they_are_settled() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_longest_retention_leaves_a_slot_to_empty_at_any_time() {
+    on_every_server(async |database| {
+        // Of two seconds each, so that the ring goes round while one waits.
+        database.client().await.batch_execute("SELECT eventferry.set_slot_seconds(2)").await.unwrap();
+        let app = database.client().await;
+        let mut relay = database.owner().await;
+        enqueue(&app, "a", "1").await;
+        carry_all(&mut relay).await;
+        let begun = Instant::now();
+        while count(&database, "eventferry.outbox").await > 0 {
+            assert!(begun.elapsed() < Duration::from_secs(40), "nothing is ever removed");
+            relay.roles.upkeep.sweep(Duration::from_secs(12)).await.unwrap();
+        }
+        assert!(begun.elapsed() >= Duration::from_secs(11), "kept as long as it should be");
+    })
+    .await;
+}
