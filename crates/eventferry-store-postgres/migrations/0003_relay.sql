@@ -67,6 +67,10 @@ BEGIN
               WHERE c.owner IS NULL OR (c.owner <> me AND NOT eventferry.relay_lives(c.owner))
               ORDER BY c.lane LIMIT greatest(take_max, 0) FOR UPDATE SKIP LOCKED) AS free
         WHERE l.lane = free.lane;
+    ELSE
+        -- Whoever takes over is done, or will see this heartbeat: else a late one and its successor would both be told
+        -- that a lane is theirs.
+        PERFORM pg_advisory_xact_lock_shared(hashtextextended('eventferry.lane', 0));
     END IF;
 
     SELECT coalesce(array_agg(l.lane ORDER BY l.lane), '{}'), coalesce(array_agg(l.epoch ORDER BY l.lane), '{}')
