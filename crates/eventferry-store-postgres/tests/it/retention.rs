@@ -174,3 +174,19 @@ async fn the_longest_retention_leaves_a_slot_to_empty_at_any_time() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restore_all_lanes_are_read_together() {
+    on_every_server(async |database| {
+        let app = database.client().await;
+        let mut relay = database.owner().await;
+        enqueue(&app, "a", "1").await;
+        assert_eq!(carry_all(&mut relay).await, 1);
+        enqueue(&app, "a", "2").await;
+        restore(&database).await;
+        relay.open_again().await;
+        let page = relay.read().await;
+        assert_eq!(page.passed.len(), 64, "and not the whole log once for each");
+    })
+    .await;
+}
