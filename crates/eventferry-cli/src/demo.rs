@@ -186,7 +186,7 @@ fn report(counters: &Counters, sold: &[Sale], reading: &Reading) -> Report {
 fn end_at_second_signal(mut signals: Signals, first: Signal) {
     eprintln!("{}: removing what was made; a second signal ends at once", first.name());
     tokio::spawn(async move {
-        let signal = signals.next().await;
+        let signal = signals.again().await;
         eprintln!("{} again: ended at once; what was made is still there", signal.name());
         std::process::exit(signal.ending().code());
     });

@@ -130,7 +130,7 @@ async fn first_signal(mut signals: Signals, readiness: Readiness, grace: Duratio
     readiness.drain();
     tracing::info!("{}: at most {grace:?} to drain; a second signal ends at once", signal.name());
     tokio::spawn(async move {
-        let signal = signals.next().await;
+        let signal = signals.again().await;
         tracing::error!(
             "{} again: ended at once; what was in flight is sent again by the next relay",
             signal.name()

@@ -1,6 +1,7 @@
 //! SIGTERM and Ctrl-C: the first asks, the second ends.
 
 use std::io;
+use std::time::{Duration, Instant};
 
 use crate::ending::Ending;
 
@@ -52,6 +53,23 @@ impl Signals {
         tokio::select! {
             _ = self.interrupt.recv() => Signal::Interrupt,
             _ = self.terminate.recv() => Signal::Terminate,
+        }
+    }
+}
+
+/// How long after the first a signal is still the same request: `timeout` and others send it to a process and once more
+/// to its group.
+const ECHO_MAX: Duration = Duration::from_millis(200);
+
+impl Signals {
+    /// Waits, after the first, for one that asks again.
+    pub(crate) async fn again(&mut self) -> Signal {
+        let first = Instant::now();
+        loop {
+            let signal = self.next().await;
+            if first.elapsed() > ECHO_MAX {
+                return signal;
+            }
         }
     }
 }

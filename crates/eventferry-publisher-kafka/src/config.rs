@@ -137,6 +137,12 @@ impl KafkaConfig {
             .ok_or_else(|| wrong("a Kafka URL starts with `kafka://`: give kafka://host:port"))?;
         let (place, query) = rest.split_once('?').unwrap_or((rest, ""));
         let (brokers, path) = place.split_once('/').unwrap_or((place, ""));
+        if place.contains('@') {
+            return Err(wrong(
+                "the Kafka URL holds credentials before its host: give them as options, \
+                 as in kafka://host:9092?security.protocol=sasl_plaintext&sasl.username=...",
+            ));
+        }
         if !path.is_empty() {
             return Err(wrong(format!(
                 "the Kafka URL has a path, `/{path}`: leave it out, topics come from the events"
@@ -144,9 +150,10 @@ impl KafkaConfig {
         }
         let mut config = Self::new(brokers_of(brokers)?);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            let (name, value) = pair
-                .split_once('=')
-                .ok_or_else(|| wrong(format!("option `{pair}` of the Kafka URL has no value")))?;
+            // Not named: it may be what follows a `&` in a password.
+            let (name, value) = pair.split_once('=').ok_or_else(|| {
+                wrong("an option of the Kafka URL has no value: give name=value, with %26 for a `&`")
+            })?;
             config.set_option(&percent_decoded(name)?, percent_decoded(value)?)?;
         }
         Ok(config)
@@ -326,12 +333,6 @@ pub(crate) fn refused_property(error: &KafkaError) -> PublishFault {
 }
 
 fn brokers_of(list: &str) -> Result<String, PublishFault> {
-    if list.contains('@') {
-        return Err(wrong(
-            "the Kafka URL holds credentials before its host: give them as options, \
-             as in kafka://host:9092?security.protocol=sasl_plaintext&sasl.username=...",
-        ));
-    }
     let mut brokers = Vec::new();
     for broker in list.split(',') {
         let port_at = match broker.rfind(']') {
@@ -411,7 +412,7 @@ mod tests {
             ("kafka://one:0", "`0` is no port"),
             ("kafka://one/orders", "path, `/orders`"),
             ("kafka://user:secret@one", "sasl.username"),
-            ("kafka://one?linger_ms", "`linger_ms` of the Kafka URL has no value"),
+            ("kafka://one?linger_ms", "an option of the Kafka URL has no value"),
             ("kafka://one?linger_ms=soon", "`linger_ms` of the Kafka URL is `soon`"),
             ("kafka://one?linger_ms=60001", "linger is"),
             ("kafka://one?batch_bytes=1", "batch_bytes is 1"),
@@ -427,7 +428,11 @@ mod tests {
             let message = refusal(url);
             assert!(message.contains(named), "{url}: {message}");
         }
-        assert!(!refusal("kafka://user:secret@one").contains("secret"));
+        for url in
+            ["kafka://user:secret@one", "kafka://user:a/secret@one", "kafka://one?sasl.password=a&secret"]
+        {
+            assert!(!refusal(url).contains("secret"), "{}", refusal(url));
+        }
     }
 
     #[test]

@@ -21,7 +21,8 @@ LANGUAGE sql VOLATILE AS $$
     FROM pg_catalog.pg_control_system() AS c
 $$;
 
-CREATE FUNCTION eventferry.relay_lives(relay text) RETURNS boolean LANGUAGE sql VOLATILE AS $$
+CREATE FUNCTION eventferry.relay_lives(relay text) RETURNS boolean LANGUAGE sql VOLATILE
+SET enable_seqscan = off AS $$
     SELECT coalesce((SELECT b.until > pg_catalog.clock_timestamp() FROM eventferry.beat AS b
                      WHERE b.relay = $1 ORDER BY b.at DESC LIMIT 1), false)
 $$;
@@ -67,6 +68,10 @@ BEGIN
               WHERE c.owner IS NULL OR (c.owner <> me AND NOT eventferry.relay_lives(c.owner))
               ORDER BY c.lane LIMIT greatest(take_max, 0) FOR UPDATE SKIP LOCKED) AS free
         WHERE l.lane = free.lane;
+    ELSE
+        -- Whoever takes over is done, or will see this heartbeat: else a late one and its successor would both be told
+        -- that a lane is theirs.
+        PERFORM pg_advisory_xact_lock_shared(hashtextextended('eventferry.lane', 0));
     END IF;
 
     SELECT coalesce(array_agg(l.lane ORDER BY l.lane), '{}'), coalesce(array_agg(l.epoch ORDER BY l.lane), '{}')
@@ -213,7 +218,8 @@ CREATE FUNCTION eventferry.positions(of_lanes integer[])
 RETURNS TABLE (
     lane integer, version bigint, last_id bigint, read_window uuid, prev pg_snapshot, cur pg_snapshot,
     floor bigint, late_floor bigint, restored_through bigint
-) LANGUAGE sql VOLATILE AS $$
+) LANGUAGE sql VOLATILE
+SET enable_seqscan = off AS $$
     SELECT l.lane, p.version, p.last_id, w.id, w.prev, w.cur, w.floor, w.late_floor, w.restored_through
     FROM unnest($1) AS l (lane)
     CROSS JOIN LATERAL (

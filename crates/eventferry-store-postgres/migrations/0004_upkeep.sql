@@ -50,15 +50,25 @@ SET enable_seqscan = off
 AS $$
 DECLARE
     name text := format('eventferry.outbox_%s', slot);
+    -- How soon a slot is to be written to that is left alone for it.
+    ahead interval := least(eventferry.slot_seconds() / 10.0, 60) * interval '1 second';
+    lanes integer := (SELECT count(*) FROM eventferry.lane);
+    start bigint;
     seen pg_snapshot;
     held bigint;
     keeps boolean;
 BEGIN
-    -- The slot that is written to now, and those that a retention ago still were, stay.
+    -- Positions of another cluster say nothing of what was written in this one: a relay compares them first.
+    PERFORM FROM eventferry.current_history() AS now_on
+    WHERE (now_on.system_identifier, now_on.timeline) = (
+        SELECT h.system_identifier, h.timeline FROM eventferry.history AS h ORDER BY h.id DESC LIMIT 1);
+    IF NOT FOUND THEN
+        RETURN NULL;
+    END IF;
+    -- The slot that is written to now, the one before, for transactions begun then, and those that a retention ago still
+    -- were written to, stay.
     IF slot IN (SELECT eventferry.slot_of(t) FROM generate_series(
-            now() - retention - eventferry.slot_seconds() * interval '1 second',
-            now() + least(eventferry.slot_seconds(), 60) * interval '1 second',
-            least(eventferry.slot_seconds(), 60) * interval '1 second') AS t) THEN
+            now() - greatest(retention, eventferry.slot_seconds() * interval '1 second'), now() + ahead, ahead) AS t) THEN
         RETURN NULL;
     END IF;
     EXECUTE format('SELECT EXISTS (SELECT FROM %s)', name) INTO keeps;
@@ -66,10 +76,12 @@ BEGIN
         RETURN NULL;
     END IF;
     SELECT pg_current_snapshot() INTO seen;
+    -- Below this all is settled, also what came from another cluster with xids that lie ahead of this one's.
+    SELECT u.id INTO start FROM eventferry.unsettled_from() AS u;
     -- The newest first: what is not settled is mostly there.
-    EXECUTE format('SELECT EXISTS (SELECT FROM (SELECT * FROM %s ORDER BY id DESC) AS o
-                                   JOIN eventferry.stands() AS s ON s.lane = o.lane_hash %% s.lanes_total
-                                   WHERE NOT eventferry.is_settled(o.xid, o.id, s))', name) INTO keeps;
+    EXECUTE format('SELECT EXISTS (SELECT FROM (SELECT * FROM %s WHERE id > $1 ORDER BY id DESC) AS o
+                                   JOIN eventferry.stands() AS s ON s.lane = o.lane_hash %% $2
+                                   WHERE NOT eventferry.is_settled(o.xid, o.id, s))', name) INTO keeps USING start, lanes;
     IF keeps THEN
         RETURN NULL;
     END IF;
@@ -81,7 +93,8 @@ BEGIN
     EXECUTE format('LOCK TABLE ONLY %s IN ACCESS EXCLUSIVE MODE', name);
     -- Under the lock, whatever was committed since: a transaction begun long ago may have written here meanwhile.
     EXECUTE format('SELECT EXISTS (SELECT FROM %s AS o WHERE o.xid >= pg_snapshot_xmin($1)
-                                   AND NOT pg_visible_in_snapshot(o.xid, $1))', name) INTO keeps USING seen;
+                                   AND o.id > $2 AND NOT pg_visible_in_snapshot(o.xid, $1))', name)
+    INTO keeps USING seen, start;
     IF keeps THEN
         RETURN NULL;
     END IF;
@@ -105,8 +118,13 @@ BEGIN
     DELETE FROM eventferry.position AS p USING eventferry.lane AS l
     WHERE p.lane = l.lane AND p.version < (SELECT n.version FROM eventferry.position AS n WHERE n.lane = l.lane
                                            ORDER BY n.version DESC LIMIT 1);
+    -- A lane that stood still may be settled next in any window that is not older than its own.
     DELETE FROM eventferry.read_window AS w
     WHERE w.opened_at < clock_timestamp() - interval '1 minute'
+      AND pg_snapshot_xmax(w.cur) < (
+          SELECT pg_snapshot_xmax(p.cur)
+          FROM eventferry.positions((SELECT array_agg(l.lane) FROM eventferry.lane AS l)) AS p
+          ORDER BY pg_snapshot_xmax(p.cur) LIMIT 1)
       AND NOT EXISTS (SELECT FROM eventferry.position AS p WHERE p.read_window = w.id);
     DELETE FROM eventferry.beat AS b USING eventferry.relay AS r
     WHERE b.relay = r.id AND b.at < (SELECT n.at FROM eventferry.beat AS n WHERE n.relay = r.id

@@ -55,6 +55,13 @@ impl PostgresConfig {
                     .into(),
             ));
         }
+        if driver.get_hosts().iter().any(|host| matches!(host, Host::Tcp(name) if name.contains('@'))) {
+            return Err(misconfigured(
+                "the store's URL has more than one @ before its host; write %40 for an @ in the user's name or \
+                 password"
+                    .into(),
+            ));
+        }
         if driver.get_application_name().is_none() {
             driver.application_name("eventferry");
         }
@@ -144,6 +151,7 @@ mod tests {
             "postgres:///sesame",
             "postgres://u:sesame@:5432/d",
             "postgres://u:sesame@h,/d",
+            "postgres://u:pa@sesame@h/d",
         ] {
             let fault = PostgresConfig::from_url(url).unwrap_err();
             assert_eq!(*fault.kind(), StoreFaultKind::Misconfigured);

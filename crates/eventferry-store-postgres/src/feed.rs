@@ -109,9 +109,11 @@ impl PostgresFeed {
         for lane in lanes {
             let Some(cursor) = self.cursors.get(lane) else { continue };
             let same = |group: &&mut Group| match (group.at.is_end(), cursor.is_end()) {
-                // At their ends, windows with the same `cur` are the same place.
+                // At their ends, windows with the same `cur` are the same place, unless they show nothing themselves.
                 (true, true) => {
-                    group.at.window.cur == cursor.window.cur && !cursor.window.is_restored_beginning()
+                    let (one, other) = (&group.at.window, &cursor.window);
+                    let shows = !one.is_restored_beginning() && !other.is_restored_beginning();
+                    one.id == other.id || (shows && one.cur == other.cur)
                 }
                 (false, false) => {
                     group.at.window.id == cursor.window.id && group.at.last_id == cursor.last_id

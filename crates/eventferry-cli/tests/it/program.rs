@@ -144,6 +144,26 @@ impl Running {
         assert!(sent.unwrap().success());
     }
 
+    /// Sends it signals, one right after the other.
+    pub(crate) fn signal_at_once(&self, names: &[&str]) {
+        let kills: Vec<_> = names.iter().map(|name| format!("kill -{name} {}", self.child.id())).collect();
+        assert!(Command::new("sh").args(["-c", &kills.join("; ")]).status().unwrap().success());
+    }
+
+    /// Sends it a signal again and again until it ends; returns its exit code.
+    #[track_caller]
+    pub(crate) fn signalled_until_it_ends(&mut self, name: &str) -> Option<i32> {
+        let status: ExitStatus = within(PATIENCE, || {
+            let ended = self.child.try_wait().unwrap();
+            if ended.is_none() {
+                self.signal(name);
+            }
+            ended
+        });
+        self.said.extend(self.lines.iter());
+        status.code()
+    }
+
     /// Waits for its end; returns its exit code.
     #[track_caller]
     pub(crate) fn ends(&mut self) -> Option<i32> {

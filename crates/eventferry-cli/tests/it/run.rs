@@ -264,14 +264,23 @@ fn a_relay_that_drains_hands_its_lanes_over_at_once() {
 }
 
 #[test]
+fn a_signal_that_comes_twice_at_once_is_one() {
+    let (program, database) = outbox();
+    let mut relay = program.start(&["run", "--store", &database.url, "--publisher", &kafka::url()]);
+    relay.says("took lanes");
+    // As `timeout` does, which signals a process and its group.
+    relay.signal_at_once(&["TERM", "INT"]);
+    assert_eq!(relay.ends(), Some(0), "{:#?}", relay.said);
+}
+
+#[test]
 fn a_second_signal_ends_at_once() {
     let (program, database) = outbox();
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
         let (mut relay, _way) = frozen(&program, &database, "50s");
         relay.signal(signal);
         relay.says("to drain");
-        relay.signal(signal);
-        assert_eq!(relay.ends(), Some(code));
+        assert_eq!(relay.signalled_until_it_ends(signal), Some(code));
         assert!(relay.said.last().unwrap().contains("ended at once"), "{:#?}", relay.said);
     }
 }

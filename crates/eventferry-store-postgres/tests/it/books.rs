@@ -267,3 +267,37 @@ async fn lanes_opened_on_another_timeline_say_so_for_those_open_before() {
     })
     .await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_renews_too_late_is_not_told_that_it_owns_what_another_is_taking() {
+    on_every_server(async |database| {
+        let late = database.owner().await;
+        expire(&database).await;
+        let mut app = database.client().await;
+        let incarnation: uuid::Uuid =
+            app.query_one("SELECT incarnation FROM eventferry.beat LIMIT 1", &[]).await.unwrap().get(0);
+        let epochs: Vec<i64> = late.leases.iter().map(|lease| lease.epoch as i64).collect();
+        let lanes: Vec<i32> = late.leases.iter().map(|lease| i32::from(lease.lane.0)).collect();
+        // The server is in the middle of the late renewal while another relay takes over.
+        let renewing = app.transaction().await.unwrap();
+        let hold = "SELECT cardinality(lanes) FROM eventferry.hold('owner', $1, 10000, $2, $3, 0)";
+        let kept: i32 = renewing.query_one(hold, &[&incarnation, &lanes, &epochs]).await.unwrap().get(0);
+        let taking = tokio::spawn({
+            let mut next = database.relay("next").await;
+            async move {
+                next.take(64).await;
+                next.leases.len()
+            }
+        });
+        let watch = database.client().await;
+        while !taking.is_finished() {
+            let waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND locktype = 'advisory'";
+            if watch.query_one(waits, &[]).await.unwrap().get::<_, i64>(0) > 0 {
+                break;
+            }
+        }
+        renewing.commit().await.unwrap();
+        assert_eq!(kept as usize + taking.await.unwrap(), 64, "each lane has one owner");
+    })
+    .await;
+}

@@ -5,6 +5,7 @@
 mod books;
 mod plans;
 mod refusals;
+mod retention;
 mod roles;
 mod server;
 mod traps;

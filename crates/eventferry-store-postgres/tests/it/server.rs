@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eventferry_core::PackedRow;
-use eventferry_core::store::{Claim, Feed as _, Lanes as _, Page, Prepare, RelayId, Roles, Store as _, Wish};
+use eventferry_core::store::{
+    Claim, Feed as _, Lanes as _, Page, Prepare, RelayId, Rest, Roles, Store as _, Wish,
+};
 use eventferry_core::{Lane, Lease, Row as _};
 use eventferry_store_postgres::{PostgresConfig, PostgresMark, PostgresStore};
 use tokio_postgres::{Client, NoTls};
@@ -114,7 +116,8 @@ impl Relay {
         let mut empty = 0;
         while empty < 3 {
             let page = self.read().await;
-            empty = if page.records.is_empty() { empty + 1 } else { 0 };
+            let is_empty = page.records.is_empty() && page.rest == Rest::Quiet;
+            empty = if is_empty { empty + 1 } else { 0 };
             texts.extend(page.records.iter().map(|record| text(&record.row)));
         }
         texts
