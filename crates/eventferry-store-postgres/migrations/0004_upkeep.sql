@@ -58,6 +58,10 @@ DECLARE
     held bigint;
     keeps boolean;
 BEGIN
+    -- A lane without a place has settled nothing, as far as anybody can tell.
+    IF (SELECT count(*) FROM eventferry.stands()) < (SELECT count(*) FROM eventferry.lane) THEN
+        RETURN NULL;
+    END IF;
     -- Positions of another cluster say nothing of what was written in this one: a relay compares them first.
     PERFORM FROM eventferry.current_history() AS now_on
     WHERE (now_on.system_identifier, now_on.timeline) = (

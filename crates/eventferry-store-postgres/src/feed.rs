@@ -272,6 +272,17 @@ impl Feed for PostgresFeed {
             self.cursors.insert(lane, mark);
             opened.push(Opened { lane, anchor });
         }
+        let is_open = |lane| opened.iter().any(|opened: &Opened| opened.lane == lane);
+        if let Some(lease) = leases.iter().find(|lease| !is_open(lease.lane)) {
+            return Err(StoreFault::new(
+                StoreFaultKind::Misconfigured,
+                format!(
+                    "lane {} has no place in eventferry.position and eventferry.read_window: somebody changed the \
+                     books by hand; put them back from a copy, for nothing is carried in that lane",
+                    lease.lane.0
+                ),
+            ));
+        }
         self.anchored = None;
         Ok(opened)
     }

@@ -50,7 +50,7 @@ pub(crate) async fn prepare(
         (0, Prepare::Check) => {
             return Err(misconfigured(
                 "the database has no schema `eventferry`; create it by `eventferry init --store URL`, \
-                 or by your migration tool from `eventferry init --print-sql`"
+                 or by your migration tool from `eventferry init --print-sql --store postgres:`"
                     .into(),
             ));
         }

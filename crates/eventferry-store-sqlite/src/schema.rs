@@ -61,7 +61,7 @@ fn judge(found: u32, needed: u32) -> Result<Need, StoreFault> {
         found if found == needed => Need::Nothing,
         0 => Need::Upgrade(
             "the database has no eventferry tables; create them by `eventferry init --store URL`, \
-             or by your migration tool from `eventferry init --print-sql`"
+             or by your migration tool from `eventferry init --print-sql --store sqlite:`"
                 .into(),
         ),
         older => Need::Upgrade(format!(

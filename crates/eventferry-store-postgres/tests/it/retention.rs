@@ -4,6 +4,8 @@ use std::time::{Duration, Instant};
 
 use eventferry_core::store::{Anchor, Feed as _, Ledger as _, Rest, Settlement, Upkeep as _, Verdict};
 
+use eventferry_core::StoreFaultKind;
+
 use crate::server::{Database, Relay, enqueue, on_every_server};
 
 /// Every slot is old, as if all had been written long ago.
@@ -187,6 +189,26 @@ async fn after_a_restore_all_lanes_are_read_together() {
         relay.open_again().await;
         let page = relay.read().await;
         assert_eq!(page.passed.len(), 64, "and not the whole log once for each");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lane_whose_place_somebody_removed_is_said_and_its_events_stay() {
+    on_every_server(async |database| {
+        let app = database.client().await;
+        for number in 0..200 {
+            enqueue(&app, &format!("a{number}"), "1").await;
+        }
+        let mut relay = database.owner().await;
+        carry_all(&mut relay).await;
+        app.batch_execute("DELETE FROM eventferry.position WHERE lane = 7").await.unwrap();
+        age(&database).await;
+        sweep(&mut relay).await;
+        assert_eq!(count(&database, "eventferry.outbox").await, 200);
+        let fault = relay.roles.feed.open(&relay.leases).await.unwrap_err();
+        assert_eq!(*fault.kind(), StoreFaultKind::Misconfigured);
+        assert!(fault.to_string().contains("lane 7 has no place"), "{fault}");
     })
     .await;
 }
