@@ -19,12 +19,15 @@
 
 mod action;
 mod aggregate;
+mod dice;
+mod due;
 mod entry;
 mod feed;
 mod flight;
 mod lanes;
 mod ledger;
 mod numbers;
+mod retry;
 mod session;
 mod settings;
 #[cfg(test)]
@@ -34,10 +37,12 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-pub use action::{Action, Notice, ParkOrder, SettleOrder, Stop, TopicId};
+pub use action::{Action, ChangeOrder, ChangeWhat, Notice, ParkOrder, ParkWhy, SettleOrder, Stop, TopicId};
+pub use due::{DueArrival, DueList};
 pub use entry::{AggregateKey, Routed};
 pub use feed::Arrival;
-pub use ledger::ParkedList;
+pub use ledger::{ParkedItem, ParkedList};
+pub use retry::{Backoff, OnDead, RetryPolicy};
 pub use session::Outcome;
 pub use settings::{Settings, SettingsDisagree};
 
@@ -122,6 +127,9 @@ impl<M: Clone> Core<M> {
             settings,
         }
     }
+
+    /// Retries refused events of this topic by a policy of its own, instead of [`Settings::retry`].
+    pub fn set_retry(&mut self, _topic: TopicId, _policy: RetryPolicy) {}
 
     /// Asks the relay to finish: it reads no more, settles what is in flight, hands its lanes over and stops, within
     /// the grace time. Asking again changes nothing.

@@ -9,7 +9,7 @@ use core::future::Future;
 use core::time::Duration;
 
 use crate::fault::PublishFault;
-use crate::record::Envelope;
+use crate::envelope::Envelope;
 
 /// A broker to publish to.
 pub trait Publisher: Send + Sync + 'static {

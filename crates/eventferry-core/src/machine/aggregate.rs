@@ -11,6 +11,7 @@ use super::Core;
 use super::action::Notice;
 use super::entry::{AggregateKey, ChannelId, Routed, State};
 use super::numbers::Numbers;
+use crate::parked::Next;
 use crate::publisher::{Pipeline, Role};
 
 /// The aggregates with records in hand, each under a number that its records know, so that the map is asked once for
@@ -152,7 +153,7 @@ impl<M: Clone> Core<M> {
         }
         self.advance_aggregate(number);
         let token = self.entries.token(index);
-        self.say(Notice::Parked(token));
+        self.say(Notice::Parked(token, Next::Wait));
         self.advance_lane(lane);
     }
 

@@ -4,11 +4,12 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::action::{Action, Notice, ParkOrder};
+use super::action::{Action, Notice, ParkOrder, ParkWhy};
 use super::entry::{AggregateKey, Entries, Entry, State};
 use super::{Core, Drain};
 use crate::fault::StoreFaultKind;
 use crate::lane::{Lane, Lease};
+use crate::parked::Next;
 use crate::publisher::{Role, Token};
 use crate::store::{Claim, Held, Keeps};
 
@@ -100,7 +101,7 @@ impl<M: Clone> LaneState<M> {
                         self.park.push(ParkOrder {
                             token: entries.token(*index),
                             mark: mark.clone(),
-                            behind,
+                            why: if behind { ParkWhy::Behind } else { ParkWhy::Refused(Next::Wait) },
                         });
                         mark
                     }

@@ -9,7 +9,8 @@ use super::lanes::LanePhase;
 use crate::fault::StoreFaultKind;
 use crate::lane::{Lane, Lease};
 use crate::publisher::Token;
-use crate::store::{ParkedKey, Verdict};
+use crate::parked::ParkedKey;
+use crate::store::Verdict;
 
 /// The ledger's one open call.
 pub(super) struct LedgerDesk {
@@ -123,6 +124,7 @@ impl<M: Clone> Core<M> {
                 lease: state.lease,
                 prefix: core::mem::take(&mut state.prefix),
                 park: core::mem::take(&mut state.park),
+                changes: Vec::new(),
             };
             let parked = order.park.iter().map(|park| park.token).collect();
             state.carried = false;
@@ -218,7 +220,7 @@ impl<M: Clone> Core<M> {
         };
         self.store_answered();
         self.ledger.failures = 0;
-        for (lane, aggregate) in list.aggregates {
+        for ParkedItem { lane, aggregate, .. } in list.events {
             if let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.phase == LanePhase::Listing) {
                 state.held.insert(aggregate);
                 state.parked_records += 1;
@@ -243,11 +245,22 @@ impl<M: Clone> Core<M> {
     }
 }
 
+/// A parked event as the core must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParkedItem {
+    /// Its lane.
+    pub lane: Lane,
+    /// Its aggregate.
+    pub aggregate: super::AggregateKey,
+    /// The bytes its copy takes.
+    pub size_bytes: u64,
+}
+
 /// Parked events as the core must know them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParkedList {
-    /// Each event's lane and aggregate.
-    pub aggregates: Vec<(Lane, super::AggregateKey)>,
+    /// The events.
+    pub events: Vec<ParkedItem>,
     /// The last event's place.
     pub last: Option<ParkedKey>,
     /// Whether there are more.

@@ -5,6 +5,8 @@ use alloc::string::String;
 use core::fmt;
 use core::time::Duration;
 
+use super::retry::RetryPolicy;
+
 /// The numbers a relay runs by. [`Settings::default`] is right for most; [`Settings::check`] says which two disagree.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
@@ -50,8 +52,21 @@ pub struct Settings {
     pub retry_max: Duration,
     /// How long a topic's events go one by one after a message of it was refused; default 30 s.
     pub quarantine: Duration,
-    /// The most parked events a lane may have before it waits instead; default 10,000.
+    /// The most unsettled parked events a lane may have before it waits instead; default 10,000.
     pub lane_parked_max: usize,
+    /// The most bytes the unsettled parked events of a lane may take before it waits instead; default 64 MiB.
+    pub lane_parked_bytes_max: u64,
+    /// How often people's decisions on parked events are looked for, while there are any; default 1 s.
+    pub parked_poll: Duration,
+    /// How long a topic may take nothing before its events are parked, uncounted, so that their lanes go on; default
+    /// 2 s.
+    pub topic_patience: Duration,
+    /// How refused events are retried, where their topic has no policy of its own.
+    pub retry: RetryPolicy,
+    /// Whether there is a dead-letter topic; default false: what was refused too often waits for a person.
+    pub dead_letters: bool,
+    /// What chance begins with: two relays should not have the same; default 0.
+    pub seed: u64,
 }
 
 impl Default for Settings {
@@ -77,6 +92,12 @@ impl Default for Settings {
             retry_max: Duration::from_secs(5),
             quarantine: Duration::from_secs(30),
             lane_parked_max: 10_000,
+            lane_parked_bytes_max: 64 << 20,
+            parked_poll: Duration::from_secs(1),
+            topic_patience: Duration::from_secs(2),
+            retry: RetryPolicy::default(),
+            dead_letters: false,
+            seed: 0,
         }
     }
 }
