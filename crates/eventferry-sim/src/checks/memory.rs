@@ -13,3 +13,11 @@ pub(crate) fn load((records, bytes): (usize, u64), settings: &Settings, largest:
         )
     })
 }
+
+/// The unsettled parked events of a lane after a settlement: past its bound it is not read, so what was in memory comes
+/// on top, once for each owner that it had.
+pub(crate) fn parked(lane: u16, parked: usize, settings: &Settings, owners: u64) -> Option<String> {
+    let at_hand = settings.lane_records_max + settings.page_records_max as usize;
+    let most = settings.lane_parked_max.saturating_add(at_hand * (owners as usize + 1));
+    (parked > most).then(|| format!("{parked} events are parked in lane {lane}, with room for {most}"))
+}
