@@ -54,9 +54,9 @@ use crate::lane::Lane;
 use crate::publisher::{Abilities, Role, Token};
 use crate::store::{Capabilities, Keeps};
 use aggregate::Aggregates;
-use entry::Entries;
 use dice::Dice;
 use due::DueDesk;
+use entry::Entries;
 use feed::FeedDesk;
 use lanes::{HoldDesk, LaneState};
 use ledger::LedgerDesk;
@@ -220,12 +220,12 @@ impl<M: Clone> Core<M> {
             self.learn_due(),
             self.topics.patience_due(self.settings.topic_patience),
         ]
-            .into_iter()
-            .flatten()
-            .chain(self.lease_due())
-            .min()
-            .unwrap_or(Duration::MAX)
-            .max(self.now)
+        .into_iter()
+        .flatten()
+        .chain(self.lease_due())
+        .min()
+        .unwrap_or(Duration::MAX)
+        .max(self.now)
     }
 
     /// The end of draining: lanes are handed over first, then the relay leaves.

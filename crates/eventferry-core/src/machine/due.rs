@@ -163,7 +163,8 @@ impl<M: Clone> Core<M> {
 
     /// When a round begins by itself.
     pub(super) fn due_at(&self) -> Option<Duration> {
-        let parked = self.lanes.values().any(|state| state.phase == LanePhase::Active && state.parked.records > 0);
+        let parked =
+            self.lanes.values().any(|state| state.phase == LanePhase::Active && state.parked.records > 0);
         (parked && !self.due.scanning && self.may_send()).then_some(self.due.next_at)
     }
 
@@ -253,7 +254,9 @@ impl<M: Clone> Core<M> {
     fn decide(&mut self, decided: DecidedItem) {
         let DecidedItem { key, aggregate, decision, stage } = decided;
         let lane = key.lane;
-        let Some(state) = self.lanes.get(&lane).filter(|state| state.phase == LanePhase::Active) else { return };
+        let Some(state) = self.lanes.get(&lane).filter(|state| state.phase == LanePhase::Active) else {
+            return;
+        };
         match state.parked.loaded.get(&key.ordinal) {
             None => {}
             Some(Loaded::Told(_)) => return,

@@ -141,9 +141,11 @@ impl<M: Clone> Core<M> {
         let Settings { page_records_max, page_bytes_max, .. } = self.settings;
         // The log leaves a sixteenth free, so that parked events find room.
         let below = |bound: u64| bound - bound / 16;
-        let records = below(self.settings.memory_records_max as u64).saturating_sub(self.entries.len() as u64);
+        let records =
+            below(self.settings.memory_records_max as u64).saturating_sub(self.entries.len() as u64);
         let records = records.min(u64::from(page_records_max)) as u32;
-        let bytes = below(self.settings.memory_bytes_max).saturating_sub(self.payload_bytes).min(page_bytes_max);
+        let bytes =
+            below(self.settings.memory_bytes_max).saturating_sub(self.payload_bytes).min(page_bytes_max);
         (records > page_records_max / 2 && bytes > page_bytes_max / 4).then_some((records, bytes))
     }
 

@@ -105,11 +105,7 @@ impl<M: Clone> LaneState<M> {
                         self.carried = true;
                         let Origin::Log(mark) = &entries[*index].origin else { continue };
                         let mark = mark.clone();
-                        self.park.push(ParkOrder {
-                            token: entries.token(*index),
-                            mark: mark.clone(),
-                            why,
-                        });
+                        self.park.push(ParkOrder { token: entries.token(*index), mark: mark.clone(), why });
                         mark
                     }
                     _ => return,

@@ -9,8 +9,8 @@ use super::entry::{AggregateKey, State};
 use super::lanes::{LanePhase, LaneState};
 use crate::fault::StoreFaultKind;
 use crate::lane::{Lane, Lease};
-use crate::publisher::Token;
 use crate::parked::ParkedKey;
+use crate::publisher::Token;
 use crate::store::Verdict;
 
 /// The ledger's one open call.

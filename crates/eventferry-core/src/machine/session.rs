@@ -188,7 +188,8 @@ impl<M: Clone> Core<M> {
             Err(PublishFaultKind::Misconfigured) => self.stop = Some(Stop::PublisherMisconfigured),
             Err(kind) => {
                 port.failures = port.failures.saturating_add(1);
-                let asked = if let PublishFaultKind::Throttled(after) = kind { after } else { Duration::ZERO };
+                let asked =
+                    if let PublishFaultKind::Throttled(after) = kind { after } else { Duration::ZERO };
                 port.phase = Phase::Down { retry_at: now + pause.max(asked) };
                 if !core::mem::replace(&mut port.away, true) {
                     self.say(Notice::BrokerAway(kind));

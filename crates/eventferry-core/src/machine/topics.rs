@@ -104,9 +104,8 @@ impl Topics {
         if self.refused == 0 {
             return None;
         }
-        let over = |topic: &Topic| {
-            !topic.shut && topic.refused_since.is_some_and(|since| now >= since + patience)
-        };
+        let over =
+            |topic: &Topic| !topic.shut && topic.refused_since.is_some_and(|since| now >= since + patience);
         let at = self.topics.iter().position(over)?;
         self.topics[at].shut = true;
         self.refused -= 1;
@@ -266,4 +265,3 @@ impl<M: Clone> Core<M> {
         }
     }
 }
-
