@@ -96,10 +96,6 @@ impl Books {
         rows.sort_unstable_by_key(|row| row.key());
         rows
     }
-
-    pub(crate) fn parked_row(&self, key: ParkedKey) -> Option<&ParkedRow> {
-        self.parked.iter().find(|row| row.key() == key)
-    }
 }
 
 impl Database {

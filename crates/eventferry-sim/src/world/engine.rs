@@ -4,6 +4,7 @@ use eventferry_core::fault::PublishFaultKind;
 use eventferry_core::machine::{
     Action, AggregateKey, Arrival, ChangeOrder, ChangeWhat, Outcome, Routed, SettleOrder, TopicId,
 };
+use eventferry_core::parked::Next;
 use eventferry_core::publisher::{Domain, Role, Token};
 use eventferry_core::store::Rest;
 use eventferry_core::{Lane, Lease};
@@ -156,7 +157,9 @@ impl World {
             Some(ToldPark { id: park.mark.last_id, event, aggregate, topic, size_bytes, why: park.why })
         });
         let park = park.collect();
-        let changes = order.changes.iter().map(|change| self.told_change(relay, *change)).collect();
+        let silent = self.relays[relay].draining && self.has(Flaw::LeavesInSilence);
+        let told = order.changes.iter().filter(|_| !silent);
+        let changes = told.map(|change| self.told_change(relay, *change)).collect();
         let read = self.relays[relay].client.cursors.get(&order.lease.lane.0);
         let read = read.filter(|_| self.has(Flaw::SettlesWhatWasRead)).cloned();
         let mark = order.prefix.into_iter().next_back().map(|mark| read.unwrap_or(mark));
@@ -165,13 +168,31 @@ impl World {
     }
 
     /// The words of a refusal are those that came with the refusal of its token.
-    fn told_change(&self, relay: usize, order: ChangeOrder) -> ToldChange {
+    fn told_change(&mut self, relay: usize, order: ChangeOrder) -> ToldChange {
         let ChangeOrder { key, what } = order;
+        if let ChangeWhat::Refused { token, next: Next::Die, .. } = what {
+            self.carry_early(relay, token);
+        }
         let cause = match what {
             ChangeWhat::Refused { token, .. } => self.relays[relay].held.get(&token).map(|held| held.event),
             _ => None,
         };
         ToldChange { key, what, cause }
+    }
+
+    /// A flawed engine sends the dead letter of an event whose death it is about to tell.
+    fn carry_early(&mut self, relay: usize, token: Token) {
+        let process = &self.relays[relay];
+        let session = process.sessions[Role::Main as usize];
+        let (true, Some(number), Some(held)) =
+            (self.has(Flaw::CarriesBeforeDecided), session, process.held.get(&token).copied())
+        else {
+            return;
+        };
+        self.sees_sent(relay, InHand { dying: true, ..held });
+        let topic = self.plan.letter_topic() as u16;
+        let domain = self.broker.domain(topic, self.truth.events[held.event as usize].aggregate);
+        self.produce(number, domain, Message { token: Token(u64::MAX), event: held.event });
     }
 
     fn settle(&mut self, relay: usize, mut told: Vec<ToldLane>) {

@@ -167,6 +167,8 @@ impl World {
             return;
         }
         let Some(landed) = producer.land(stream, batch.0, batch.1) else { return };
+        let domain = producer.streams[stream].domain;
+        let letter = self.broker.partitions[domain].topic == self.plan.letter_topic();
         let gapless = producer.role == Role::Main && self.flaw != Some(Flaw::GoesOnAfterRefusal);
         let outcome = match answer {
             Written::Yes => Outcome::Acknowledged,
@@ -175,6 +177,7 @@ impl World {
             {
                 Outcome::Refused(PublishFaultKind::Rejected)
             }
+            Written::Refused(_) if letter && self.flaw == Some(Flaw::LetterRefusalIsAnswer) => Outcome::Acknowledged,
             Written::Refused(kind) => Outcome::Refused(kind),
             Written::OutOfOrder => Outcome::Uncertain,
         };

@@ -8,7 +8,7 @@ use eventferry_core::parked::Next;
 use super::World;
 use crate::checks::{atomic, dead_letters, duplicates, fencing, isolation, lost, memory, order, outage};
 use crate::agenda::Time;
-use crate::database::{Books, Database, LOADED_BY, Settled, ToldLane};
+use crate::database::{Books, Database, LOADED_BY, Mark, Settled, ToldLane};
 use crate::fault::FaultKind;
 use crate::flaw::Flaw;
 use crate::plan::Temper;
@@ -120,7 +120,11 @@ impl World {
         self.note(|| {
             let lanes: Vec<String> = told
                 .iter()
-                .map(|lane| format!("lane {} to {:?}", lane.lease.lane.0, lane.mark.place()))
+                .map(|lane| {
+                    let place = lane.mark.as_ref().map(Mark::place);
+                    let (number, parked, changes) = (lane.lease.lane.0, lane.park.len(), lane.changes.len());
+                    format!("lane {number} to {place:?} with {parked} parked and {changes} changed")
+                })
                 .collect();
             format!("relay {relay} settles {}: {settled:?}", lanes.join(", "))
         });
