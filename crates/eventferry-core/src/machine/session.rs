@@ -4,9 +4,9 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Core;
 use super::action::{Action, Notice, Stop, TopicId};
 use super::entry::{ChannelId, State};
+use super::{Core, Drain};
 use crate::fault::PublishFaultKind;
 use crate::publisher::{Domain, Role, Token};
 
@@ -149,7 +149,7 @@ impl<M: Clone> Core<M> {
     pub(super) fn next_session(&mut self) -> Option<Action<M>> {
         for role in [Role::Main, Role::Alone] {
             let now = self.now;
-            let within = self.lease_left().min(self.settings.margin);
+            let within = self.reports_wait();
             let port = self.port_mut(role);
             match port.phase {
                 Phase::Ending => {
@@ -164,6 +164,13 @@ impl<M: Clone> Core<M> {
             }
         }
         None
+    }
+
+    /// How long the reports of a session that ended are waited for. What is given up earlier may have been written, and
+    /// is sent again: so as long as the lease allows; a relay on its way out has less time.
+    fn reports_wait(&self) -> Duration {
+        let grace_left = |drain: Drain| drain.deadline.saturating_sub(self.now).max(self.settings.margin);
+        self.lease_left().min(self.drain.map_or(Duration::MAX, grace_left))
     }
 
     pub(super) fn session_due(&self) -> Option<Duration> {

@@ -73,3 +73,14 @@ fn an_unknown_code_is_not_believed_while_nothing_goes_through() {
     }
     assert!(!stage.was_parked(tokens[0]));
 }
+
+#[test]
+fn reports_are_waited_for_as_long_as_the_lease_allows() {
+    let settings = Settings::default();
+    let mut stage = Stage::ready();
+    let tokens = stage.page(&[(0, 1, 1, 1)]);
+    stage.later(Duration::from_secs(1));
+    stage.report(tokens[0], Outcome::Uncertain);
+    // Given up sooner, what a slow broker is still writing would be written twice.
+    assert_eq!(stage.waits, settings.lease - settings.margin - Duration::from_secs(1));
+}
