@@ -4,9 +4,9 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Core;
 use super::action::{Action, Notice, Stop, TopicId};
 use super::entry::{ChannelId, State};
+use super::{Core, Drain};
 use crate::fault::PublishFaultKind;
 use crate::publisher::{Domain, Role, Token};
 
@@ -28,6 +28,8 @@ const UNKNOWN_REFUSALS_MAX: u8 = 3;
 pub(super) struct Port {
     role: Role,
     pub(super) phase: Phase,
+    /// How many sessions were opened.
+    pub(super) sessions: u64,
     /// Sessions that failed since the last acknowledgement.
     pub(super) failures: u32,
     /// How long the broker asked to be left alone when the session ended.
@@ -83,6 +85,7 @@ impl Port {
         Self {
             role,
             phase: Phase::Down { retry_at: Duration::ZERO },
+            sessions: 0,
             failures: 0,
             throttled: Duration::ZERO,
             away: false,
@@ -149,7 +152,7 @@ impl<M: Clone> Core<M> {
     pub(super) fn next_session(&mut self) -> Option<Action<M>> {
         for role in [Role::Main, Role::Alone] {
             let now = self.now;
-            let within = self.lease_left().min(self.settings.margin);
+            let within = self.reports_wait();
             let port = self.port_mut(role);
             match port.phase {
                 Phase::Ending => {
@@ -164,6 +167,13 @@ impl<M: Clone> Core<M> {
             }
         }
         None
+    }
+
+    /// How long the reports of a session that ended are waited for. What is given up earlier may have been written, and
+    /// is sent again: so as long as the lease allows; a relay on its way out has less time.
+    fn reports_wait(&self) -> Duration {
+        let grace_left = |drain: Drain| drain.deadline.saturating_sub(self.now).max(self.settings.margin);
+        self.lease_left().min(self.drain.map_or(Duration::MAX, grace_left))
     }
 
     pub(super) fn session_due(&self) -> Option<Duration> {
@@ -181,6 +191,7 @@ impl<M: Clone> Core<M> {
         match result {
             Ok(()) => {
                 port.phase = Phase::Open;
+                port.sessions += 1;
                 if core::mem::take(&mut port.away) {
                     self.say(Notice::BrokerBack);
                 }

@@ -33,6 +33,8 @@ struct Stage {
     reads: Vec<Vec<Lane>>,
     said: Vec<Notice>,
     abandoned: Vec<Role>,
+    /// How long the last abandoned session's reports are waited for.
+    waits: Duration,
     forgotten: Vec<Token>,
     learned: Vec<TopicId>,
     routed: Vec<Token>,
@@ -93,6 +95,7 @@ impl Stage {
             reads: Vec::new(),
             said: Vec::new(),
             abandoned: Vec::new(),
+            waits: Duration::ZERO,
             forgotten: Vec::new(),
             learned: Vec::new(),
             routed: Vec::new(),
@@ -154,7 +157,10 @@ impl Stage {
                 }
                 Action::Connect(role) if self.connects => self.core.handle_connected(self.now, role, Ok(())),
                 Action::Send(role, token, _) => self.sent.push((role, token)),
-                Action::Abandon(role, _) => self.abandoned.push(role),
+                Action::Abandon(role, within) => {
+                    self.waits = within;
+                    self.abandoned.push(role);
+                }
                 Action::Forget(tokens) => self.forgotten.extend(tokens),
                 Action::Learn(topic) => self.learned.push(topic),
                 Action::Route(token) => self.routed.push(token),
