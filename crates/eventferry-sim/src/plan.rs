@@ -321,7 +321,7 @@ fn settings(dice: &mut Dice) -> Settings {
     settings.grace = milliseconds(dice, 500, 3_000);
     settings.page_records_max = dice.between(1, 16) as u32;
     settings.page_bytes_max = dice.between(200, 2_000);
-    settings.memory_records_max = settings.page_records_max as usize * dice.between(1, 4) as usize;
+    settings.memory_records_max = settings.page_records_max as usize * dice.between(1, 4) as usize + 1;
     settings.memory_bytes_max = settings.page_bytes_max * dice.between(1, 4);
     settings.lane_records_max = dice.between(4, 40) as usize;
     settings.lane_bytes_max = dice.between(400, 4_000);

@@ -28,7 +28,8 @@ pub struct Settings {
     pub page_bytes_max: u64,
     /// The most records in memory; default 30,000.
     pub memory_records_max: usize,
-    /// The most payload bytes in memory, save for one page's overshoot; default 24 MiB.
+    /// The most payload bytes in memory, save for one larger event from the log and one from among the parked
+    /// ones; default 24 MiB.
     pub memory_bytes_max: u64,
     /// The most records of one lane in memory, past which it is not read; default 20,000.
     pub lane_records_max: usize,
@@ -129,9 +130,10 @@ impl Settings {
                 self.margin, self.lease
             ));
         }
-        if self.page_records_max == 0 || self.memory_records_max < self.page_records_max as usize {
+        if self.page_records_max == 0 || self.memory_records_max <= self.page_records_max as usize {
             return disagree(format!(
-                "page_records_max ({}) and memory_records_max ({}): a page of at least 1 record must fit into memory",
+                "page_records_max ({}) and memory_records_max ({}): a page of at least 1 record and a parked event \
+                 must fit into memory",
                 self.page_records_max, self.memory_records_max
             ));
         }
