@@ -73,6 +73,8 @@ flaws! {
     CountsHeldTopics,
     /// A due event comes whether or not those before it are due.
     DueOvertakes,
+    /// A due event comes on a later page although one before it fell due since.
+    DueContinuesRuns,
     /// A due event comes although a person decided on it.
     DueIgnoresDecisions,
     /// A person's discard settles the event at once.

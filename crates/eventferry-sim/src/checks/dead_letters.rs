@@ -35,12 +35,7 @@ pub(crate) fn sent(number: u32, dying: bool, truth: &Truth) -> Option<String> {
 }
 
 /// A settlement changes a parked event.
-pub(crate) fn changed(
-    change: &ToldChange,
-    before: &ParkedRow,
-    truth: &Truth,
-    plan: &Plan,
-) -> Option<String> {
+pub(crate) fn changed(change: &ToldChange, before: &ParkedRow, truth: &Truth, plan: &Plan) -> Option<String> {
     let event = &truth.events[before.event as usize];
     if !event.exists() {
         return None;

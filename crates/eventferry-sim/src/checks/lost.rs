@@ -12,8 +12,7 @@ pub(crate) fn passed(number: u32, event: &Event) -> Option<String> {
 
 /// Everything has come to rest, or had the time to, save in lanes that have as many parked events as they may.
 pub(crate) fn at_the_end(events: &[Event], full: &[u16]) -> Option<String> {
-    let waits =
-        |event: &&Event| event.fate == Fate::Durable && !event.settled && !full.contains(&event.lane);
+    let waits = |event: &&Event| event.fate == Fate::Durable && !event.settled && !full.contains(&event.lane);
     let count = events.iter().filter(waits).count();
     let first = events.iter().position(|event| waits(&event))?;
     let Event { aggregate, lane, deliveries, parked, .. } = events[first];
@@ -27,7 +26,8 @@ pub(crate) fn at_the_end(events: &[Event], full: &[u16]) -> Option<String> {
 /// What was settled must have stayed delivered or parked.
 pub(crate) fn gone_in_the_end(events: &[Event]) -> Option<String> {
     let gone = |event: &Event| {
-        let kept = event.is_carried() || event.parked || !event.settled || event.ended == Some(End::Discarded);
+        let kept =
+            event.is_carried() || event.parked || !event.settled || event.ended == Some(End::Discarded);
         event.fate == Fate::Durable && !kept
     };
     let first = events.iter().position(gone)?;

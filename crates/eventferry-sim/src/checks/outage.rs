@@ -10,11 +10,7 @@ use crate::plan::Plan;
 use crate::truth::{Poison, Truth};
 
 /// An event is parked.
-pub(crate) fn parked(
-    number: u32,
-    why: ParkWhy,
-    (truth, plan, now): (&Truth, &Plan, Time),
-) -> Option<String> {
+pub(crate) fn parked(number: u32, why: ParkWhy, (truth, plan, now): (&Truth, &Plan, Time)) -> Option<String> {
     let event = &truth.events[number as usize];
     match why {
         ParkWhy::Refused(next) => refused(number, (1, next), truth, plan),
@@ -31,7 +27,8 @@ pub(crate) fn parked(
         }
         ParkWhy::Behind => {
             let behind = truth.of_aggregate[usize::from(event.aggregate)].iter().any(|other| {
-                let parked = truth.events[*other as usize].parked || truth.events[*other as usize].ended.is_some();
+                let parked =
+                    truth.events[*other as usize].parked || truth.events[*other as usize].ended.is_some();
                 *other != number && parked
             });
             (!behind).then(|| {
@@ -42,12 +39,7 @@ pub(crate) fn parked(
 }
 
 /// A settlement changes a parked event.
-pub(crate) fn changed(
-    change: &ToldChange,
-    before: &ParkedRow,
-    truth: &Truth,
-    plan: &Plan,
-) -> Option<String> {
+pub(crate) fn changed(change: &ToldChange, before: &ParkedRow, truth: &Truth, plan: &Plan) -> Option<String> {
     let ChangeWhat::Refused { attempts, next, .. } = change.what else { return None };
     if !truth.events[before.event as usize].exists() {
         return None;
@@ -76,7 +68,5 @@ fn refused(number: u32, (attempts, next): (u32, Next), truth: &Truth, plan: &Pla
         Next::Wait => spent && (!plan.settings.dead_letters || plan.some_without_letters),
         Next::Die => spent && plan.settings.dead_letters,
     };
-    (!right).then(|| {
-        format!("e{number} is to {next:?} after {attempts} attempts of {}", policy.attempts)
-    })
+    (!right).then(|| format!("e{number} is to {next:?} after {attempts} attempts of {}", policy.attempts))
 }

@@ -1,8 +1,8 @@
 //! Moving positions, parking, retention: the statements of the store's ledger and upkeep.
 
+use eventferry_core::Lease;
 use eventferry_core::machine::{ChangeWhat, ParkWhy};
 use eventferry_core::parked::ParkedKey;
-use eventferry_core::Lease;
 
 use super::books::Position;
 use super::{Database, Mark};
@@ -89,9 +89,8 @@ impl Database {
             false => position.call == told.call,
         };
         // A lane that is not open here has the last version of all.
-        let same = position.version == version.wrapping_add(1)
-            && position.epoch == told.lease.epoch
-            && same_call;
+        let same =
+            position.version == version.wrapping_add(1) && position.epoch == told.lease.epoch && same_call;
         if (owned && self.has(Flaw::ChangesWithoutVersion)) || self.has(Flaw::ChangesWithoutFence) {
             told.changes.iter().for_each(|change| self.change(now, *change));
         }

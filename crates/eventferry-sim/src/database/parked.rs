@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use eventferry_core::Lane;
 use eventferry_core::machine::ChangeWhat;
 use eventferry_core::parked::{Decision, End, Next, ParkedKey, Stage};
-use eventferry_core::Lane;
 
 use super::Database;
 use super::books::Books;
@@ -184,13 +184,17 @@ impl Database {
             let due = before.and_then(|before| Some(before.max(self.due_at(row, wish)?)));
             *wait = due;
             let Some(due) = due else { continue };
+            let passed = wish.after.is_some_and(|after| row.key() <= after);
             if due > now {
                 let next_in = due - now;
                 read.next_in = Some(read.next_in.map_or(next_in, |least| least.min(next_in)));
                 *wait = None;
                 continue;
             }
-            if wish.after.is_some_and(|after| row.key() <= after) || read.more {
+            if passed && !self.has(Flaw::DueContinuesRuns) {
+                *wait = None;
+            }
+            if passed || read.more {
                 continue;
             }
             bytes += u64::from(row.size_bytes);
@@ -218,10 +222,8 @@ impl Database {
         let at_once = self.has(Flaw::DecidesAtOnce);
         let fits_all = self.has(Flaw::RetriesTheDying) && decision == Decision::Retry;
         let Some(row) = self.books.parked.iter_mut().find(|row| row.key() == key) else { return false };
-        let tried = decision != Decision::Retry
-            || row.stage != Stage::Topic
-            || row.cause.is_some()
-            || row.topic_held;
+        let tried =
+            decision != Decision::Retry || row.stage != Stage::Topic || row.cause.is_some() || row.topic_held;
         let fits = row.is_unsettled() && row.decision.is_none() && tried && decision.fits(row.stage);
         if !fits && !(fits_all && row.is_unsettled()) {
             return false;

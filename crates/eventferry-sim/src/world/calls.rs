@@ -194,11 +194,7 @@ impl World {
             aggregate: AggregateKey(row.aggregate.into()),
             size_bytes: row.size_bytes.into(),
         };
-        ParkedList {
-            events: rows.iter().map(item).collect(),
-            last: rows.last().map(|row| row.key()),
-            more,
-        }
+        ParkedList { events: rows.iter().map(item).collect(), last: rows.last().map(|row| row.key()), more }
     }
 
     /// A relay hears of a call.

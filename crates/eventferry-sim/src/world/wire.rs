@@ -177,7 +177,9 @@ impl World {
             {
                 Outcome::Refused(PublishFaultKind::Rejected)
             }
-            Written::Refused(_) if letter && self.flaw == Some(Flaw::LetterRefusalIsAnswer) => Outcome::Acknowledged,
+            Written::Refused(_) if letter && self.flaw == Some(Flaw::LetterRefusalIsAnswer) => {
+                Outcome::Acknowledged
+            }
             Written::Refused(kind) => Outcome::Refused(kind),
             Written::OutOfOrder => Outcome::Uncertain,
         };

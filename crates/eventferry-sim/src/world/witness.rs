@@ -6,8 +6,8 @@ use eventferry_core::machine::ParkWhy;
 use eventferry_core::parked::Next;
 
 use super::World;
-use crate::checks::{atomic, dead_letters, duplicates, fencing, isolation, lost, memory, order, outage};
 use crate::agenda::Time;
+use crate::checks::{atomic, dead_letters, duplicates, fencing, isolation, lost, memory, order, outage};
 use crate::database::{Books, Database, LOADED_BY, Mark, Settled, ToldLane};
 use crate::fault::FaultKind;
 use crate::flaw::Flaw;
@@ -129,8 +129,11 @@ impl World {
             format!("relay {relay} settles {}: {settled:?}", lanes.join(", "))
         });
         let answers = settled.as_ref()?;
-        let owned: Vec<bool> =
-            told.iter().zip(&owners).map(|(lane, (owner, lease))| *owner == Some(name) && *lease == lane.lease).collect();
+        let owned: Vec<bool> = told
+            .iter()
+            .zip(&owners)
+            .map(|(lane, (owner, lease))| *owner == Some(name) && *lease == lane.lease)
+            .collect();
         self.changed(name, told, &owned);
         for ((lane, answer), (owner, lease)) in told.iter().zip(answers).zip(owners) {
             if *answer == Settled::Moved {
@@ -214,9 +217,11 @@ impl World {
     pub(super) fn is_at_rest(&self) -> bool {
         self.writers_are_over()
             && self.parked_for_nothing().is_none()
-            && self.truth.events.iter().all(|event| {
-                event.fate != Fate::Durable || event.settled || self.is_full(event.lane)
-            })
+            && self
+                .truth
+                .events
+                .iter()
+                .all(|event| event.fate != Fate::Durable || event.settled || self.is_full(event.lane))
     }
 
     /// Whether a lane waits because it has as many parked events as it may.

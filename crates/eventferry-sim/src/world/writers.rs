@@ -148,7 +148,8 @@ impl World {
     }
 
     fn insert(&mut self, number: u32, event: u32) {
-        let Event { xid, lane, size_bytes, aggregate, topic, ailment, .. } = self.truth.events[event as usize];
+        let Event { xid, lane, size_bytes, aggregate, topic, ailment, .. } =
+            self.truth.events[event as usize];
         let row = LogRow { xid, id: 0, lane, event, size_bytes, created_at: self.now, dead: false };
         let id = self.database.books.insert(row);
         self.truth.event(event).id = id;
