@@ -55,9 +55,14 @@ impl DueDesk {
         }
     }
 
-    /// The records and bytes that an open call may bring.
-    pub(super) fn asked(&self) -> (u32, u64) {
-        self.asked
+    /// The parked events in hand, and their bytes.
+    pub(super) fn in_hand(&self) -> (usize, u64) {
+        (self.in_hand, self.in_hand_bytes)
+    }
+
+    /// The same, with what an open call may bring.
+    pub(super) fn takes(&self) -> (usize, u64) {
+        (self.in_hand + self.asked.0 as usize, self.in_hand_bytes + self.asked.1)
     }
 
     pub(super) fn round(&self) -> u64 {

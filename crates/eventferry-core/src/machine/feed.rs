@@ -148,15 +148,17 @@ impl<M: Clone> Core<M> {
     /// The records and bytes there is room for, if it is worth a reading: small pages cost as much as large ones.
     fn room(&self) -> Option<(u32, u64)> {
         let Settings { page_records_max, page_bytes_max, .. } = self.settings;
-        // The log leaves a sixteenth free, so that parked events find room, and what they were asked for beside it.
-        let (records_max, bytes_max) =
-            (self.settings.memory_records_max as u64, self.settings.memory_bytes_max);
-        let (records_max, bytes_max) =
-            (records_max - (records_max / 16).max(1), bytes_max - bytes_max / 16);
-        let (due_records, due_bytes) = self.due.asked();
-        let records = records_max.saturating_sub(self.entries.len() as u64 + u64::from(due_records));
-        let records = records.min(u64::from(page_records_max)) as u32;
-        let bytes = bytes_max.saturating_sub(self.payload_bytes + due_bytes).min(page_bytes_max);
+        let Settings { memory_records_max, memory_bytes_max, .. } = self.settings;
+        // The log leaves a sixteenth to parked events, or as much as they have and were asked for.
+        let (in_hand, in_hand_bytes) = self.due.in_hand();
+        let (parked_records, parked_bytes) = self.due.takes();
+        let reserved = (memory_records_max / 16).max(1).max(parked_records);
+        let log_records = self.entries.len().saturating_sub(in_hand);
+        let records = memory_records_max.saturating_sub(reserved + log_records);
+        let records = records.min(page_records_max as usize) as u32;
+        let bytes = memory_bytes_max.saturating_sub((memory_bytes_max / 16).max(parked_bytes));
+        let bytes =
+            bytes.saturating_sub(self.payload_bytes.saturating_sub(in_hand_bytes)).min(page_bytes_max);
         (records > page_records_max / 2 && bytes > page_bytes_max / 4).then_some((records, bytes))
     }
 
