@@ -71,3 +71,12 @@ fn a_refusal_of_one_record_is_believed_when_it_comes_with_the_sessions_end() {
         "it went alone, whatever ended the session"
     );
 }
+
+#[test]
+fn a_parked_event_in_hand_keeps_no_others_out_however_small_the_pages_are() {
+    let settings = Settings { page_records_max: 4, ..settings() };
+    let mut stage = Stage::with_parked(settings, &[1, 2], list(&[due(1, 1)]));
+    let asked = stage.asked.len();
+    stage.later(Duration::from_millis(1_100));
+    assert_eq!(stage.asked.len(), asked + 1);
+}
