@@ -8,6 +8,7 @@ use crate::application::exactly;
 use crate::bench::{Bench, LEASE_LONG, events};
 use crate::broken::ensure;
 use crate::clause::Clause;
+use crate::desk::refused;
 use crate::erased::{Carried, Seen};
 use crate::relay::Relay;
 
@@ -94,7 +95,7 @@ async fn fenced_parks_nothing(bench: &Bench) -> Kept {
     exactly(&seen, &posted, "as the former owner")?;
     let marks: Vec<_> = seen.iter().map(|record| (record.lane, record.mark)).collect();
     let lease = former.lease_of(seen[0].lane)?;
-    let parked: Vec<(&Seen, _)> = seen.iter().map(|record| (record, Some("refused"))).collect();
+    let parked: Vec<(&Seen, _)> = seen.iter().map(|record| (record, refused("refused"))).collect();
     let stale = [former.carried(lease, &marks, &parked)];
     former.give_up_all().await?;
     let mut owner = bench.started_relay("b").await?;
