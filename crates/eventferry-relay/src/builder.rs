@@ -204,7 +204,8 @@ impl<S: Store, P: Publisher> RelayBuilder<S, P> {
 
 fn check_retries(all: &RetryPolicy, of_topics: &HashMap<String, RetryPolicy>) -> Result<(), BuildError> {
     let wrong = |whose: &str, what: &str| Err(BuildError::Retry(format!("the retry policy {whose} {what}")));
-    for (topic, policy) in of_topics.iter().map(|(topic, policy)| (Some(topic), policy)).chain([(None, all)]) {
+    for (topic, policy) in of_topics.iter().map(|(topic, policy)| (Some(topic), policy)).chain([(None, all)])
+    {
         let whose = topic.map_or_else(|| "of all topics".to_owned(), |topic| format!("of topic `{topic}`"));
         if topic.is_some_and(|topic| topic.is_empty() || topic.chars().count() > TOPIC_CHARS_MAX) {
             return wrong(&whose, &format!("is for no topic: a name has 1 to {TOPIC_CHARS_MAX} characters"));
@@ -214,10 +215,16 @@ fn check_retries(all: &RetryPolicy, of_topics: &HashMap<String, RetryPolicy>) ->
         }
         match policy.backoff {
             Backoff::Exponential { min, max } if min > max => {
-                return wrong(&whose, &format!("begins with {min:?}, which is over its longest pause of {max:?}"));
+                return wrong(
+                    &whose,
+                    &format!("begins with {min:?}, which is over its longest pause of {max:?}"),
+                );
             }
             Backoff::Linear { step, max } if step > max => {
-                return wrong(&whose, &format!("grows by {step:?}, which is over its longest pause of {max:?}"));
+                return wrong(
+                    &whose,
+                    &format!("grows by {step:?}, which is over its longest pause of {max:?}"),
+                );
             }
             _ => {}
         }

@@ -129,7 +129,8 @@ impl<S: Store, P: Publisher> Calls<S, P> {
             let DueWanted { lanes, except_topics, after, records_max, bytes_max } = &wanted;
             let except: Vec<&str> = except_topics.iter().map(String::as_str).collect();
             let (after, records_max, bytes_max) = (*after, *records_max, *bytes_max);
-            let page = ledger.due(DueAsk { lanes, except_topics: &except, after, records_max, bytes_max }).await;
+            let page =
+                ledger.due(DueAsk { lanes, except_topics: &except, after, records_max, bytes_max }).await;
             Answer::Due(ledger, page)
         });
     }

@@ -14,8 +14,16 @@ pub(crate) struct Rows<R> {
     slots: Vec<Slot<R>>,
 }
 
+/// A slot is given to the next token as soon as the core has let go of the last one, which may be before the engine
+/// hears of it: so each knows whose it is.
 #[derive(Debug)]
-enum Slot<R> {
+struct Slot<R> {
+    token: Token,
+    content: Content<R>,
+}
+
+#[derive(Debug)]
+enum Content<R> {
     Empty,
     /// From the log.
     Logged(R),
@@ -45,7 +53,6 @@ pub(crate) struct Letter {
 /// What is said of a parked event that was acknowledged.
 #[derive(Debug)]
 pub(crate) struct Departed {
-    token: Token,
     pub(crate) event: EventName,
     pub(crate) attempts: u32,
     pub(crate) death: Option<Death>,
@@ -74,90 +81,91 @@ impl<R: Row> Rows<R> {
     }
 
     pub(crate) fn insert(&mut self, token: Token, row: R) {
-        self.put(token, Slot::Logged(row));
+        self.put(token, Content::Logged(row));
     }
 
     pub(crate) fn insert_due(&mut self, token: Token, row: DueRow<R>) {
-        self.put(token, Slot::Due(Box::new(row)));
+        self.put(token, Content::Due(Box::new(row)));
     }
 
-    fn put(&mut self, token: Token, content: Slot<R>) {
-        let slot = slot(token);
-        if self.slots.len() <= slot {
-            self.slots.resize_with(slot + 1, || Slot::Empty);
+    fn put(&mut self, token: Token, content: Content<R>) {
+        let at = slot(token);
+        if self.slots.len() <= at {
+            self.slots.resize_with(at + 1, || Slot { token, content: Content::Empty });
         }
-        self.slots[slot] = content;
+        self.slots[at] = Slot { token, content };
     }
 
-    fn get(&self, token: Token) -> &Slot<R> {
-        self.slots.get(slot(token)).unwrap_or(&Slot::Empty)
+    fn get(&self, token: Token) -> &Content<R> {
+        let slot = self.slots.get(slot(token)).filter(|slot| slot.token == token);
+        slot.map_or(&Content::Empty, |slot| &slot.content)
+    }
+
+    fn take(&mut self, token: Token) -> Content<R> {
+        match self.slots.get_mut(slot(token)) {
+            Some(slot) if slot.token == token => std::mem::replace(&mut slot.content, Content::Empty),
+            _ => Content::Empty,
+        }
     }
 
     /// What is sent of a record.
     pub(crate) fn envelope<'a>(&'a self, token: Token, topics: &'a TopicNumbers) -> Option<Envelope<'a>> {
         match self.get(token) {
-            Slot::Logged(row) => Some(Envelope::of(row)),
-            Slot::Due(due) => Some(due.envelope(topics)),
-            Slot::Departed(_) | Slot::Empty => None,
+            Content::Logged(row) => Some(Envelope::of(row)),
+            Content::Due(due) => Some(due.envelope(topics)),
+            Content::Departed(_) | Content::Empty => None,
         }
     }
 
     /// What people call a record, in hand or just acknowledged.
     pub(crate) fn name(&self, token: Token) -> Option<EventName> {
         match self.get(token) {
-            Slot::Logged(row) => Some(EventName::of(row)),
-            Slot::Due(due) => Some(EventName::of(&due.row)),
-            Slot::Departed(departed) => (departed.token == token).then(|| departed.event.clone()),
-            Slot::Empty => None,
+            Content::Logged(row) => Some(EventName::of(row)),
+            Content::Due(due) => Some(EventName::of(&due.row)),
+            Content::Departed(departed) => Some(departed.event.clone()),
+            Content::Empty => None,
         }
     }
 
     /// The number of the topic that a record goes to.
     pub(crate) fn topic(&self, token: Token, topics: &TopicNumbers) -> Option<TopicId> {
         match self.get(token) {
-            Slot::Logged(row) => topics.known(row.topic()),
-            Slot::Due(due) => {
+            Content::Logged(row) => topics.known(row.topic()),
+            Content::Due(due) => {
                 let letter = due.letter.as_ref().map(|letter| letter.topic);
                 letter.or_else(|| topics.known(due.row.topic()))
             }
-            Slot::Departed(_) | Slot::Empty => None,
+            Content::Departed(_) | Content::Empty => None,
         }
     }
 
     /// The broker has a record. Says whether it was shipped to its own topic; if not, it was a dead letter.
     pub(crate) fn acknowledged(&mut self, token: Token) -> bool {
-        let Some(slot) = self.slots.get_mut(slot(token)) else { return true };
-        match std::mem::replace(slot, Slot::Empty) {
-            Slot::Due(due) => {
-                let DueRow { row, attempts, letter } = *due;
-                let death = letter.map(|letter| letter.death);
-                let shipped = death.is_none();
-                *slot = Slot::Departed(Box::new(Departed { token, event: EventName::of(&row), attempts, death }));
-                shipped
-            }
-            _ => true,
-        }
+        let Content::Due(due) = self.take(token) else { return true };
+        let DueRow { row, attempts, letter } = *due;
+        let death = letter.map(|letter| letter.death);
+        let shipped = death.is_none();
+        self.put(
+            token,
+            Content::Departed(Box::new(Departed { event: EventName::of(&row), attempts, death })),
+        );
+        shipped
     }
 
     /// What is left of a parked event that was acknowledged, once.
     pub(crate) fn departed(&mut self, token: Token) -> Option<Departed> {
-        let slot = self.slots.get_mut(slot(token))?;
-        match slot {
-            Slot::Departed(departed) if departed.token == token => {}
-            _ => return None,
-        }
-        match std::mem::replace(slot, Slot::Empty) {
-            Slot::Departed(departed) => Some(*departed),
+        match self.take(token) {
+            Content::Departed(departed) => Some(*departed),
             _ => None,
         }
     }
 
     /// The row of a record that is needed no longer here.
     pub(crate) fn remove(&mut self, token: Token) -> Option<R> {
-        match std::mem::replace(self.slots.get_mut(slot(token))?, Slot::Empty) {
-            Slot::Logged(row) => Some(row),
-            Slot::Due(due) => Some(due.row),
-            Slot::Departed(_) | Slot::Empty => None,
+        match self.take(token) {
+            Content::Logged(row) => Some(row),
+            Content::Due(due) => Some(due.row),
+            Content::Departed(_) | Content::Empty => None,
         }
     }
 }
@@ -193,7 +201,8 @@ mod tests {
         let sent = |token| rows.envelope(Token(token), &topics).unwrap();
         assert_eq!([0, 1, 2].map(|token| sent(token).topic()), ["orders", "orders", "orders.dlq"]);
         let headers = collect_headers(&sent(2));
-        let value = |name: &str| headers.iter().find(|header| header.0 == name).map(|header| header.1.clone());
+        let value =
+            |name: &str| headers.iter().find(|header| header.0 == name).map(|header| header.1.clone());
         assert_eq!(value("dlq-error-class").unwrap(), b"Large");
         assert_eq!(value("dlq-attempts").unwrap(), b"4");
         assert_eq!(value("dlq-detail").unwrap(), b"lane 3");
@@ -218,6 +227,16 @@ mod tests {
         rows.insert(later, row("other"));
         assert!(rows.departed(Token(1)).is_none());
         assert_eq!(rows.name(later).unwrap().topic, "other");
-        assert!(rows.acknowledged(later));
+    }
+
+    #[test]
+    fn forgetting_a_record_late_does_not_take_the_row_of_the_next_in_its_slot() {
+        let mut rows = Rows::new();
+        let (first, next) = (Token(0), Token(1 << 32));
+        rows.insert_due(first, due(None));
+        rows.insert(next, row("other"));
+        assert!(rows.remove(first).is_none());
+        assert!(rows.acknowledged(first));
+        assert_eq!(rows.remove(next).unwrap().topic(), "other");
     }
 }

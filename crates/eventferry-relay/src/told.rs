@@ -63,7 +63,8 @@ impl<M, R> ToldLane<M, R> {
     }
 
     pub(crate) fn settlement(&self) -> Settlement<'_, M, R> {
-        let park = self.park.iter().map(|park| Park { mark: &park.mark, row: &park.row, reason: park.reason() });
+        let park =
+            self.park.iter().map(|park| Park { mark: &park.mark, row: &park.row, reason: park.reason() });
         let changes = self.changes.iter().map(|change| (change.key, change.what.change()));
         Settlement {
             lease: self.lease,
@@ -173,7 +174,8 @@ mod tests {
         assert_eq!(hand.taken, [1, 2, 3]);
         for _ in 0..2 {
             let settlement = told.settlement();
-            let parked: Vec<_> = settlement.park.iter().map(|park| (*park.mark, *park.row, park.reason)).collect();
+            let parked: Vec<_> =
+                settlement.park.iter().map(|park| (*park.mark, *park.row, park.reason)).collect();
             let cause = |message| Cause { class: "Class", message };
             assert_eq!(
                 parked,

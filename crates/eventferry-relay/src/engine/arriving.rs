@@ -1,7 +1,7 @@
 //! Events from the log and from among the parked ones become the core's arrivals.
 
-use eventferry_core::machine::{Arrival, DueArrival, DueList, Routed, TopicId};
-use eventferry_core::parked::{DueEvent, DuePage};
+use eventferry_core::machine::{Arrival, DecidedItem, DueArrival, DueList, Routed, TopicId};
+use eventferry_core::parked::{Decided, DueEvent, DuePage};
 use eventferry_core::publisher::{Publisher, Route, Token};
 use eventferry_core::store::{Page, Store};
 use eventferry_core::{Envelope, PublishFault, PublishFaultKind, Record, Row, StoreFault};
@@ -10,10 +10,14 @@ use super::Engine;
 use crate::calls::aggregate_key;
 use crate::refusals::Refusal;
 use crate::rows::{DueRow, Letter};
-use crate::topics::LetterTopic;
 
 /// Refusals of arrivals that have no token yet, by their place in the page.
 type Refused = Vec<(usize, Refusal)>;
+
+fn decided(decided: Decided) -> DecidedItem {
+    let Decided { key, aggregate_type, aggregate_id, decision, stage } = decided;
+    DecidedItem { key, aggregate: aggregate_key(&aggregate_type, &aggregate_id), decision, stage }
+}
 
 impl<S: Store, P: Publisher> Engine<S, P> {
     pub(super) fn page(&mut self, page: Page<S::Mark, S::Row>) {
@@ -83,6 +87,7 @@ impl<S: Store, P: Publisher> Engine<S, P> {
                     arrivals.push(arrival);
                     rows.push(row);
                 }
+                let decisions = decisions.into_iter().map(decided).collect();
                 Ok(DueList { arrivals, decisions, more, next_in })
             }
             Err(fault) => Err(self.store_failed(fault)),
@@ -107,21 +112,23 @@ impl<S: Store, P: Publisher> Engine<S, P> {
         let DueEvent { key, row, attempts, death } = event;
         let dying = death.is_some();
         let mut due = DueRow { row, attempts, letter: None };
-        let undeliverable = match death.map(|death| self.letter_topic(due.row.topic()).map(|topic| (topic, death))) {
-            None => None,
-            Some(Err(refusal)) => Some(refusal),
-            Some(Ok((topic, death))) => {
-                let detail = self.letters.detail.then(|| {
-                    format!("lane {}, parked as {}, carried by {}", key.lane.0, key.ordinal, self.letters.relay)
-                });
-                due.letter = Some(Letter { topic, death, detail });
-                None
-            }
-        };
-        let topic = match &due.letter {
-            Some(letter) => letter.topic,
-            None => self.topic_number(due.row.topic()),
-        };
+        let undeliverable =
+            match death.map(|death| self.letter_topic(due.row.topic()).map(|topic| (topic, death))) {
+                None => None,
+                Some(Err(refusal)) => Some(refusal),
+                Some(Ok((topic, death))) => {
+                    let detail = self.letters.detail.then(|| {
+                        format!(
+                            "lane {}, parked as {}, carried by {}",
+                            key.lane.0, key.ordinal, self.letters.relay
+                        )
+                    });
+                    due.letter = Some(Letter { topic, death, detail });
+                    None
+                }
+            };
+        let own_topic = self.topic_number(due.row.topic());
+        let topic = due.letter.as_ref().map_or(own_topic, |letter| letter.topic);
         let envelope = due.envelope(&self.topics);
         let size_bytes = u32::try_from(envelope.size_bytes()).unwrap_or(u32::MAX);
         let route = match undeliverable {
@@ -138,7 +145,7 @@ impl<S: Store, P: Publisher> Engine<S, P> {
             Routed::Refused
         });
         let aggregate = aggregate_key(due.row.aggregate_type(), due.row.aggregate_id());
-        (DueArrival { key, aggregate, topic, route, size_bytes, attempts, dying }, due)
+        (DueArrival { key, aggregate, topic, own_topic, route, size_bytes, attempts, dying }, due)
     }
 
     /// The dead-letter topic of events for this one.
@@ -146,9 +153,10 @@ impl<S: Store, P: Publisher> Engine<S, P> {
         let Some(name) = self.letters.topic.as_ref().map(|topic| topic.of(from)) else {
             return Err(Refusal {
                 class: "NoDeadLetterTopic",
-                message: "it was given up when there was a dead-letter topic, and now there is none; name one, or \
+                message:
+                    "it was given up when there was a dead-letter topic, and now there is none; name one, or \
                           discard it"
-                    .into(),
+                        .into(),
             });
         };
         if name == from {
@@ -157,13 +165,7 @@ impl<S: Store, P: Publisher> Engine<S, P> {
                 message: format!("it was given up by {name}, which is the dead-letter topic; discard it"),
             });
         }
-        let policy = self.retries.get(from);
-        let (number, new) =
-            self.topics.letter_number(LetterTopic { name, from: policy.is_some().then(|| from.into()) });
-        if new && let Some(policy) = policy {
-            self.core.set_retry(number, policy.clone());
-        }
-        Ok(number)
+        Ok(self.topic_number(&name))
     }
 
     fn note_refused(&mut self, refused: Refused, tokens: &[Option<Token>]) {
