@@ -116,12 +116,11 @@ pub(super) async fn park_each(
     let posted = bench.application().await?.post(events).await?;
     let seen = relay.drain().await?;
     exactly(&seen, &posted, "before they were parked")?;
-    let mut parked: Vec<(&Seen, _)> = Vec::new();
-    for (one, reason) in posted.iter().zip(reasons) {
-        parked.extend(
-            seen.iter().find(|record| record.message_id == one.message_id).map(|seen| (seen, *reason)),
-        );
-    }
+    let reason_of = |record: &Seen| {
+        let mut both = posted.iter().zip(reasons);
+        both.find(|(one, _)| one.message_id == record.message_id).map_or(BEHIND, |(_, reason)| *reason)
+    };
+    let parked: Vec<_> = seen.iter().map(|record| (record, reason_of(record))).collect();
     relay.settle_parking(&seen, &parked).await?;
     Ok(posted)
 }
@@ -140,25 +139,21 @@ pub(super) async fn keys(relay: &mut Relay<'_>, posted: &[Posted]) -> Result<Vec
     Ok(keys)
 }
 
-/// Breaks the clause unless these events came, in this order.
+/// Breaks the clause unless these events came, of each aggregate in this order.
 pub(super) fn these(due: &[DueEvent<StoredEvent>], expected: &[Posted], when: &str) -> Kept {
-    let ids = |ids: &[MessageId]| -> Vec<String> { ids.iter().map(ToString::to_string).collect() };
-    let came: Vec<_> = due.iter().map(|one| one.row.message_id).collect();
-    let wanted: Vec<_> = expected.iter().map(|one| one.message_id).collect();
-    let told = |ids_: &[MessageId]| -> Vec<String> {
-        let name =
-            |id: &MessageId| due.iter().find(|one| one.row.message_id == *id).map(|one| tell(&one.row.event));
-        let known =
-            |id: &MessageId| expected.iter().find(|one| one.message_id == *id).map(|one| tell(&one.event));
-        ids_.iter().map(|id| known(id).or_else(|| name(id)).unwrap_or_default()).collect()
-    };
+    let mut came: Vec<_> = due.iter().map(|one| (one.row.message_id, &one.row.event)).collect();
+    let mut wanted: Vec<_> = expected.iter().map(|one| (one.message_id, &one.event)).collect();
+    for list in [&mut came, &mut wanted] {
+        list.sort_by_key(|(_, event)| (&event.aggregate.kind, &event.aggregate.id));
+    }
+    let ids = |list: &[(MessageId, &Event)]| -> Vec<_> { list.iter().map(|(id, _)| *id).collect() };
+    let told =
+        |list: &[(MessageId, &Event)]| -> Vec<_> { list.iter().map(|(_, event)| tell(event)).collect() };
     ensure!(
-        came == wanted,
-        "{when}: due are {:?} and should be {:?} (messages {:?} and {:?})",
+        ids(&came) == ids(&wanted),
+        "{when}: due are {:?} and should be {:?}",
         told(&came),
-        told(&wanted),
-        ids(&came),
-        ids(&wanted)
+        told(&wanted)
     );
     Ok(())
 }
