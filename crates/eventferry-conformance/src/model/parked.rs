@@ -127,8 +127,8 @@ impl World {
         match change {
             Change::Refused { cause, attempts, next } => {
                 let is_late = attempts < row.attempts && !has(Flaw::OlderRefusalCounts);
-                let is_dying = row.stage == Stage::DeadLetterTopic && !has(Flaw::RefusalRevivesTheDead);
-                if is_late || is_dying {
+                let is_dying = row.stage == Stage::DeadLetterTopic;
+                if (is_late || is_dying) && !(is_dying && has(Flaw::RefusalRevivesTheDead)) {
                     return;
                 }
                 let attempts = if has(Flaw::RefusalsAddUp) { row.attempts + 1 } else { attempts };
