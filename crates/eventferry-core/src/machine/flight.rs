@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::Core;
 use super::action::Stop;
 use super::aside::Aside;
-use super::entry::{Origin, State};
+use super::entry::{ChannelId, Entry, Origin, State};
 use super::session::{Outcome, Phase};
 use crate::fault::PublishFaultKind;
 use crate::lane::Lane;
@@ -155,7 +155,7 @@ impl<M: Clone> Core<M> {
 
     /// What a refusal says of its record and topic before it is believed.
     pub(super) fn suspect(&mut self, index: u32, kind: PublishFaultKind) {
-        let topic = self.entries[index].topic;
+        let Entry { topic, channel: ChannelId { role, .. }, .. } = self.entries[index];
         match kind {
             PublishFaultKind::Rejected | PublishFaultKind::Unknown => {
                 let entry = &mut self.entries[index];
@@ -163,8 +163,8 @@ impl<M: Clone> Core<M> {
                     entry.acknowledged_before = self.acknowledged;
                 }
                 entry.refusals = entry.refusals.saturating_add(1);
-                let until = self.now + self.settings.quarantine;
-                self.topics.quarantine(topic, until);
+                let session = (role, self.port_mut(role).sessions);
+                self.topics.strike(topic, session, self.now, &self.settings);
             }
             PublishFaultKind::TopicRefused => self.hold_topic(topic, kind, true),
             _ => {}

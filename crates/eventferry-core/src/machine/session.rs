@@ -28,6 +28,8 @@ const UNKNOWN_REFUSALS_MAX: u8 = 3;
 pub(super) struct Port {
     role: Role,
     pub(super) phase: Phase,
+    /// How many sessions were opened.
+    pub(super) sessions: u64,
     /// Sessions that failed since the last acknowledgement.
     pub(super) failures: u32,
     /// How long the broker asked to be left alone when the session ended.
@@ -83,6 +85,7 @@ impl Port {
         Self {
             role,
             phase: Phase::Down { retry_at: Duration::ZERO },
+            sessions: 0,
             failures: 0,
             throttled: Duration::ZERO,
             away: false,
@@ -188,6 +191,7 @@ impl<M: Clone> Core<M> {
         match result {
             Ok(()) => {
                 port.phase = Phase::Open;
+                port.sessions += 1;
                 if core::mem::take(&mut port.away) {
                     self.say(Notice::BrokerBack);
                 }

@@ -7,10 +7,10 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Core;
 use super::action::{Action, Notice, Stop, TopicId};
 use super::entry::{Routed, State};
 use super::retry::RetryPolicy;
+use super::{Core, Settings};
 use crate::fault::PublishFaultKind;
 use crate::publisher::{Role, Token};
 
@@ -28,6 +28,10 @@ struct Topic {
     /// Why it is held, as it was said.
     held_for: Option<PublishFaultKind>,
     quarantined_until: Duration,
+    /// How many sessions it ended lately, the last one of them, and when.
+    strikes: u32,
+    struck_in: Option<(Role, u64)>,
+    struck_at: Duration,
     /// Records that could not be routed before the topic is learned.
     unrouted: Vec<Token>,
     /// Since when the broker refuses it.
@@ -134,8 +138,23 @@ impl Topics {
         was_shut
     }
 
-    pub(super) fn quarantine(&mut self, id: TopicId, until: Duration) {
-        self.get(id).quarantined_until = until;
+    /// A session ended because of a record for this topic. The first time within a quarantine only the refused records
+    /// go alone: one poison event must not slow its whole topic down. Then the topic does, for twice as long each time:
+    /// many must not end the main session as many times.
+    pub(super) fn strike(&mut self, id: TopicId, session: (Role, u64), now: Duration, settings: &Settings) {
+        let topic = self.get(id);
+        if topic.struck_in.replace(session) == Some(session) {
+            return;
+        }
+        if now.saturating_sub(topic.struck_at) > settings.quarantine {
+            topic.strikes = 0;
+        }
+        topic.struck_at = now;
+        if topic.strikes > 0 {
+            let pause = settings.retry_min.saturating_mul(1 << (topic.strikes - 1).min(16));
+            topic.quarantined_until = now + pause.min(settings.quarantine);
+        }
+        topic.strikes = topic.strikes.saturating_add(1);
     }
 
     fn due(&self) -> Option<(TopicId, Duration)> {

@@ -84,3 +84,27 @@ fn reports_are_waited_for_as_long_as_the_lease_allows() {
     // Given up sooner, what a slow broker is still writing would be written twice.
     assert_eq!(stage.waits, settings.lease - settings.margin - Duration::from_secs(1));
 }
+
+#[test]
+fn one_poison_event_does_not_slow_its_topic_down_and_many_do_not_end_the_main_session_each() {
+    let mut stage = Stage::ready();
+    let mut sessions = 0;
+    for round in 0..40_u32 {
+        let aggregate = u64::from(round) + 1;
+        let tokens = stage.page(&[(0, round + 1, aggregate, 1), (0, round + 100, 99, 2)]);
+        let main = stage.sent.iter().any(|(role, token)| *role == Role::Main && *token == tokens[1]);
+        assert!(round != 1 || main, "after the first, the topic goes on as ever");
+        for _ in 0..4 {
+            for (_, token) in stage.sent.clone() {
+                stage.report(token, if token == tokens[0] { REJECTED } else { Outcome::Acknowledged });
+            }
+            while let Some(role) = stage.abandoned.last().copied() {
+                sessions += usize::from(role == Role::Main);
+                stage.abandoned(role, &[]);
+            }
+        }
+        assert!(stage.was_parked(tokens[0]));
+        stage.later(Duration::from_millis(500));
+    }
+    assert!((4..10).contains(&sessions), "{sessions} main sessions ended in 20 s");
+}
