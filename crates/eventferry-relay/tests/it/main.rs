@@ -2,10 +2,12 @@
 
 mod broker;
 mod scene;
+mod shaky;
 
 mod builder;
 mod dead_letters;
 mod figures;
 mod listeners;
+mod outages;
 mod retries;
 mod topics;

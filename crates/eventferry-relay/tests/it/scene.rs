@@ -1,5 +1,6 @@
 //! An outbox, a broker and a clock, for one relay after another.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
@@ -26,6 +27,7 @@ pub(crate) struct Scene {
     pub(crate) outbox: ModelOutbox,
     pub(crate) broker: Broker,
     relays: u32,
+    enqueued: AtomicUsize,
 }
 
 impl Scene {
@@ -41,7 +43,7 @@ impl Scene {
                 clock.advance(TICK);
             }
         });
-        Self { outbox, broker: Broker::new(), relays: 0 }
+        Self { outbox, broker: Broker::new(), relays: 0, enqueued: AtomicUsize::new(0) }
     }
 
     /// Enqueues an event for each body, in one transaction. A body begins with its aggregate's letter.
@@ -53,6 +55,12 @@ impl Scene {
         };
         writer.enqueue(&bodies.iter().map(event).collect::<Vec<_>>()).unwrap();
         writer.step(Step::Commit);
+        self.enqueued.fetch_add(bodies.len(), Ordering::Relaxed);
+    }
+
+    /// How many events were enqueued.
+    pub(crate) fn enqueued(&self) -> usize {
+        self.enqueued.load(Ordering::Relaxed)
     }
 
     pub(crate) fn relay(&mut self) -> RelayBuilder<ModelStore, Broker> {
@@ -62,9 +70,9 @@ impl Scene {
     }
 
     /// Runs a relay until this holds, and lets it drain.
-    pub(crate) async fn run(
+    pub(crate) async fn run<S: Store>(
         &self,
-        relay: RelayBuilder<ModelStore, Broker>,
+        relay: RelayBuilder<S, Broker>,
         until: impl AsyncFn(&Self) -> bool,
     ) -> Finished {
         let relay = relay.build().unwrap();
