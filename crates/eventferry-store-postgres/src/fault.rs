@@ -103,7 +103,7 @@ const TABLE: &[Row] = &[
     row(&["00", "01", "02", "03"], Unavailable, "a word of the server that is no error", ""),
     row(&["0B", "24", "25", "2D", "3B"], Unavailable, "the session's transaction is not as we left it", ""),
     row(&["26", "34", "42P03", "42P05"], Unavailable, "a statement or cursor is not as we left it", ""),
-    // Not let in.
+    // Not let in. At the start somebody gave a wrong setting; later see `shut_out`.
     row(&["28"], Misconfigured, "not let in: wrong user, password or pg_hba rule", ENTRY),
     row(&["28000"], Misconfigured, "not let in: no such role, no LOGIN, or no pg_hba rule", ENTRY),
     row(&["28P01"], Misconfigured, "not let in: the password is wrong or expired", ENTRY),
@@ -224,6 +224,20 @@ fn may_be_shown(refusal: &DbError) -> bool {
     let code = refusal.code().code();
     let ours = refusal.where_().is_some_and(|place| place.starts_with("PL/pgSQL function eventferry."));
     !TELLS_VALUES.iter().any(|class| code.starts_with(class)) || (code == "P0001" && ours)
+}
+
+/// What a refused connection means to a role of a relay: its store was prepared, so it was let in before, and what let
+/// it in may again. A password that is being changed, a role that is locked for a while, a database that is being
+/// restored are outages like any other: wait, and say so. (At the start they are a wrong setting: see [`refused`].)
+pub(crate) fn shut_out(fault: StoreFault) -> StoreFault {
+    if *fault.kind() != Misconfigured {
+        return fault;
+    }
+    let waiting = StoreFault::new(Unavailable, format!("{}; it was let in before: waiting", fault.message()));
+    match fault.class() {
+        Some(class) => waiting.of_class(class),
+        None => waiting,
+    }
 }
 
 /// The fault for an error met while connecting to the server at `place`, and what to do about it.
@@ -429,5 +443,12 @@ mod tests {
         assert_eq!(row_of("ZZ999").kind, Unavailable);
         assert_eq!(row_of("é").kind, Unavailable);
         assert_eq!(class_of("ZZ999"), None);
+    }
+    #[test]
+    fn who_was_let_in_before_waits_to_be_let_in_again() {
+        let wrong = || StoreFault::new(Misconfigured, "connect: no").of_class("28P01");
+        assert_eq!((shut_out(wrong()).kind(), shut_out(wrong()).class()), (&Unavailable, Some("28P01")));
+        assert!(shut_out(wrong()).message().starts_with("connect: no; "));
+        assert_eq!(*shut_out(StoreFault::new(HistoryLost, "connect: no")).kind(), HistoryLost);
     }
 }
