@@ -34,7 +34,8 @@ pub struct Settings {
     /// network by then has time to arrive before the next owner begins, and its clock may run a fifth slower than the
     /// store's.
     pub margin: Duration,
-    /// How long a draining relay waits for what is in flight before it gives up. Default 8 s, below the 10 s after
+    /// How long a draining relay waits for what is in flight before it gives up; at most the lease less the margin:
+    /// past that nothing may be sent if the database is away, and waiting is in vain. Default 8 s, below the 10 s after
     /// which most supervisors kill.
     pub grace: Duration,
     /// The most records read at once; at least 1. Default 5,000, with which reading keeps pace with a broker.
@@ -136,7 +137,7 @@ impl Default for Settings {
 
 impl Settings {
     /// The default settings with this lease, and what must fit into it scaled to it: renewal, margin, and, where the
-    /// lease is short, the patience with topics.
+    /// lease is short, grace and the patience with topics.
     pub fn with_lease(lease: Duration) -> Self {
         let default = Self::default();
         let margin = lease / 5;
@@ -144,6 +145,7 @@ impl Settings {
             lease,
             renewal: lease / 4,
             margin,
+            grace: default.grace.min(lease.saturating_sub(margin)),
             topic_patience: default.topic_patience.min(lease),
             ..default
         }
@@ -163,7 +165,7 @@ impl Settings {
 
     /// What must fit into a lease.
     fn check_lease(&self) -> Result<(), SettingsDisagree> {
-        let Self { lease, renewal, margin, .. } = *self;
+        let Self { lease, renewal, margin, grace, .. } = *self;
         ensure(lease <= LEASE_MAX, || {
             format!("lease ({lease:?}) and {LEASE_MAX:?}: for so long a crash leaves lanes alone; give less")
         })?;
@@ -184,6 +186,14 @@ impl Settings {
             format!(
                 "lease ({lease:?}) and renewal ({renewal:?}): two renewals and the margin ({margin:?}) must fit into \
                  a lease, so that one renewal may fail; {right}"
+            )
+        })?;
+        let sending = lease.saturating_sub(margin);
+        ensure(grace <= sending, || {
+            format!(
+                "grace ({grace:?}) and lease ({lease:?}): a drain must end before the lease would, less the margin \
+                 ({margin:?}); give a grace of at most {sending:?}, or a lease of at least {:?}",
+                scaled(grace, lease, sending)
             )
         })
     }
@@ -207,7 +217,6 @@ impl Settings {
             ("settle_pause", self.settle_pause),
             ("settle_idle", self.settle_idle),
             ("quarantine", self.quarantine),
-            ("grace", self.grace),
         ] {
             ensure(time <= LONGEST, || {
                 format!("{name} ({time:?}) and {LONGEST:?}: nobody waits that long; give less")
@@ -323,6 +332,12 @@ impl RetryPolicy {
     }
 }
 
+/// `time` in the measure in which `part` is `whole`, in milliseconds rounded up.
+fn scaled(time: Duration, whole: Duration, part: Duration) -> Duration {
+    let millis = time.as_millis().saturating_mul(whole.as_millis()).div_ceil(part.as_millis().max(1));
+    Duration::from_millis(u64::try_from(millis).unwrap_or(u64::MAX))
+}
+
 /// What disagrees, unless it agrees.
 fn ensure(agrees: bool, text: impl FnOnce() -> String) -> Result<(), SettingsDisagree> {
     if agrees { Ok(()) } else { Err(SettingsDisagree(text())) }
@@ -372,6 +387,8 @@ mod tests {
             (said(|s| s.lease = SECOND), ["lease (1s)", "renewal (2.5s)", "at least 7s", "smaller margin"]),
             (said(|s| s.lease = Duration::MAX), ["lease", "crash", "86400s", "give less"]),
             (said(|s| s.renewal = Duration::MAX), ["lease (10s)", "renewal", "up to 4s", "may fail"]),
+            (said(|s| s.grace = 12 * SECOND), ["grace (12s)", "lease (10s)", "at most 8s", "at least 15s"]),
+            (said(|s| s.grace = Duration::MAX), ["grace", "lease (10s)", "at most 8s", "at least"]),
             (said(|s| s.margin = ZERO), ["margin (0ns)", "lease (10s)", "over zero", "a fifth"]),
             (said(|s| s.margin = 10 * SECOND), ["lease (10s)", "margin (10s)", "at least 15s", "renewal"]),
             (
