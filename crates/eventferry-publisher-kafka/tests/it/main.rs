@@ -6,5 +6,6 @@ mod bench;
 mod frozen;
 mod kafka;
 mod mock;
+mod quota;
 mod refusal;
 mod spoken;
