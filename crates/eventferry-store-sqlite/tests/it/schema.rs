@@ -17,7 +17,7 @@ async fn refusal(config: SqliteConfig, prepare: Prepare) -> String {
 async fn applying_twice_creates_once() {
     let database = Database::empty();
     let mut store = SqliteStore::new(database.config());
-    let created = Prepared { version: 1, upgraded_from: Some(0), lanes: 64 };
+    let created = Prepared { version: 2, upgraded_from: Some(0), lanes: 64 };
     assert_eq!(store.prepare(Prepare::Apply).await.unwrap(), created);
     let found = Prepared { upgraded_from: None, ..created };
     assert_eq!(store.prepare(Prepare::Apply).await.unwrap(), found);
@@ -75,10 +75,10 @@ async fn a_missing_file_folder_or_schema_is_said() {
 #[tokio::test]
 async fn an_older_or_newer_schema_is_refused() {
     let database = Database::with_lanes(4).await;
-    database.app().execute("INSERT INTO eventferry_migration (version) VALUES (2)", []).unwrap();
+    database.app().execute("INSERT INTO eventferry_migration (version) VALUES (3)", []).unwrap();
     for prepare in [Prepare::Check, Prepare::Apply] {
         let said = refusal(database.config(), prepare).await;
-        assert!(said.contains("version 2") && said.contains("newer program"), "{said}");
+        assert!(said.contains("version 3") && said.contains("newer program"), "{said}");
     }
     database.app().execute("DELETE FROM eventferry_migration", []).unwrap();
     let said = refusal(database.config(), Prepare::Check).await;

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use eventferry_core::Timestamp;
 use eventferry_core::lane::Lane;
-use eventferry_core::store::{Feed, LaneGauge, ParkReason, Roles, Swept, Upkeep};
+use eventferry_core::store::{Feed, LaneGauge, Roles, Swept, Upkeep};
 use eventferry_store_sqlite::SqliteStore;
 
 use crate::database::{
-    Database, ROOMY, event, hold, lanes_of, payloads, read, read_all, settle, settle_page,
+    Database, ROOMY, event, hold, lanes_of, payloads, read, read_all, refused_for_good, settle, settle_page,
 };
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -97,7 +97,7 @@ async fn what_is_parked_outlives_retention() {
     let (mut relay, leases) = database.sole_relay().await;
     enqueue_at(&database, Timestamp(0), 0..2);
     let records = read_all(&mut relay, &lanes_of(&leases)).await;
-    let park = [(&records[0], ParkReason::Refused("no"))];
+    let park = [(&records[0], refused_for_good("no"))];
     settle(&mut relay, leases[0], &records[1], &park).await.unwrap();
     assert_eq!(sweep_all(&mut relay, HOUR).await, 2);
     assert_eq!((database.count("eventferry_outbox"), database.count("eventferry_parked")), (0, 1));
@@ -115,7 +115,7 @@ async fn a_gauge_counts_lag_lanes_and_relays() {
     let first = page.records.iter().find(|record| record.lane == lanes[1]).unwrap();
     let later = read_all(&mut relay, &lanes).await;
     let next = later.iter().find(|record| record.lane == lanes[1]).unwrap();
-    let park = [(next, ParkReason::Refused("no"))];
+    let park = [(next, refused_for_good("no"))];
     settle(&mut relay, leases[1], next, &park).await.unwrap();
     assert_ne!(first.row, next.row);
 
