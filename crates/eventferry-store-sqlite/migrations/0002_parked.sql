@@ -76,10 +76,12 @@ FROM (
 ORDER BY id;
 DROP TABLE eventferry_parked_1;
 
-CREATE INDEX eventferry_parked_lane ON eventferry_parked (lane, ordinal) WHERE settled_at IS NULL;
-CREATE INDEX eventferry_parked_aggregate ON eventferry_parked (lane, aggregate_type, aggregate_id, ordinal)
+-- The columns that say which rows are in an index come last in it, so that it is enough to look there.
+CREATE INDEX eventferry_parked_lane ON eventferry_parked (lane, ordinal, settled_at) WHERE settled_at IS NULL;
+CREATE INDEX eventferry_parked_aggregate
+    ON eventferry_parked (lane, aggregate_type, aggregate_id, ordinal, settled_at)
     WHERE settled_at IS NULL;
-CREATE INDEX eventferry_parked_due ON eventferry_parked (lane, stage, topic, due_at)
+CREATE INDEX eventferry_parked_due ON eventferry_parked (lane, stage, topic, due_at, settled_at, decision)
     WHERE settled_at IS NULL AND decision IS NULL AND due_at IS NOT NULL;
 CREATE INDEX eventferry_parked_decision ON eventferry_parked (lane, ordinal)
     WHERE settled_at IS NULL AND decision IS NOT NULL;

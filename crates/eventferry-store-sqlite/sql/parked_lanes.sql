@@ -1,4 +1,4 @@
--- purpose: the lanes that have unsettled parked events.
+-- purpose: the lanes that have unsettled parked events, in no order.
 -- parameters: none.
 -- index: eventferry_parked_lane, from lane to lane.
 WITH RECURSIVE parked (lane) AS (
@@ -11,4 +11,4 @@ WITH RECURSIVE parked (lane) AS (
     FROM parked
     WHERE parked.lane IS NOT NULL
 )
-SELECT lane FROM parked WHERE lane IS NOT NULL ORDER BY lane
+SELECT lane FROM parked WHERE lane IS NOT NULL

@@ -61,7 +61,9 @@ impl Desk for SqliteDesk {
 fn check(Act { who, why }: &Act) -> Result<(), StoreFault> {
     let refused = |message: String| Err(StoreFault::new(StoreFaultKind::Misconfigured, message));
     if !(1..=WHO_CHARS_MAX).contains(&who.chars().count()) {
-        return refused(format!("the name of who acts must have 1 to {WHO_CHARS_MAX} characters; give another"));
+        return refused(format!(
+            "the name of who acts must have 1 to {WHO_CHARS_MAX} characters; give another"
+        ));
     }
     if why.chars().count() > WHY_CHARS_MAX {
         return refused(format!("the reason has more than {WHY_CHARS_MAX} characters; say it in fewer"));
@@ -106,7 +108,8 @@ impl Showing {
 }
 
 fn shown_event(row: &Row<'_>, event: PackedRow) -> rusqlite::Result<ShownEvent<PackedRow>> {
-    let words = |column| Ok::<_, rusqlite::Error>(text_of(row.get_ref(column)?).map(|text| text.into_owned()));
+    let words =
+        |column| Ok::<_, rusqlite::Error>(text_of(row.get_ref(column)?).map(|text| text.into_owned()));
     Ok(ShownEvent {
         key: key_of(row)?,
         row: event,
@@ -256,8 +259,9 @@ fn stretches(
     let mut statement = transaction.prepare_cached(include_str!("../sql/places_of_message.sql"))?;
     let mut keys = Vec::new();
     for message_id in message_ids {
-        let places = statement
-            .query_map([message_id.0], |row| Ok(ParkedKey { lane: Lane(row.get(0)?), ordinal: row.get(1)? }))?;
+        let places = statement.query_map([message_id.0], |row| {
+            Ok(ParkedKey { lane: Lane(row.get(0)?), ordinal: row.get(1)? })
+        })?;
         for key in places {
             keys.push(key?);
         }

@@ -116,7 +116,9 @@ impl Feed for SqliteFeed {
         };
         let mut again = Vec::new();
         for (lane, cursor) in &cursors {
-            again.extend(self.again.get(lane).filter(|through| cursor < *through).map(|through| (*lane, *through)));
+            again.extend(
+                self.again.get(lane).filter(|through| cursor < *through).map(|through| (*lane, *through)),
+            );
         }
         let reading = Reading {
             lanes_total: self.lanes_total,
@@ -195,18 +197,17 @@ fn open(keeper: &mut Keeper, leases: &[Lease]) -> Result<Opening, StoreFault> {
             let is_beyond = position > last_id;
             // Nothing is known of a lane at 0, perhaps because its row was put back by hand.
             let is_unknown = position == 0 && any_parked && reached < last_id;
+            let anchor = match (position, reached) {
+                _ if is_beyond => Anchor::Restored,
+                (0, 0) => Anchor::First,
+                (position, reached) if position < reached => Anchor::Restored,
+                _ => Anchor::Continued,
+            };
             let (position, reached) =
                 if is_beyond || is_unknown { (0, last_id) } else { (position, reached) };
             if is_beyond || is_unknown {
                 rewound.push(*lease);
             }
-            let anchor = match position {
-                _ if is_beyond => Anchor::Restored,
-                0 if is_unknown => Anchor::First,
-                back if back < reached => Anchor::Restored,
-                0 => Anchor::First,
-                _ => Anchor::Continued,
-            };
             places.push(Place { opened: Opened { lane: lease.lane, anchor }, position, reached });
         }
         Ok((last_id, places, rewound))

@@ -30,8 +30,8 @@ use crate::connection::{Connection, Keeper, Past};
 use crate::fault::fault;
 use crate::feed::{SqliteMark, history_lost, last_id};
 use crate::row::text_of;
-pub(crate) use due::{RowStatements, key_of, parked_lanes};
 use due::DueRound;
+pub(crate) use due::{RowStatements, key_of, parked_lanes};
 use told::Movement;
 pub(crate) use words::{DECISIONS, STAGES, one_of, stage_of, word_of};
 
@@ -270,7 +270,8 @@ fn parked(
 }
 
 fn parked_event(row: &Row<'_>) -> rusqlite::Result<ParkedEvent> {
-    let text = |column| Ok::<_, rusqlite::Error>(text_of(row.get_ref(column)?).unwrap_or_default().into_owned());
+    let text =
+        |column| Ok::<_, rusqlite::Error>(text_of(row.get_ref(column)?).unwrap_or_default().into_owned());
     Ok(ParkedEvent {
         key: ParkedKey { lane: Lane(row.get(0)?), ordinal: row.get(1)? },
         aggregate_type: text(2)?,

@@ -37,7 +37,11 @@ impl DueRound {
     pub(super) fn of(ask: DueAsk<'_>, known: &BTreeMap<Lane, (u64, i64)>) -> Self {
         let lanes: BTreeSet<Lane> = ask.lanes.iter().copied().collect();
         Self {
-            known: known.iter().filter(|(lane, _)| lanes.contains(lane)).map(|(lane, at)| (*lane, *at)).collect(),
+            known: known
+                .iter()
+                .filter(|(lane, _)| lanes.contains(lane))
+                .map(|(lane, at)| (*lane, *at))
+                .collect(),
             lanes,
             except_topics: ask.except_topics.iter().map(|topic| (*topic).to_owned()).collect(),
             after: ask.after,
@@ -61,7 +65,8 @@ impl DueRound {
         };
         let page = look().map_err(|error| fault(WHAT, error))?;
         transaction.commit().map_err(|error| fault(WHAT, error))?;
-        let page = page.ok_or_else(|| history_lost("the database knows less than was settled: it was restored"))?;
+        let page =
+            page.ok_or_else(|| history_lost("the database knows less than was settled: it was restored"))?;
         if page.events.iter().any(|event| event.death.is_some()) {
             // Decided by a former owner, perhaps, and visible only: it must hold whatever crashes, before the
             // dead-letter topic has the event.
@@ -111,7 +116,9 @@ impl DueRound {
 pub(crate) fn parked_lanes(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<Lane>> {
     let mut statement = transaction.prepare_cached(include_str!("../../sql/parked_lanes.sql"))?;
     let lanes = statement.query_map([], |row| Ok(Lane(row.get(0)?)))?;
-    lanes.collect()
+    let mut lanes: Vec<_> = lanes.collect::<rusqlite::Result<_>>()?;
+    lanes.sort_unstable();
+    Ok(lanes)
 }
 
 /// An event that is due.
@@ -132,8 +139,7 @@ struct Look<'a> {
 }
 
 /// The stages in which an event goes somewhere by itself.
-const MOVING: [(Stage, &str); 2] =
-    [(Stage::Topic, "topic"), (Stage::DeadLetterTopic, "dead_letter_topic")];
+const MOVING: [(Stage, &str); 2] = [(Stage::Topic, "topic"), (Stage::DeadLetterTopic, "dead_letter_topic")];
 
 impl<'a> Look<'a> {
     fn new(round: &'a DueRound, transaction: &'a Transaction<'_>, now: Timestamp) -> rusqlite::Result<Self> {
@@ -284,7 +290,8 @@ pub(crate) fn key_of(row: &rusqlite::Row<'_>) -> rusqlite::Result<ParkedKey> {
 }
 
 fn due_event(row: &rusqlite::Row<'_>, event: PackedRow) -> rusqlite::Result<DueEvent<PackedRow>> {
-    let words = |column| Ok::<_, rusqlite::Error>(text_of(row.get_ref(column)?).unwrap_or_default().into_owned());
+    let words =
+        |column| Ok::<_, rusqlite::Error>(text_of(row.get_ref(column)?).unwrap_or_default().into_owned());
     let death = match stage_of(row.get_ref(14)?)? {
         Stage::DeadLetterTopic => Some(Death {
             class: words(16)?,

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use eventferry_core::packed::PackedRow;
-use eventferry_core::parked::{CAUSE_MESSAGE_CHARS_MAX, Cause, Change, End, Next, Park, ParkReason, ParkedKey};
+use eventferry_core::parked::{
+    CAUSE_MESSAGE_CHARS_MAX, Cause, Change, End, Next, Park, ParkReason, ParkedKey,
+};
 use eventferry_core::store::Settlement;
 use eventferry_core::{Lane, Lease, Row, Timestamp};
 use rusqlite::{Transaction, named_params};
@@ -29,7 +31,10 @@ impl Movement {
             lease: *lease,
             to: prefix.last().map(|mark| mark.0),
             parks: park.iter().map(Parking::of).collect(),
-            changes: changes.iter().map(|(key, change)| Turn { key: *key, what: What::of(*change) }).collect(),
+            changes: changes
+                .iter()
+                .map(|(key, change)| Turn { key: *key, what: What::of(*change) })
+                .collect(),
         }
     }
 }
@@ -58,7 +63,10 @@ struct Refusal {
 
 impl From<Cause<'_>> for Refusal {
     fn from(cause: Cause<'_>) -> Self {
-        Self { class: cause.class.into(), message: cause.message.chars().take(CAUSE_MESSAGE_CHARS_MAX).collect() }
+        Self {
+            class: cause.class.into(),
+            message: cause.message.chars().take(CAUSE_MESSAGE_CHARS_MAX).collect(),
+        }
     }
 }
 
@@ -125,7 +133,9 @@ enum What {
 impl What {
     fn of(change: Change<'_>) -> Self {
         match change {
-            Change::Refused { cause, attempts, next } => Self::Refused { refusal: cause.into(), attempts, next },
+            Change::Refused { cause, attempts, next } => {
+                Self::Refused { refusal: cause.into(), attempts, next }
+            }
             Change::Postponed(pause) => Self::Postponed(pause),
             Change::Retried => Self::Retried,
             Change::Held => Self::Held,
@@ -159,9 +169,11 @@ impl Turn {
                 .execute(named_params! { ":ordinal": ordinal, ":lane": lane.0, ":now": now.0 }),
             What::Held => change(include_str!("../../sql/change_held.sql"))?
                 .execute(named_params! { ":ordinal": ordinal, ":lane": lane.0 }),
-            What::Settled(end) => change(include_str!("../../sql/change_settled.sql"))?.execute(named_params! {
-                ":ordinal": ordinal, ":lane": lane.0, ":end": word_of(&ENDS, end), ":now": now.0,
-            }),
+            What::Settled(end) => {
+                change(include_str!("../../sql/change_settled.sql"))?.execute(named_params! {
+                    ":ordinal": ordinal, ":lane": lane.0, ":end": word_of(&ENDS, end), ":now": now.0,
+                })
+            }
             What::DecisionRefused => change(include_str!("../../sql/change_undecided.sql"))?
                 .execute(named_params! { ":ordinal": ordinal, ":lane": lane.0 }),
         }?;

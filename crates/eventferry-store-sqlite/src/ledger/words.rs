@@ -28,7 +28,10 @@ pub(crate) fn word_of<T: PartialEq>(list: &[(T, &'static str)], one: &T) -> &'st
 ///
 /// # Errors
 /// The column says another word, which its check keeps out: the table is not this version's.
-pub(crate) fn one_of<T: Copy>(list: &[(T, &'static str)], column: ValueRef<'_>) -> rusqlite::Result<Option<T>> {
+pub(crate) fn one_of<T: Copy>(
+    list: &[(T, &'static str)],
+    column: ValueRef<'_>,
+) -> rusqlite::Result<Option<T>> {
     let Some(said) = bytes_of(column) else { return Ok(None) };
     let found = list.iter().find(|(_, word)| word.as_bytes() == said);
     let unknown = || FromSqlConversionFailure(0, Type::Text, Box::new(FromSqlError::InvalidType));

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use eventferry_core::PackedRow;
 use eventferry_core::parked::{
-    Act, Cause, Change, Decision, Decisions, Desk, DueAsk, DueEvent, DuePage, Next, Park, ParkReason, ParkedFilter,
-    ParkedKey, ShowAsk, ShownEvent,
+    Act, Cause, Change, Decision, Decisions, Desk, DueAsk, DueEvent, DuePage, Next, Park, ParkReason,
+    ParkedFilter, ParkedKey, ShowAsk, ShownEvent,
 };
 use eventferry_core::store::{
     Claim, Feed, Lanes, Ledger, Page, Prepare, RelayId, Rest, Roles, Settlement, Store, Verdict, Wish,
@@ -166,7 +166,12 @@ pub(crate) async fn settle(
 ) -> Result<Verdict, StoreFault> {
     let park =
         parks.iter().map(|(record, reason)| Park { mark: &record.mark, row: &record.row, reason: *reason });
-    let settlement = Settlement { lease, prefix: std::slice::from_ref(&up_to.mark), park: park.collect(), changes: Vec::new() };
+    let settlement = Settlement {
+        lease,
+        prefix: std::slice::from_ref(&up_to.mark),
+        park: park.collect(),
+        changes: Vec::new(),
+    };
     let verdicts = relay.ledger.settle(&[settlement]).await?;
     assert_eq!(verdicts.len(), 1);
     Ok(verdicts[0])
@@ -179,7 +184,12 @@ pub(crate) async fn settle_page(relay: &mut Roles<SqliteStore>, leases: &[Lease]
             page.records.iter().filter(|record| record.lane == lease.lane).map(|record| &record.mark);
         let passed = page.passed.iter().filter(|(lane, _)| *lane == lease.lane).map(|(_, mark)| mark);
         let Some(last) = in_lane.chain(passed).last() else { continue };
-        let settlement = Settlement { lease: *lease, prefix: std::slice::from_ref(last), park: Vec::new(), changes: Vec::new() };
+        let settlement = Settlement {
+            lease: *lease,
+            prefix: std::slice::from_ref(last),
+            park: Vec::new(),
+            changes: Vec::new(),
+        };
         assert_eq!(relay.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
     }
 }
@@ -224,7 +234,10 @@ fn text_of(payload: &[u8]) -> String {
 }
 
 /// All that is parked and matches, as people see it.
-pub(crate) async fn show(relay: &mut Roles<SqliteStore>, filter: &ParkedFilter) -> Vec<ShownEvent<PackedRow>> {
+pub(crate) async fn show(
+    relay: &mut Roles<SqliteStore>,
+    filter: &ParkedFilter,
+) -> Vec<ShownEvent<PackedRow>> {
     let ask = ShowAsk { filter, after: None, records_max: 1_000_000, bytes_max: u64::MAX };
     let page = relay.desk.show(ask).await.unwrap();
     assert!(!page.more);
