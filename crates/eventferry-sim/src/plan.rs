@@ -318,7 +318,7 @@ const ROOMY_RECORDS: usize = 2_000;
 fn settings(dice: &mut Dice) -> Settings {
     let milliseconds = |dice: &mut Dice, least, most| Duration::from_millis(dice.between(least, most));
     let mut settings = Settings::with_lease(milliseconds(dice, 1_500, 4_000));
-    settings.grace = milliseconds(dice, 500, 3_000);
+    settings.grace = milliseconds(dice, 500, 3_000).min(settings.lease - settings.margin);
     settings.page_records_max = dice.between(1, 16) as u32;
     settings.page_bytes_max = dice.between(200, 2_000);
     settings.memory_records_max = settings.page_records_max as usize * dice.between(1, 4) as usize + 1;
