@@ -81,14 +81,15 @@ SELECT eventferry.first_is_due(array_agg(p.lane), array_agg(p.aggregate_type), a
 FROM (SELECT DISTINCT lane, aggregate_type, aggregate_id FROM eventferry.parked) AS p;
 
 -- Where a parked event stands after a change. One that was given up never goes back to its own topic, whatever comes.
-CREATE FUNCTION eventferry.state_after(state text, change text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN change IN ('shipped', 'dead_lettered', 'discarded', 'held') THEN change
-    WHEN state IN ('dead_letter_topic', 'held') THEN state
-    WHEN change IN ('refused_retry', 'retried') THEN 'topic'
-    WHEN change = 'refused_wait' THEN 'waiting'
-    WHEN change = 'refused_die' THEN 'dead_letter_topic'
-    ELSE state END;
+CREATE FUNCTION eventferry.state_after(state text, change text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN $2 IN ('shipped', 'dead_lettered', 'discarded', 'held') THEN $2
+        WHEN $1 IN ('dead_letter_topic', 'held') THEN $1
+        WHEN $2 IN ('refused_retry', 'retried') THEN 'topic'
+        WHEN $2 = 'refused_wait' THEN 'waiting'
+        WHEN $2 = 'refused_die' THEN 'dead_letter_topic'
+        ELSE $1 END
+$$;
 
 -- When it is due after a change.
 CREATE FUNCTION eventferry.due_after(
@@ -457,7 +458,7 @@ BEGIN
         CROSS JOIN LATERAL (
             SELECT p.number <= records_max AND (p.bytes <= bytes_max OR p.number = 1) AS in_page) AS fits;
         more := fitting > coalesce(cardinality(found_lanes), 0) OR coalesce(cardinality(chunk_lanes), 0) = chunk_max;
-        crowded := coalesce(cardinality(chunk_lanes), 0) = chunk_max AND fitting < records_max / 4;
+        crowded := coalesce(cardinality(chunk_lanes), 0) = chunk_max AND fitting < greatest(records_max / 4, 1);
         IF crowded AND chunk_max < 50000 THEN
             chunk_max := chunk_max * 8;
         ELSIF crowded AND fitting = 0 THEN
