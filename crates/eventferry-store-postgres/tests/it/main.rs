@@ -3,6 +3,8 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 mod books;
+mod due;
+mod parked;
 mod plans;
 mod refusals;
 mod retention;
