@@ -34,7 +34,7 @@ pub(super) static CLAUSES: &[Clause] = &[
     clause!(
         8,
         "decision-fits-its-stage",
-        "A decision is written onto what matches and fits; what it does not fit, or only waits behind, is counted apart.",
+        "A decision is written onto what it fits; what it does not fit, or only waits behind, is counted apart.",
         [],
         decision_fits_its_stage
     ),
@@ -62,7 +62,7 @@ pub(super) static CLAUSES: &[Clause] = &[
     clause!(
         8,
         "decision-outlives-a-refusal",
-        "A decision stays when its event is refused or postponed meanwhile; one that does not fit goes, its event stays.",
+        "A decision stays while its event is refused or postponed; refused itself, it goes and the event stays.",
         [],
         decision_outlives_a_refusal
     ),

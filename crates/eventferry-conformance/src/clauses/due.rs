@@ -39,7 +39,7 @@ pub(super) static CLAUSES: &[Clause] = &[
     clause!(
         8,
         "given-up-is-due-as-a-dead-letter",
-        "An event that was given up is due at once for the dead-letter topic, with class, words and time of its refusal.",
+        "What was given up is due at once for the dead-letter topic, with class, words and time of its refusal.",
         [],
         given_up_is_due_as_a_dead_letter
     ),
@@ -67,7 +67,7 @@ pub(super) static CLAUSES: &[Clause] = &[
     clause!(
         8,
         "due-until-told-otherwise",
-        "What is due comes at each asking, to the same owner and to the next, until a settlement says what became of it.",
+        "What is due comes at each asking, to each owner, until a settlement says what became of it.",
         [],
         due_until_told_otherwise
     ),

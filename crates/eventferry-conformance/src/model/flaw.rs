@@ -16,6 +16,8 @@ macro_rules! flaws {
     };
 }
 
+pub(crate) use flaws;
+
 flaws! {
     // What applications enqueue.
     /// Events are in the log as soon as they are enqueued.
