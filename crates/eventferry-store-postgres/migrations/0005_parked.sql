@@ -388,12 +388,11 @@ BEGIN
                CASE WHEN c.lane = after_lane THEN after_ordinal ELSE -1 END AS from_ordinal
         FROM candidate AS c WHERE (SELECT count(*) FROM candidate) <= few
     ), going AS MATERIALIZED (
-        -- Nothing in the way up to `after`, nor just behind it.
+        -- None of it up to `after`: such a one is in hand, or was not due when it was passed over. And the first is due.
         SELECT a.* FROM aggregate AS a
         WHERE (SELECT p.ordinal FROM eventferry.parked AS p
                WHERE p.lane = a.lane AND p.aggregate_type = a.aggregate_type AND p.aggregate_id = a.aggregate_id
                  AND p.settled_at IS NULL AND p.ordinal <= a.from_ordinal
-                 AND NOT eventferry.is_due(p.state, p.decision, p.due_at, p.topic, moment, except_topics)
                ORDER BY p.ordinal LIMIT 1) IS NULL
           AND (SELECT eventferry.is_due(p.state, p.decision, p.due_at, p.topic, moment, except_topics)
                FROM eventferry.parked AS p
@@ -442,7 +441,8 @@ BEGIN
             SELECT a.*, (SELECT p.ordinal FROM eventferry.parked AS p
                          WHERE p.lane = a.lane AND p.aggregate_type = a.aggregate_type AND p.aggregate_id = a.aggregate_id
                            AND p.settled_at IS NULL AND p.ordinal < a.through
-                           AND NOT eventferry.is_due(p.state, p.decision, p.due_at, p.topic, moment, except_topics)
+                           AND (NOT eventferry.is_due(p.state, p.decision, p.due_at, p.topic, moment, except_topics)
+                                OR (p.lane, p.ordinal) <= (after_lane, after_ordinal))
                          ORDER BY p.ordinal LIMIT 1) AS stop
             FROM aggregate AS a
         ), page AS (
