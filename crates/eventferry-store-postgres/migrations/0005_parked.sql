@@ -202,10 +202,10 @@ BEGIN
         moment := clock_timestamp();
         WITH added AS (
             INSERT INTO eventferry.parked AS p (lane, id, created_at, message_id, topic, aggregate_type, aggregate_id, key,
-                                                payload, content_type, headers, partition, state, due_at,
-                                                attempts, class, message, failed_at)
+                                                payload, content_type, headers, partition, parked_at, state,
+                                                due_at, attempts, class, message, failed_at)
             SELECT k.lane, o.id, o.created_at, o.message_id, o.topic, o.aggregate_type, o.aggregate_id, o.key,
-                   o.payload, o.content_type, o.headers, o.partition, eventferry.state_after('topic', k.park_as),
+                   o.payload, o.content_type, o.headers, o.partition, moment, eventferry.state_after('topic', k.park_as),
                    CASE k.park_as WHEN 'topic_held' THEN moment WHEN 'behind' THEN NULL
                         ELSE eventferry.due_after('topic', NULL, k.park_as, k.pause, moment) END,
                    CASE WHEN k.park_as LIKE 'refused%' THEN 1 ELSE 0 END, k.class, left(k.message, 1000),
@@ -372,6 +372,7 @@ BEGIN
                   AND p.decision IS NULL AND p.state = 'topic'
                 ORDER BY p.due_at LIMIT few + 1
             ) AS d
+            WHERE k.lane >= after_lane
             UNION ALL
             SELECT d.* FROM unnest(lanes) AS l (lane)
             CROSS JOIN LATERAL (
@@ -380,8 +381,8 @@ BEGIN
                   AND p.state = 'dead_letter_topic'
                 ORDER BY p.due_at LIMIT few + 1
             ) AS d
+            WHERE l.lane >= after_lane
         ) AS c
-        WHERE c.lane >= after_lane
         LIMIT few + 1
     ), aggregate AS MATERIALIZED (
         SELECT DISTINCT c.lane, c.aggregate_type, c.aggregate_id,

@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 mod books;
+mod desk;
 mod due;
 mod parked;
 mod plans;
@@ -10,5 +11,7 @@ mod refusals;
 mod retention;
 mod roles;
 mod server;
+mod tombstones;
 mod traps;
+mod upgrade;
 mod windows;
