@@ -170,9 +170,11 @@ pub struct ParkedEvent {
 pub struct DueAsk<'a> {
     /// Of which lanes, in ascending order.
     pub lanes: &'a [Lane],
-    /// Events for these topics are not due now, nor is what waits behind them.
+    /// Events for these topics are not due now, nor is what waits behind them; those given up, which go to the
+    /// dead-letter topic, are.
     pub except_topics: &'a [&'a str],
-    /// After which one, in the order of keys: those up to it are in hand already.
+    /// After which one, in the order of keys. Those up to it count as not due, so nothing of their aggregates comes: one
+    /// of them may have fallen due since it was passed over, and what waits behind it must not come without it.
     pub after: Option<ParkedKey>,
     /// The most events to hand over.
     pub records_max: u32,
@@ -224,10 +226,14 @@ pub struct Death {
 }
 
 /// A person's decision on a parked event that is to be carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided {
     /// On which event.
     pub key: ParkedKey,
+    /// What kind of thing that event is about.
+    pub aggregate_type: String,
+    /// Which one it is about.
+    pub aggregate_id: String,
     /// What was decided.
     pub decision: Decision,
     /// Where the event stands.
