@@ -517,7 +517,7 @@ async fn a_lane_begun_anew_knows_what_is_parked_under_a_later_id_than_it_ever_re
              UPDATE eventferry_lane SET position = 0",
         )
         .unwrap();
-    let mut read_on = async |name: &str, records_max: u32| {
+    let read_on = async |name: &str, records_max: u32| {
         database.pass(LEASE * 2);
         let mut relay = database.roles(name);
         let leases = hold(&mut relay, &[], 1).await.unwrap();
