@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eventferry_core::parked::{
-    Change, Decided, Decision, Decisions, End, Next, ParkReason, ParkedFilter, ParkedKey, Stage,
+    Change, Decision, Decisions, End, Next, ParkReason, ParkedFilter, ParkedKey, Stage,
 };
 use eventferry_core::{Event, MessageId};
 
@@ -218,10 +218,15 @@ async fn hears(
     expected: &[(ParkedKey, Decision, Stage)],
     when: &str,
 ) -> Kept {
-    let decided = |one: &(ParkedKey, Decision, Stage)| Decided { key: one.0, decision: one.1, stage: one.2 };
-    let expected: Vec<_> = expected.iter().map(decided).collect();
     let decisions = relay.due_page(due).await?.decisions;
-    ensure!(decisions == expected, "{when}: the owner is told of {decisions:?}, not {expected:?}");
+    let told: Vec<_> = decisions.iter().map(|one| (one.key, one.decision, one.stage)).collect();
+    let shown = relay.shown().await?;
+    for one in &decisions {
+        let row = shown.iter().find(|shown| shown.key == one.key).map(|shown| &shown.row.event.aggregate);
+        let is_its_own = row.is_some_and(|row| row.kind == one.aggregate_type && row.id == one.aggregate_id);
+        ensure!(is_its_own, "{when}: {one:?} is about {row:?}");
+    }
+    ensure!(told == expected, "{when}: the owner is told of {decisions:?}, not {expected:?}");
     Ok(())
 }
 

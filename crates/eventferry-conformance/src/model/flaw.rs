@@ -180,9 +180,9 @@ flaws! {
     DueComesBackward,
     /// Due events come from the first, whatever is in hand.
     DueFromTheStart,
-    /// What waits behind an event in hand is not due.
-    InHandHoldsBack,
-    /// Behind what is in hand, earlier events of an aggregate hold back nothing.
+    /// What stands behind an event in hand comes with the next page, if that one is due.
+    GoesOnInARun,
+    /// What stands behind an event in hand, or one that was passed over, comes with the next page.
     ForgetsWhatIsInHand,
     /// What is due is handed over once.
     HandsOverOnce,
