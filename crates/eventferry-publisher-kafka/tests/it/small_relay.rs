@@ -167,7 +167,11 @@ impl SmallRelay {
                     *self.session(role) = connected.ok();
                     self.core.handle_connected(self.now(), role, result);
                 }
-                Action::Abandon(role, within) => self.abandon(role, within).await,
+                Action::Abandon(role, within) => {
+                    self.abandon(role, within).await;
+                    // That may have been what was waited for; a connection may take longer.
+                    return now;
+                }
                 Action::Learn(topic) => {
                     let learned = self.publisher.learn(&self.topics[topic.0 as usize]).await;
                     self.core.handle_learned(self.now(), topic, learned.map_err(|fault| *fault.kind()));
