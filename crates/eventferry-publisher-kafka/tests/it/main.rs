@@ -9,5 +9,6 @@ mod kafka;
 mod mock;
 mod quota;
 mod refusal;
+mod road;
 mod small_relay;
 mod spoken;
