@@ -17,18 +17,23 @@
 
 mod arguments;
 mod database;
+mod dead_letters;
 mod demo;
 mod ending;
 mod enqueue;
+mod failures;
 mod health;
 mod init;
 mod output;
+mod parked;
+mod person;
 mod place;
 mod readiness;
 mod run;
 mod settings;
 mod shutdown;
 mod status;
+mod table;
 mod voice;
 
 use arguments::{Arguments, Command};
@@ -85,6 +90,8 @@ fn perform(arguments: Arguments) -> Result<Ending, Trouble> {
             Command::Enqueue(arguments) => enqueue::enqueue(&settings, arguments).await,
             Command::Run(arguments) => run::run(&settings, &arguments).await,
             Command::Status(arguments) => status::status(&settings, &arguments).await,
+            Command::Parked(arguments) => parked::parked(&settings, arguments).await,
+            Command::DeadLetters(arguments) => dead_letters::dead_letters(&settings, arguments).await,
             Command::Demo(arguments) => demo::demo(&arguments).await,
         }
     });
