@@ -5,10 +5,14 @@ mod parked;
 
 use clap::{Args, Parser, Subcommand, value_parser};
 
-pub(crate) use dead_letters::{DeadLettersArguments, DeadLettersCommand, ReplayArguments};
+pub(crate) use dead_letters::{
+    DeadLettersArguments, DeadLettersCommand, ReplayArguments, ReplayFilterArguments,
+};
+#[cfg(test)]
+pub(crate) use parked::StageArgument;
 pub(crate) use parked::{
     DecideArguments, ExportArguments, FilterArguments, ListArguments, ParkedArguments, ParkedCommand,
-    PersonArguments, ShowArguments, StageArgument,
+    PersonArguments, ShowArguments,
 };
 
 use crate::ending::EXIT_CODES;

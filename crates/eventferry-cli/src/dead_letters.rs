@@ -57,12 +57,12 @@ pub(crate) async fn dead_letters(
     let outbox = Outbox::open(&store).await?;
     match store {
         StorePlace::Postgres(config) => {
-            let desk = self::desk(PostgresStore::new(config)).await?;
+            let desk = desk(PostgresStore::new(config)).await?;
             let reader = DeadLetterReader::open(&kafka, &arguments.topic, group, from).await?;
             Replay::new(reader, filter, &arguments, group).perform::<PostgresStore>(outbox, desk, &act).await
         }
         StorePlace::Sqlite(config) => {
-            let desk = self::desk(SqliteStore::new(config)).await?;
+            let desk = desk(SqliteStore::new(config)).await?;
             let reader = DeadLetterReader::open(&kafka, &arguments.topic, group, from).await?;
             Replay::new(reader, filter, &arguments, group).perform::<SqliteStore>(outbox, desk, &act).await
         }

@@ -50,12 +50,10 @@ impl Report {
         self.skipped_count += 1;
         let Found { partition, offset } = found;
         let same = |run: &&mut Skipped| run.partition == partition && run.last + 1 == offset && run.why == why;
-        match self.skipped.iter_mut().rev().find(same) {
-            Some(run) => run.last = offset,
-            None if self.skipped.len() < SKIPPED_NAMED_MAX => {
-                self.skipped.push(Skipped { partition, first: offset, last: offset, why });
-            }
-            None => {}
+        if let Some(run) = self.skipped.iter_mut().rev().find(same) {
+            run.last = offset;
+        } else if self.skipped.len() < SKIPPED_NAMED_MAX {
+            self.skipped.push(Skipped { partition, first: offset, last: offset, why });
         }
     }
 

@@ -1,7 +1,9 @@
 //! Decisions on parked events: written onto them here, carried out by the relay that owns their lanes.
 
+use eventferry::core::Row;
 use eventferry::core::parked::{Decision, Decisions, Desk, ParkedFilter, ShownEvent, Stage};
 use eventferry::core::store::Store;
+use eventferry::MessageId;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -43,7 +45,7 @@ pub(super) async fn decide<S: Store>(
 /// The first events that a decision fits.
 #[derive(Default)]
 struct First {
-    message_ids: Vec<eventferry::MessageId>,
+    message_ids: Vec<MessageId>,
     /// How many before them it does not fit.
     passed_over: u64,
 }
@@ -54,7 +56,6 @@ async fn first<D: Desk>(
     decision: Decision,
     limit: u64,
 ) -> Result<First, Trouble> {
-    use eventferry::core::Row;
     let mut first = First::default();
     let mut walk = Walk::new(desk, filter, None);
     loop {
