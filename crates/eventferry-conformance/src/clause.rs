@@ -11,7 +11,7 @@ use crate::broken::Broken;
 use crate::clauses::BY_PROMISE;
 use crate::erased::Work;
 use crate::pause::within;
-use crate::subject::{Subject, Writers};
+use crate::subject::{Reach, Subject, Writers};
 
 /// One sentence of the contract, as data.
 #[derive(Debug)]
@@ -96,12 +96,16 @@ pub enum Need {
     Log,
     /// Lanes are leased one by one.
     LaneByLane,
+    /// The back end's test can take positions back.
+    Rewind,
+    /// The back end's test can read the audit table.
+    Audit,
 }
 
 impl Need {
     /// Whether a back end that declares this has it.
     pub fn is_met(self, declared: &Declared) -> bool {
-        let Declared { capabilities, writers } = declared;
+        let Declared { capabilities, writers, reach } = declared;
         match self {
             Self::Savepoints => capabilities.savepoints,
             Self::ManyWriters => *writers == Writers::Many,
@@ -109,6 +113,8 @@ impl Need {
             Self::Stall => capabilities.stall == Stall::SlowestTransaction,
             Self::Log => capabilities.keeps == Keeps::Log,
             Self::LaneByLane => capabilities.ownership == Ownership::PerLane,
+            Self::Rewind => reach.rewinds,
+            Self::Audit => reach.audits,
         }
     }
 
@@ -121,6 +127,8 @@ impl Need {
             Self::Stall => "the store holds no events back",
             Self::Log => "the store deletes events when they are settled",
             Self::LaneByLane => "the store leases all lanes at once",
+            Self::Rewind => "positions of this database are never taken back",
+            Self::Audit => "its test does not read the audit table",
         }
     }
 }
@@ -132,6 +140,8 @@ pub struct Declared {
     pub capabilities: Capabilities,
     /// What its [`Subject`] declares.
     pub writers: Writers,
+    /// What its [`Subject`] can do beside.
+    pub reach: Reach,
 }
 
 /// How a clause that was not broken ended.

@@ -141,7 +141,10 @@ mod tests {
         let row = stored(Event::new("orders", ("order", 42)).payload("{}", "application/json").partition(3));
         let failed_at = Timestamp(1_795_726_520_123_456);
         let death = Death { class: "MessageSizeTooLarge".into(), message: "too large".into(), failed_at };
-        let dead = Envelope::of_dead(&row, DeadLetter { topic: "orders.dlq", death: &death, attempts: 5, detail: Some("lane 3") });
+        let dead = Envelope::of_dead(
+            &row,
+            DeadLetter { topic: "orders.dlq", death: &death, attempts: 5, detail: Some("lane 3") },
+        );
         let alive = Envelope::of(&row);
         assert_eq!((dead.topic(), dead.partition(), dead.timestamp()), ("orders.dlq", None, failed_at));
         assert_eq!((dead.key(), dead.payload()), (alive.key(), alive.payload()));

@@ -170,7 +170,8 @@ pub struct ParkedEvent {
 pub struct DueAsk<'a> {
     /// Of which lanes, in ascending order.
     pub lanes: &'a [Lane],
-    /// Events for these topics are not due now, nor is what waits behind them.
+    /// Events for these topics are not due now, nor is what waits behind them; those given up, which go to the
+    /// dead-letter topic, are.
     pub except_topics: &'a [&'a str],
     /// After which one, in the order of keys: those up to it are in hand already.
     pub after: Option<ParkedKey>,
@@ -224,10 +225,14 @@ pub struct Death {
 }
 
 /// A person's decision on a parked event that is to be carried out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided {
     /// On which event.
     pub key: ParkedKey,
+    /// What kind of thing that event is about.
+    pub aggregate_type: String,
+    /// Which one it is about.
+    pub aggregate_id: String,
     /// What was decided.
     pub decision: Decision,
     /// Where the event stands.

@@ -314,7 +314,8 @@ pub trait Ledger: Send + 'static {
     ///
     /// # Errors
     /// `Unavailable`, `Contended`: ask again. `HistoryLost`: as for [`Ledger::settle`].
-    fn due(&mut self, ask: DueAsk<'_>) -> impl Future<Output = Result<DuePage<Self::Row>, StoreFault>> + Send;
+    fn due(&mut self, ask: DueAsk<'_>)
+    -> impl Future<Output = Result<DuePage<Self::Row>, StoreFault>> + Send;
 }
 
 /// How far one lane was carried since its last settlement. Never empty in all three parts.

@@ -5,8 +5,8 @@ use core::time::Duration;
 
 use crate::fault::{PublishFaultKind, StoreFaultKind};
 use crate::lane::{Lane, Lease};
-use crate::publisher::{Domain, Role, Token};
 use crate::parked::{Decision, End, Next, ParkedKey};
+use crate::publisher::{Domain, Role, Token};
 use crate::store::{Anchor, Claim};
 
 /// What to do next. Each is performed once; what it answers comes back through the method named with it.

@@ -15,8 +15,10 @@ impl Dice {
 
     /// Any duration from zero to this one.
     pub(super) fn up_to(&mut self, bound: Duration) -> Duration {
-        let micros = u128::from(self.roll()) * (bound.as_micros() + 1) >> 64;
-        Duration::from_micros(u64::try_from(micros).unwrap_or(u64::MAX))
+        let values = u128::from(u64::try_from(bound.as_micros()).unwrap_or(u64::MAX)) + 1;
+        let micros = (u128::from(self.roll()) * values) >> 64;
+        // Below 2^64, as both factors are at most that.
+        Duration::from_micros(micros as u64)
     }
 
     fn roll(&mut self) -> u64 {

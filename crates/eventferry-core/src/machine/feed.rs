@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::action::{Action, Notice, TopicId};
-use super::entry::{AggregateKey, ChannelId, Entry, Routed, State};
+use super::entry::{AggregateKey, ChannelId, Entry, Origin, Routed, State};
 use super::lanes::LanePhase;
 use super::{Core, Settings};
 use crate::fault::StoreFaultKind;
@@ -112,7 +112,9 @@ impl<M: Clone> Core<M> {
                 continue;
             }
             active += 1;
-            let parked_full = state.parked_records + state.park.len() >= self.settings.lane_parked_max;
+            let parked_full = state.parked.records + state.park.len() >= self.settings.lane_parked_max
+                || state.parked.bytes >= self.settings.lane_parked_bytes_max;
+            state.told_full &= parked_full;
             if parked_full && !core::mem::replace(&mut state.told_full, true) {
                 full.push(*lane);
             }
@@ -137,9 +139,13 @@ impl<M: Clone> Core<M> {
     /// The records and bytes there is room for, if it is worth a reading: small pages cost as much as large ones.
     fn room(&self) -> Option<(u32, u64)> {
         let Settings { page_records_max, page_bytes_max, .. } = self.settings;
-        let records = self.settings.memory_records_max.saturating_sub(self.entries.len());
-        let records = records.min(page_records_max as usize) as u32;
-        let bytes = self.settings.memory_bytes_max.saturating_sub(self.payload_bytes).min(page_bytes_max);
+        // The log leaves a sixteenth free, so that parked events find room.
+        let below = |bound: u64| bound - bound / 16;
+        let records =
+            below(self.settings.memory_records_max as u64).saturating_sub(self.entries.len() as u64);
+        let records = records.min(u64::from(page_records_max)) as u32;
+        let bytes =
+            below(self.settings.memory_bytes_max).saturating_sub(self.payload_bytes).min(page_bytes_max);
         (records > page_records_max / 2 && bytes > page_bytes_max / 4).then_some((records, bytes))
     }
 
@@ -243,7 +249,7 @@ impl<M: Clone> Core<M> {
             refusals: 0,
             acknowledged_before: 0,
             channel: ChannelId { role: Role::Main, number: 0 },
-            mark,
+            origin: Origin::Log(mark),
         };
         let index = self.entries.insert(entry);
         state.hand_over(index);
@@ -259,7 +265,7 @@ impl<M: Clone> Core<M> {
 
     /// A record parked on arrival may be the first of its lane's unsettled ones.
     fn advance_parked(&mut self, index: u32) {
-        if matches!(self.entries[index].state, State::Parking { .. }) {
+        if matches!(self.entries[index].state, State::Parking(_)) {
             let lane = self.entries[index].lane;
             self.advance_lane(lane);
         }

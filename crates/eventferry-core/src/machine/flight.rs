@@ -1,8 +1,11 @@
 //! Sending: which queued record goes next, and what its report means.
 
+use alloc::vec::Vec;
+
 use super::Core;
 use super::action::Stop;
-use super::entry::State;
+use super::aside::Aside;
+use super::entry::{ChannelId, Entry, Origin, State};
 use super::session::{Outcome, Phase};
 use crate::fault::PublishFaultKind;
 use crate::lane::Lane;
@@ -98,12 +101,20 @@ impl<M: Clone> Core<M> {
         port.failures = 0;
         port.channels[channel.number as usize].acknowledged_at = Some(now);
         port.list(channel.number);
+        if channel.role == Role::Alone {
+            self.topic_acknowledged(self.entries[index].topic);
+        }
         let entry = &mut self.entries[index];
         let (number, lane, size_bytes) = (entry.aggregate_number, entry.lane, u64::from(entry.size_bytes));
         if entry.orphan {
             self.payload_bytes -= size_bytes;
-            self.entries.remove(index);
+            let entry = self.entries.remove(index);
+            self.due.gone(&entry);
             self.land(number);
+            return;
+        }
+        if matches!(entry.origin, Origin::Parked { .. }) {
+            self.settle_parked(index);
             return;
         }
         entry.state = State::Settled;
@@ -135,7 +146,7 @@ impl<M: Clone> Core<M> {
         if rejected && !self.entries[index].orphan {
             self.leave_flight(index);
             self.aggregates.unpend(self.entries[index].aggregate_number);
-            self.park(index);
+            self.set_aside(index, Aside::Refused(kind));
             return;
         }
         self.suspect(index, kind);
@@ -144,7 +155,7 @@ impl<M: Clone> Core<M> {
 
     /// What a refusal says of its record and topic before it is believed.
     pub(super) fn suspect(&mut self, index: u32, kind: PublishFaultKind) {
-        let topic = self.entries[index].topic;
+        let Entry { topic, channel: ChannelId { role, .. }, .. } = self.entries[index];
         match kind {
             PublishFaultKind::Rejected | PublishFaultKind::Unknown => {
                 let entry = &mut self.entries[index];
@@ -152,10 +163,10 @@ impl<M: Clone> Core<M> {
                     entry.acknowledged_before = self.acknowledged;
                 }
                 entry.refusals = entry.refusals.saturating_add(1);
-                let until = self.now + self.settings.quarantine;
-                self.topics.quarantine(topic, until);
+                let session = (role, self.port_mut(role).sessions);
+                self.topics.strike(topic, session, self.now, &self.settings);
             }
-            PublishFaultKind::TopicRefused => self.hold_topic(topic, kind),
+            PublishFaultKind::TopicRefused => self.hold_topic(topic, kind, true),
             _ => {}
         }
     }
@@ -178,6 +189,13 @@ impl<M: Clone> Core<M> {
         let port = self.port_mut(channel.role);
         port.channels[channel.number as usize].queue.push_front(index);
         port.list(channel.number);
+    }
+
+    pub(super) fn advance_lanes(&mut self) {
+        let lanes: Vec<Lane> = self.lanes.keys().copied().collect();
+        for lane in lanes {
+            self.advance_lane(lane);
+        }
     }
 
     /// Moves a lane's settled prefix, wherever it now ends.

@@ -50,7 +50,9 @@ pub struct Settings {
     pub retry_min: Duration,
     /// The longest pause after failures in a row; default 5 s.
     pub retry_max: Duration,
-    /// How long a topic's events go one by one after a message of it was refused; default 30 s.
+    /// The longest time for which a topic's events go one by one because messages of it were refused; default 30 s. At
+    /// the first refusal only what was refused goes alone; each further one within this time makes the topic go alone,
+    /// for [`retry_min`](Self::retry_min) and then twice as long each time.
     pub quarantine: Duration,
     /// The most unsettled parked events a lane may have before it waits instead; default 10,000.
     pub lane_parked_max: usize,
