@@ -82,13 +82,15 @@ struct Plan {
 /// Runs a storm from its words.
 pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
     let random = || RandomState::new().build_hasher().finish() % 1_000_000;
+    let lease = arguments.duration("lease", Duration::from_secs(2))?;
     let plan = Plan {
         seed: arguments.optional("seed")?.unwrap_or_else(random),
         time: arguments.duration("seconds", Duration::from_secs(60))?,
         kills_max: arguments.value("kills", usize::MAX)?,
         kill_every: arguments.duration("kill-every", Duration::from_secs(5))?,
-        lease: arguments.duration("lease", Duration::from_secs(2))?,
-        grace: arguments.duration("grace", Duration::from_secs(8))?,
+        lease,
+        // A drain must end before the lease would, less its margin of a fifth.
+        grace: arguments.duration("grace", lease * 4 / 5)?,
         keep: arguments.text("keep").is_some_and(|keep| keep == "yes"),
     };
     let json = arguments.text("json");

@@ -143,6 +143,7 @@ impl Topics {
                 PublishFaultKind::Rejected,
                 format!("the record takes {bytes} bytes and topic `{topic}` takes {limit}: {remedy}"),
             )
+            .of_class("MessageSizeTooLarge")
         })
     }
 
@@ -177,7 +178,8 @@ impl Topic {
                          give 0 to {}, or none",
                         partitions - 1
                     ),
-                ))
+                )
+                .of_class("UnknownPartition"))
             }
         }
     }
@@ -275,7 +277,10 @@ mod tests {
 
     fn refusal(topics: &Topics, event: Event) -> String {
         match topics.route(&Envelope::of(&stored(event))) {
-            Route::Refused(fault) => fault.to_string(),
+            Route::Refused(fault) => {
+                assert!(fault.class().is_some(), "people filter by its class: {fault}");
+                fault.to_string()
+            }
             other => panic!("{other:?}"),
         }
     }

@@ -201,8 +201,8 @@ BEGIN
         moment := clock_timestamp();
         WITH added AS (
             INSERT INTO eventferry.parked AS p (lane, id, created_at, message_id, topic, aggregate_type, aggregate_id, key,
-                                                payload, content_type, headers, partition, state, attempts, due_at,
-                                                class, message, failed_at)
+                                                payload, content_type, headers, partition, state, due_at,
+                                                attempts, class, message, failed_at)
             SELECT k.lane, o.id, o.created_at, o.message_id, o.topic, o.aggregate_type, o.aggregate_id, o.key,
                    o.payload, o.content_type, o.headers, o.partition, eventferry.state_after('topic', k.park_as),
                    CASE k.park_as WHEN 'topic_held' THEN moment WHEN 'behind' THEN NULL
@@ -298,7 +298,7 @@ DECLARE
     crowded boolean;
     found_lanes integer[];
     found_ordinals bigint[];
-    found bigint;
+    fitting bigint;
     from_lane integer := after_lane;
     from_ordinal bigint := after_ordinal;
     chunk_max bigint := records_max * 2 + 1000;
@@ -420,13 +420,13 @@ BEGIN
     )
     SELECT (SELECT count(*) FROM candidate) > few OR count(*) > few, count(*), array_agg(p.lane) FILTER (WHERE fits.in_page),
            array_agg(p.ordinal) FILTER (WHERE fits.in_page)
-    INTO crowded, found, found_lanes, found_ordinals
+    INTO crowded, fitting, found_lanes, found_ordinals
     FROM page AS p
     CROSS JOIN LATERAL (
         SELECT p.number <= records_max AND (p.bytes <= bytes_max OR p.number = 1) AS in_page) AS fits;
-    more := found > coalesce(cardinality(found_lanes), 0);
+    more := fitting > coalesce(cardinality(found_lanes), 0);
 
-    -- Many: the list is walked from `after`, chunk by chunk, until a page is found.
+    -- Many: the list is walked from `after`, chunk by chunk, until one fits a page.
     WHILE crowded LOOP
         WITH chunk AS MATERIALIZED (
             SELECT p.lane, p.ordinal, p.aggregate_type, p.aggregate_id, p.size_bytes,
@@ -452,15 +452,15 @@ BEGIN
         )
         SELECT (SELECT array_agg(c.lane) FROM chunk AS c), (SELECT array_agg(c.ordinal) FROM chunk AS c), count(*),
                array_agg(p.lane) FILTER (WHERE fits.in_page), array_agg(p.ordinal) FILTER (WHERE fits.in_page)
-        INTO chunk_lanes, chunk_ordinals, found, found_lanes, found_ordinals
+        INTO chunk_lanes, chunk_ordinals, fitting, found_lanes, found_ordinals
         FROM page AS p
         CROSS JOIN LATERAL (
             SELECT p.number <= records_max AND (p.bytes <= bytes_max OR p.number = 1) AS in_page) AS fits;
-        more := found > coalesce(cardinality(found_lanes), 0) OR coalesce(cardinality(chunk_lanes), 0) = chunk_max;
-        crowded := coalesce(cardinality(chunk_lanes), 0) = chunk_max AND found < records_max / 4;
+        more := fitting > coalesce(cardinality(found_lanes), 0) OR coalesce(cardinality(chunk_lanes), 0) = chunk_max;
+        crowded := coalesce(cardinality(chunk_lanes), 0) = chunk_max AND fitting < records_max / 4;
         IF crowded AND chunk_max < 50000 THEN
             chunk_max := chunk_max * 8;
-        ELSIF crowded AND found = 0 THEN
+        ELSIF crowded AND fitting = 0 THEN
             from_lane := chunk_lanes[chunk_max];
             from_ordinal := chunk_ordinals[chunk_max];
         ELSE

@@ -8,7 +8,7 @@ use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::{Client, NoTls};
 
 use crate::config::PostgresConfig;
-use crate::fault::{fault, refused, unanswered};
+use crate::fault::{fault, refused, shut_out, unanswered};
 
 /// A connection that comes back by itself.
 pub(crate) struct Connection {
@@ -16,6 +16,8 @@ pub(crate) struct Connection {
     client: Option<Arc<Client>>,
     /// How often it was made.
     generation: u64,
+    /// Whether this configuration was let in once: from then on a refusal is an outage.
+    let_in: bool,
 }
 
 impl std::fmt::Debug for Connection {
@@ -26,7 +28,12 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(crate) fn new(config: PostgresConfig) -> Self {
-        Self { config, client: None, generation: 0 }
+        Self { config, client: None, generation: 0, let_in: false }
+    }
+
+    /// For a role of a relay: its store was prepared over the same configuration.
+    pub(crate) fn of_role(config: PostgresConfig) -> Self {
+        Self { let_in: true, ..Self::new(config) }
     }
 
     /// Changes whenever the connection was lost: what was known of the server's history must be compared anew.
@@ -84,7 +91,8 @@ impl Connection {
 
     async fn connect(&mut self) -> Result<Client, StoreFault> {
         self.client = None;
-        let client = connect(&self.config).await?;
+        let judged = |fault| if self.let_in { shut_out(fault) } else { fault };
+        let client = connect(&self.config).await.map_err(judged)?;
         self.generation += 1;
         Ok(client)
     }
@@ -113,4 +121,40 @@ pub(crate) async fn connect(config: &PostgresConfig) -> Result<Client, StoreFaul
 
 fn timed_out(what: &str, limit: Duration) -> StoreFault {
     StoreFault::new(StoreFaultKind::Unavailable, format!("{what}: no answer within {limit:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// The port of a server that lets nobody in.
+    fn strict_server() -> u16 {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let fields = b"SFATAL\0C28P01\0Mpassword authentication failed\0\0";
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                // What is not read when it closes would make the end a reset, and the word might be lost.
+                assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+                let length = fields.len() as u32 + 4;
+                stream.write_all(&[b"E", &length.to_be_bytes()[..], fields].concat()).unwrap();
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn a_refused_password_ends_a_start_and_is_an_outage_to_a_role() {
+        let url = format!("postgres://u:sesame@127.0.0.1:{}/d", strict_server());
+        let config = PostgresConfig::from_url(&url).unwrap();
+        let start = Connection::new(config.clone()).client().await.err().unwrap();
+        assert_eq!(*start.kind(), StoreFaultKind::Misconfigured, "{start}");
+        let later = Connection::of_role(config).client().await.err().unwrap();
+        assert_eq!(*later.kind(), StoreFaultKind::Unavailable, "{later}");
+        assert!(later.message().contains("check user and password"), "{later}");
+    }
 }

@@ -83,7 +83,7 @@ impl Store for PostgresStore {
     }
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {
-        let connection = || Connection::new(self.config.clone());
+        let connection = || Connection::of_role(self.config.clone());
         let positions = Positions::default();
         Roles {
             lanes: PostgresLanes::new(connection(), relay),

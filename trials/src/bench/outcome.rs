@@ -134,7 +134,9 @@ impl fmt::Display for Outcome {
         writeln!(
             f,
             "{:<18}{:>12}{:>10}   CPU us/event: sender, postgresql, kafka",
-            "", "events/s", if self.scenario.base() == Contender::RawPipe { "to pipe" } else { "to first" }
+            "",
+            "events/s",
+            if self.scenario.base() == Contender::RawPipe { "to pipe" } else { "to first" }
         )?;
         for contender in self.scenario.contenders().iter().copied() {
             let rate = self.events_per_second(contender).unwrap_or_default();

@@ -57,6 +57,8 @@ fn what_cannot_be_is_named_with_its_place() {
     let refused = |more: &[&str], says: &[&str]| program.run(&[&base, more].concat()).expect(2, says);
     refused(&[], &["EVENTFERRY_GRACE: `8` is not a duration"]);
     refused(&["--grace", "8s", "--lease", "0s"], &["--lease: `0s`", "give 1s to 1h"]);
+    let says = ["grace (8s) and lease (5s)", "a grace of at most 4s, or a lease of at least 10s"];
+    refused(&["--grace", "8s", "--lease", "5s"], &says);
     refused(&["--grace", "8s", "--log-format", "xml"], &["--log-format: `xml`", "text or json"]);
     refused(&["--grace", "8s", "--log-level", "loud"], &["--log-level: `loud`"]);
     refused(&["--grace", "8s", "--listen", "8080"], &["--listen: `8080` is not an address"]);

@@ -36,6 +36,8 @@ pub(super) struct DueDesk {
     /// Parked events in hand, and their bytes.
     in_hand: usize,
     in_hand_bytes: u64,
+    /// What an open call may bring.
+    asked: (u32, u64),
 }
 
 impl DueDesk {
@@ -49,7 +51,18 @@ impl DueDesk {
             failures: 0,
             in_hand: 0,
             in_hand_bytes: 0,
+            asked: (0, 0),
         }
+    }
+
+    /// The parked events in hand, and their bytes.
+    pub(super) fn in_hand(&self) -> (usize, u64) {
+        (self.in_hand, self.in_hand_bytes)
+    }
+
+    /// The same, with what an open call may bring.
+    pub(super) fn takes(&self) -> (usize, u64) {
+        (self.in_hand + self.asked.0 as usize, self.in_hand_bytes + self.asked.1)
     }
 
     pub(super) fn round(&self) -> u64 {
@@ -140,6 +153,7 @@ impl<M: Clone> Core<M> {
             self.due.round += 1;
             (self.due.scanning, self.due.after, self.due.again) = (true, None, false);
         }
+        self.due.asked = (records_max, bytes_max);
         let (except_topics, after) = (self.topics.shut(), self.due.after);
         Some(Action::ReadDue { lanes, except_topics, after, records_max, bytes_max })
     }
@@ -147,25 +161,30 @@ impl<M: Clone> Core<M> {
     /// A quarter of memory is for parked events, so that they crowd nobody out.
     fn due_room(&self) -> Option<(u32, u64)> {
         let settings = &self.settings;
-        let (records_share, bytes_share) = (settings.memory_records_max / 4, settings.memory_bytes_max / 4);
+        let (records_share, bytes_share) =
+            ((settings.memory_records_max / 4).max(1), settings.memory_bytes_max / 4);
+        // What the log was asked for may come first.
+        let (log_records, log_bytes) = self.feed.asked();
         let records = records_share
             .saturating_sub(self.due.in_hand)
-            .min(settings.memory_records_max.saturating_sub(self.entries.len()))
+            .min(settings.memory_records_max.saturating_sub(self.entries.len() + log_records as usize))
             .min(settings.page_records_max as usize);
         let bytes = bytes_share
             .saturating_sub(self.due.in_hand_bytes)
-            .min(settings.memory_bytes_max.saturating_sub(self.payload_bytes))
+            .min(settings.memory_bytes_max.saturating_sub(self.payload_bytes + log_bytes))
             .min(settings.page_bytes_max);
-        let enough = records > 0 && records >= records_share / 8 && bytes > 0 && bytes >= bytes_share / 8;
-        (enough || (self.due.in_hand == 0 && self.entries.len() == 0))
-            .then_some((records.max(1) as u32, bytes.max(1)))
+        let enough = records >= records_share / 8 && bytes > 0 && bytes >= bytes_share / 8;
+        // The first comes whatever its size.
+        (records > 0 && (enough || self.due.in_hand == 0)).then_some((records as u32, bytes.max(1)))
     }
 
     /// When a round begins by itself.
     pub(super) fn due_at(&self) -> Option<Duration> {
         let parked =
             self.lanes.values().any(|state| state.phase == LanePhase::Active && state.parked.records > 0);
-        (parked && !self.due.scanning && self.may_send()).then_some(self.due.next_at)
+        let waits = parked && !self.due.scanning && self.may_send();
+        // Without room it begins when something leaves.
+        (waits && self.due_room().is_some()).then_some(self.due.next_at)
     }
 
     /// [`Action::ReadDue`] was answered. Adds to `tokens` one for each arrival, in their order; `None` for one that is
@@ -177,6 +196,7 @@ impl<M: Clone> Core<M> {
         tokens: &mut Vec<Option<Token>>,
     ) {
         self.now = now;
+        self.due.asked = (0, 0);
         let void = self.ledger.answered();
         let list = match result {
             Ok(list) => list,

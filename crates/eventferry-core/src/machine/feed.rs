@@ -26,6 +26,8 @@ pub(super) struct FeedDesk {
     skipped: bool,
     /// A page has just come, and more is at hand.
     ahead: bool,
+    /// What an open reading may bring.
+    asked: (u32, u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,13 @@ impl FeedDesk {
             failures: 0,
             skipped: false,
             ahead: false,
+            asked: (0, 0),
         }
+    }
+
+    /// The records and bytes that an open reading may bring.
+    pub(super) fn asked(&self) -> (u32, u64) {
+        self.asked
     }
 }
 
@@ -133,19 +141,24 @@ impl<M: Clone> Core<M> {
         }
         self.feed.skipped = lanes.len() < active;
         self.feed.call = Call::Reading;
+        self.feed.asked = (records_max, bytes_max);
         Some(Action::Read { lanes, records_max, bytes_max })
     }
 
     /// The records and bytes there is room for, if it is worth a reading: small pages cost as much as large ones.
     fn room(&self) -> Option<(u32, u64)> {
         let Settings { page_records_max, page_bytes_max, .. } = self.settings;
-        // The log leaves a sixteenth free, so that parked events find room.
-        let below = |bound: u64| bound - bound / 16;
-        let records =
-            below(self.settings.memory_records_max as u64).saturating_sub(self.entries.len() as u64);
-        let records = records.min(u64::from(page_records_max)) as u32;
+        let Settings { memory_records_max, memory_bytes_max, .. } = self.settings;
+        // The log leaves a sixteenth to parked events, or as much as they have and were asked for.
+        let (in_hand, in_hand_bytes) = self.due.in_hand();
+        let (parked_records, parked_bytes) = self.due.takes();
+        let reserved = (memory_records_max / 16).max(1).max(parked_records);
+        let log_records = self.entries.len().saturating_sub(in_hand);
+        let records = memory_records_max.saturating_sub(reserved + log_records);
+        let records = records.min(page_records_max as usize) as u32;
+        let bytes = memory_bytes_max.saturating_sub((memory_bytes_max / 16).max(parked_bytes));
         let bytes =
-            below(self.settings.memory_bytes_max).saturating_sub(self.payload_bytes).min(page_bytes_max);
+            bytes.saturating_sub(self.payload_bytes.saturating_sub(in_hand_bytes)).min(page_bytes_max);
         (records > page_records_max / 2 && bytes > page_bytes_max / 4).then_some((records, bytes))
     }
 
@@ -194,6 +207,7 @@ impl<M: Clone> Core<M> {
     pub fn handle_read_failed(&mut self, now: Duration, kind: StoreFaultKind) {
         self.now = now;
         self.feed.call = Call::None;
+        self.feed.asked = (0, 0);
         self.feed_failed(kind);
     }
 
@@ -209,6 +223,7 @@ impl<M: Clone> Core<M> {
     ) {
         self.now = now;
         self.feed.call = Call::None;
+        self.feed.asked = (0, 0);
         self.feed.failures = 0;
         self.store_answered();
         let before = tokens.len();

@@ -47,6 +47,11 @@ impl HeldAggregate {
         self.parked == self.in_hand && self.parking == 0
     }
 
+    /// Whether the ledger has some of it that are not in hand.
+    pub(super) fn has_more(self) -> bool {
+        self.parked > self.in_hand
+    }
+
     fn is_free(self) -> bool {
         self.parked == 0 && self.parking == 0 && self.telling == 0
     }

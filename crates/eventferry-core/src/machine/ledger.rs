@@ -242,6 +242,9 @@ impl<M: Clone> Core<M> {
             }
             if *effect != Effect::None {
                 state.parked.update(*aggregate, |held| held.telling = held.telling.saturating_sub(1));
+            }
+            // Of a run that is longer than a page, the rest comes when what was in hand is settled.
+            if *effect != Effect::None || state.parked.get(*aggregate).has_more() {
                 self.due.hurry(self.now);
             }
             if let Some(index) = entry {

@@ -2,6 +2,7 @@
 
 mod drain;
 mod found;
+mod found_parked;
 mod parked;
 
 use alloc::collections::VecDeque;
@@ -55,6 +56,9 @@ struct Stage {
     due_open: bool,
     /// After which event, and without which topics, it was asked.
     asked: Vec<(Option<ParkedKey>, Vec<TopicId>)>,
+    /// How many records were wanted last, of the log and of what is due.
+    room_log: u32,
+    room_due: u32,
     /// The tokens of what was due.
     due_tokens: Vec<Option<Token>>,
 }
@@ -109,6 +113,8 @@ impl Stage {
             due: VecDeque::new(),
             due_open: false,
             asked: Vec::new(),
+            room_log: 0,
+            room_due: 0,
             due_tokens: Vec::new(),
         }
     }
@@ -138,13 +144,15 @@ impl Stage {
                     let list = ParkedList { events: self.parked.clone(), ..ParkedList::default() };
                     self.core.handle_parked(self.now, Ok(list));
                 }
-                Action::ReadDue { after, except_topics, .. } => {
+                Action::ReadDue { after, except_topics, records_max, .. } => {
+                    self.room_due = records_max;
                     self.asked.push((after, except_topics));
                     if !self.due_open {
                         self.answer_due();
                     }
                 }
-                Action::Read { lanes, .. } => {
+                Action::Read { lanes, records_max, .. } => {
+                    self.room_log = records_max;
                     self.reads.push(lanes);
                     self.reading = true;
                 }

@@ -53,6 +53,13 @@ enum TopicPhase {
     Learning,
 }
 
+impl Topic {
+    /// Whether it may be shut: not while it is tried because it could be learned, for it would never be tried.
+    fn is_closing(&self) -> bool {
+        !self.shut && self.phase != TopicPhase::Known
+    }
+}
+
 impl Topics {
     pub(super) fn new() -> Self {
         Self { topics: Vec::new(), refused: 0 }
@@ -99,7 +106,7 @@ impl Topics {
         if self.refused == 0 {
             return None;
         }
-        let waiting = self.topics.iter().filter(|topic| !topic.shut);
+        let waiting = self.topics.iter().filter(|topic| topic.is_closing());
         waiting.filter_map(|topic| topic.refused_since).min().map(|since| since + patience)
     }
 
@@ -108,8 +115,9 @@ impl Topics {
         if self.refused == 0 {
             return None;
         }
-        let over =
-            |topic: &Topic| !topic.shut && topic.refused_since.is_some_and(|since| now >= since + patience);
+        let over = |topic: &Topic| {
+            topic.is_closing() && topic.refused_since.is_some_and(|since| now >= since + patience)
+        };
         let at = self.topics.iter().position(over)?;
         self.topics[at].shut = true;
         self.refused -= 1;

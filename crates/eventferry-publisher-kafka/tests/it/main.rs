@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod bench;
+mod choices;
 mod frozen;
 mod kafka;
 mod mock;
+mod quota;
 mod refusal;
+mod small_relay;
 mod spoken;

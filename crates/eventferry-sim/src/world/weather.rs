@@ -40,7 +40,7 @@ impl World {
                 self.take_back_what_crashed();
             }
             FaultKind::DatabaseAway { .. } => self.database.away_until = self.database.away_until.max(until),
-            FaultKind::Failover { behind, .. } => {
+            FaultKind::Failover { behind, .. } | FaultKind::Restore { behind, .. } => {
                 if self.database.copy.is_none() {
                     self.database.copy = Some(self.database.books.copy());
                     self.agenda.enter(self.now + behind, What::Repair(number));
@@ -56,10 +56,8 @@ impl World {
             FaultKind::BrokenConnections { percent, .. } => self.broker.breaks = (until, percent),
             FaultKind::Throttled { by, .. } => self.broker.throttles = (until, by),
             FaultKind::BrokerShort { quota, .. } => {
-                let kind = match quota {
-                    true => PublishFaultKind::Throttled(Duration::from_millis(50)),
-                    false => PublishFaultKind::Unavailable,
-                };
+                let throttled = |after| PublishFaultKind::Throttled(Duration::from_micros(after));
+                let kind = quota.map_or(PublishFaultKind::Unavailable, throttled);
                 self.broker.short_until = (until, kind);
             }
             FaultKind::TopicGone { topic, .. } => self.broker.gone_until[topic] = until,
@@ -76,6 +74,11 @@ impl World {
             FaultKind::Failover { lasts, .. } => {
                 self.note(|| "the copy takes over".to_owned());
                 self.database.fail_over(self.now + lasts);
+                self.take_back_what_failed_over();
+            }
+            FaultKind::Restore { lasts, .. } => {
+                self.note(|| "a dump is restored into another cluster".to_owned());
+                self.database.restore(self.now + lasts);
                 self.take_back_what_failed_over();
             }
             FaultKind::BrokerFrozen { .. } if self.broker.frozen_until <= self.now => self.thaw_broker(),

@@ -45,6 +45,7 @@ async fn a_lane_that_stood_still_keeps_its_place_when_it_goes_on() {
             lease,
             prefix: std::slice::from_ref(&records[at].mark),
             park: vec![],
+            changes: vec![],
         };
         assert_eq!(relay.roles.ledger.settle(&[told(a, 0)]).await.unwrap(), [Verdict::Done]);
         // a goes on to the next window; b waits for its topic, for longer than a minute.
@@ -54,7 +55,8 @@ async fn a_lane_that_stood_still_keeps_its_place_when_it_goes_on() {
                 break next;
             }
         };
-        let go_on = Settlement { lease: a, prefix: std::slice::from_ref(&next.mark), park: vec![] };
+        let go_on =
+            Settlement { lease: a, prefix: std::slice::from_ref(&next.mark), park: vec![], changes: vec![] };
         assert_eq!(relay.roles.ledger.settle(&[go_on]).await.unwrap(), [Verdict::Done]);
         app.batch_execute("UPDATE eventferry.read_window SET opened_at = opened_at - interval '2 minutes'")
             .await
@@ -102,7 +104,12 @@ async fn carry_all(relay: &mut Relay) -> usize {
         let lease = |lane| *relay.leases.iter().find(|lease| lease.lane == lane).unwrap();
         let told: Vec<_> = prefix
             .iter()
-            .map(|(lane, mark)| Settlement { lease: lease(*lane), prefix: mark, park: vec![] })
+            .map(|(lane, mark)| Settlement {
+                lease: lease(*lane),
+                prefix: mark,
+                park: vec![],
+                changes: vec![],
+            })
             .collect();
         for verdict in relay.roles.ledger.settle(&told).await.unwrap() {
             assert_eq!(verdict, Verdict::Done);

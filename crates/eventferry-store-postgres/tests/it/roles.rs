@@ -77,7 +77,7 @@ async fn a_relays_role_may_do_all_that_a_relay_does() {
         let record = &page.records[0];
         let lease = *held.leases.iter().find(|lease| lease.lane == record.lane).unwrap();
         let prefix = [record.mark.clone()];
-        let settlement = Settlement { lease, prefix: &prefix, park: vec![] };
+        let settlement = Settlement { lease, prefix: &prefix, park: vec![], changes: vec![] };
         assert_eq!(roles.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
         // The event is old enough: its slot is another one.
         app.execute("UPDATE eventferry.outbox SET slot = (slot + 4) % 8", &[]).await.unwrap();

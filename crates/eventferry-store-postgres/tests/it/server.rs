@@ -76,6 +76,19 @@ impl Database {
     }
 }
 
+/// Every lease runs out, by the database's clock.
+pub(crate) async fn expire(database: &Database) {
+    let past = "UPDATE eventferry.beat SET until = clock_timestamp() - interval '1 ms'";
+    database.client().await.execute(past, &[]).await.unwrap();
+}
+
+/// The database is on another timeline from now on, as far as anybody can see.
+pub(crate) async fn fail_over(database: &Database) {
+    let file = "pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn())";
+    let look = format!("('x' || pg_catalog.substr({file}, 1, 8))::bit(32)::integer");
+    database.undo("current_history", &look, "99").await;
+}
+
 /// A relay's roles, driven by hand.
 pub(crate) struct Relay {
     pub(crate) roles: Roles<PostgresStore>,
@@ -98,6 +111,10 @@ impl Relay {
     /// Opens its lanes again, from where they were settled.
     pub(crate) async fn open_again(&mut self) {
         self.roles.feed.open(&self.leases).await.unwrap();
+    }
+
+    pub(crate) fn lease(&self, lane: Lane) -> Lease {
+        *self.leases.iter().find(|lease| lease.lane == lane).unwrap()
     }
 
     pub(crate) fn lanes(&self) -> Vec<Lane> {

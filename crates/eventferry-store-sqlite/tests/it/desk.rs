@@ -188,7 +188,7 @@ async fn what_was_done_beside_is_noted_by_whoever_says_who_they_are() {
     let (database, mut relay, _) = desk().await;
     relay.desk.record("replay of orders.dlq", &act()).await.unwrap();
     let line = (act().who, act().why, "replay of orders.dlq".to_owned(), None);
-    assert_eq!(audit(&database.app()), [line.clone()]);
+    assert_eq!(audit(&database.app()), [line]);
     for (who, why, says) in
         [("", "", "1 to 200"), (&*"ö".repeat(201), "", "1 to 200"), ("ada", &*"ö".repeat(1_001), "1000")]
     {

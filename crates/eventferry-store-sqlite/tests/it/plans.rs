@@ -25,7 +25,8 @@ async fn hot_queries_look_at_no_more_than_they_must() {
         (include_str!("../../sql/park.sql"), "SEARCH event USING INTEGER PRIMARY KEY (rowid=?)"),
         (
             include_str!("../../sql/park.sql"),
-            "SEARCH earlier USING COVERING INDEX eventferry_parked_aggregate (lane=? AND aggregate_type=? AND aggregate_id=?)",
+            "SEARCH earlier USING COVERING INDEX eventferry_parked_aggregate \
+             (lane=? AND aggregate_type=? AND aggregate_id=?)",
         ),
         (
             include_str!("../../sql/parked.sql"),
@@ -77,11 +78,13 @@ async fn hot_queries_look_at_no_more_than_they_must() {
         ),
         (
             include_str!("../../sql/due_heads.sql"),
-            "SEARCH earlier USING COVERING INDEX eventferry_parked_aggregate (lane=? AND aggregate_type=? AND aggregate_id=? AND ordinal<?)",
+            "SEARCH earlier USING COVERING INDEX eventferry_parked_aggregate \
+             (lane=? AND aggregate_type=? AND aggregate_id=? AND ordinal<?)",
         ),
         (
             include_str!("../../sql/due_next.sql"),
-            "SEARCH eventferry_parked USING COVERING INDEX eventferry_parked_due (lane=? AND stage=? AND topic=? AND due_at>?)",
+            "SEARCH eventferry_parked USING COVERING INDEX eventferry_parked_due \
+             (lane=? AND stage=? AND topic=? AND due_at>?)",
         ),
         (include_str!("../../sql/due_run.sql"), "SEARCH head USING INTEGER PRIMARY KEY (rowid=?)"),
         (

@@ -3,14 +3,14 @@
 use super::*;
 use crate::parked::{Decision, End, Next, Stage as ParkedStage};
 
-const LANE: Lane = Lane(0);
+pub(super) const LANE: Lane = Lane(0);
 
-fn key(ordinal: i64) -> ParkedKey {
+pub(super) fn key(ordinal: i64) -> ParkedKey {
     ParkedKey { lane: LANE, ordinal }
 }
 
 /// A parked event of an aggregate, by its ordinal, as it comes back.
-fn due(ordinal: i64, aggregate: u64) -> DueArrival {
+pub(super) fn due(ordinal: i64, aggregate: u64) -> DueArrival {
     DueArrival {
         key: key(ordinal),
         aggregate: AggregateKey(aggregate),
@@ -23,18 +23,18 @@ fn due(ordinal: i64, aggregate: u64) -> DueArrival {
     }
 }
 
-fn list(arrivals: &[DueArrival]) -> DueList {
+pub(super) fn list(arrivals: &[DueArrival]) -> DueList {
     DueList { arrivals: arrivals.to_vec(), ..DueList::default() }
 }
 
-fn settings() -> Settings {
+pub(super) fn settings() -> Settings {
     let backoff = Backoff::Fixed(Duration::from_millis(300));
     Settings { retry: RetryPolicy { attempts: 3, backoff, ..RetryPolicy::default() }, ..Settings::default() }
 }
 
 impl Stage {
     /// One lane with these parked events (their aggregates, in order), of which these are due at once.
-    fn with_parked(settings: Settings, aggregates: &[u64], due: DueList) -> Self {
+    pub(super) fn with_parked(settings: Settings, aggregates: &[u64], due: DueList) -> Self {
         let mut stage = Self::with(settings, 1);
         let item =
             |aggregate: &u64| ParkedItem { lane: LANE, aggregate: AggregateKey(*aggregate), size_bytes: 100 };
@@ -45,19 +45,19 @@ impl Stage {
     }
 
     /// The token of the nth event that came back.
-    fn came(&self, at: usize) -> Token {
+    pub(super) fn came(&self, at: usize) -> Token {
         self.due_tokens[at].expect("it was wanted")
     }
 
     /// What was told of parked events, in order.
-    fn told(&mut self) -> Vec<(i64, ChangeWhat)> {
+    pub(super) fn told(&mut self) -> Vec<(i64, ChangeWhat)> {
         self.later(Duration::from_millis(100));
         let orders = core::mem::take(&mut self.settled).into_iter().flat_map(|order| order.changes);
         orders.map(|change| (change.key.ordinal, change.what)).collect()
     }
 
     /// What was sent through each role and not reported.
-    fn flying(&self, role: Role) -> Vec<Token> {
+    pub(super) fn flying(&self, role: Role) -> Vec<Token> {
         self.sent.iter().filter(|(of, _)| *of == role).map(|(_, token)| *token).collect()
     }
 }
