@@ -80,7 +80,8 @@ impl DeadLetterRecord {
     fn of(message: &BorrowedMessage<'_>) -> Self {
         let headers = message.headers();
         let headers = headers.iter().flat_map(|headers| headers.iter());
-        let headers = headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()));
+        let headers =
+            headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()));
         Self {
             partition: message.partition(),
             offset: message.offset(),
@@ -129,9 +130,9 @@ impl DeadLetterReader {
         config.check()?;
         let (client, topic, group) = (config.consumer(group), topic.to_owned(), group.to_owned());
         let opened = spawn_blocking(move || {
-            let consumer = client.create_with_context(Ear::default()).map_err(|error| refused_property(&error))?;
-            let mut reading =
-                Reading { consumer: Some(consumer), topic, group, partitions: BTreeMap::new() };
+            let consumer =
+                client.create_with_context(Ear::default()).map_err(|error| refused_property(&error))?;
+            let mut reading = Reading { consumer: Some(consumer), topic, group, partitions: BTreeMap::new() };
             let spans = reading.begin(from)?;
             Ok(Self { reading: Arc::new(Mutex::new(reading)), spans })
         });

@@ -390,7 +390,11 @@ mod tests {
         assert!(message(Code::UnknownTopicOrPartition).contains("create it"));
         for (codes, _, _) in READING {
             for code in *codes {
-                assert_eq!(READING.iter().filter(|(codes, _, _)| codes.contains(code)).count(), 1, "{code:?}");
+                assert_eq!(
+                    READING.iter().filter(|(codes, _, _)| codes.contains(code)).count(),
+                    1,
+                    "{code:?}"
+                );
             }
         }
     }
