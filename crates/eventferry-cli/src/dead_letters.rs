@@ -83,12 +83,7 @@ struct Replay<'a> {
 }
 
 impl<'a> Replay<'a> {
-    fn new(
-        reader: DeadLetterReader,
-        filter: Filter,
-        arguments: &'a ReplayArguments,
-        group: &'a str,
-    ) -> Self {
+    fn new(reader: DeadLetterReader, filter: Filter, arguments: &'a ReplayArguments, group: &'a str) -> Self {
         for span in reader.spans().iter().filter(|span| span.removed > 0) {
             tracing::warn!(
                 "partition {}: {} offsets before {} were removed by the topic's retention before they were replayed",
@@ -190,7 +185,8 @@ impl<'a> Replay<'a> {
     }
 
     fn intent(&self) -> String {
-        let to = self.to_topic.map_or_else(|| "to their own topics".to_owned(), |to| format!("to topic `{to}`"));
+        let to =
+            self.to_topic.map_or_else(|| "to their own topics".to_owned(), |to| format!("to topic `{to}`"));
         format!("replay of dead letters begun: topic `{}` as group `{}`, {to}", self.topic, self.group)
     }
 

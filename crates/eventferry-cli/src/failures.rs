@@ -107,7 +107,9 @@ fn attempts(text: &str) -> Result<u32, String> {
 /// Reads `exponential:200ms:30s`, `linear:1s:30s` or `fixed:1s`.
 fn backoff(text: &str) -> Result<Backoff, String> {
     let wrong = |why: &str| {
-        format!("`{text}` {why}; give exponential:MIN:MAX, linear:STEP:MAX or fixed:PAUSE, as in exponential:200ms:30s")
+        format!(
+            "`{text}` {why}; give exponential:MIN:MAX, linear:STEP:MAX or fixed:PAUSE, as in exponential:200ms:30s"
+        )
     };
     let mut parts = text.split(':');
     let form = parts.next().unwrap_or_default();
@@ -153,7 +155,10 @@ mod tests {
             "exponential:1s:2s:3s",
         ] {
             let refusal = backoff(text).unwrap_err();
-            assert!(refusal.starts_with(&format!("`{text}` ")) && refusal.contains("fixed:PAUSE"), "{refusal}");
+            assert!(
+                refusal.starts_with(&format!("`{text}` ")) && refusal.contains("fixed:PAUSE"),
+                "{refusal}"
+            );
         }
     }
 

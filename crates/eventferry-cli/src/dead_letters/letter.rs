@@ -52,7 +52,10 @@ impl Letter {
         event.message_id =
             Some(message_id.parse().map_err(|_| "the header message-id is not a UUID".to_owned())?);
         // Its place is right after those three; another one is the application's own.
-        if headers.first().is_some_and(|(name, value)| name == "content-type" && std::str::from_utf8(value).is_ok()) {
+        if headers
+            .first()
+            .is_some_and(|(name, value)| name == "content-type" && std::str::from_utf8(value).is_ok())
+        {
             event.content_type = Some(text(&mut headers, "content-type")?);
         }
         event.key = key.filter(|key| *key != event.aggregate.id.as_bytes());
@@ -66,7 +69,13 @@ impl Letter {
         }
         check(&event, PAYLOAD_BYTES_MAX).map_err(|refusal| refusal.to_string())?;
         let failed_at = said("dlq-failed-at").and_then(|text| text.parse().ok());
-        Ok(Self { event, original_topic, class: said("dlq-error-class"), reason: said("dlq-reason"), failed_at })
+        Ok(Self {
+            event,
+            original_topic,
+            class: said("dlq-error-class"),
+            reason: said("dlq-reason"),
+            failed_at,
+        })
     }
 }
 
@@ -100,7 +109,8 @@ impl Filter {
     /// The age is no duration.
     pub(super) fn of(arguments: &ReplayFilterArguments, now: Timestamp) -> Result<Self, Trouble> {
         let older_than = arguments.older_than.as_deref();
-        let older_than = older_than.map(|text| Given::flag("older_than", text).parse(duration)).transpose()?;
+        let older_than =
+            older_than.map(|text| Given::flag("older_than", text).parse(duration)).transpose()?;
         let before = |age: Duration| now.checked_sub(age).unwrap_or(Timestamp::MIN);
         Ok(Self {
             ids: arguments.ids.clone(),
@@ -120,7 +130,8 @@ impl Filter {
         let aggregate_id = self.aggregate_id.as_ref().is_none_or(|id| *id == event.aggregate.id);
         let topic = self.original_topic.is_none() || self.original_topic == *original_topic;
         let said = |text: &Option<String>| text.as_deref().map(str::to_lowercase).unwrap_or_default();
-        let reason = self.reason.as_ref().is_none_or(|wanted| said(class) == *wanted || said(reason).contains(wanted));
+        let reason =
+            self.reason.as_ref().is_none_or(|wanted| said(class) == *wanted || said(reason).contains(wanted));
         let age = self.refused_before.is_none_or(|before| failed_at.is_some_and(|at| at <= before));
         id && aggregate_type && aggregate_id && topic && reason && age
     }
@@ -151,7 +162,10 @@ mod tests {
     }
 
     fn original() -> Event {
-        Event::new("orders", ("order", 42)).payload("{}", "application/json").header("b", "1").header("b", [0, 255])
+        Event::new("orders", ("order", 42))
+            .payload("{}", "application/json")
+            .header("b", "1")
+            .header("b", [0, 255])
     }
 
     #[test]
@@ -201,9 +215,15 @@ mod tests {
         }
         let with = |name: &str, value: &[u8]| {
             let mut record = record(original());
-            record.headers.iter_mut().filter(|(found, _)| found == name).for_each(|(_, old)| *old = value.into());
+            record
+                .headers
+                .iter_mut()
+                .filter(|(found, _)| found == name)
+                .for_each(|(_, old)| *old = value.into());
             record.headers.push(("dlq-original-partition".into(), b"0".to_vec()));
-            record.headers.extend((name == "dlq-original-partition").then(|| (name.to_owned(), value.to_vec())));
+            record
+                .headers
+                .extend((name == "dlq-original-partition").then(|| (name.to_owned(), value.to_vec())));
             Letter::of(record, None).map(|_| ()).unwrap_err()
         };
         assert!(with("message-id", b"7").contains("not a UUID"));

@@ -36,7 +36,8 @@ impl Outbox {
         match self {
             Self::Postgres(client) => {
                 let begun = client.transaction().await;
-                let mut transaction = begun.map_err(|error| refused_by_postgres("begin a transaction", &error))?;
+                let mut transaction =
+                    begun.map_err(|error| refused_by_postgres("begin a transaction", &error))?;
                 PostgresOutbox::new().enqueue_many(&mut transaction, &events).await.map_err(refused)?;
                 transaction.commit().await.map_err(|error| refused_by_postgres("commit", &error))
             }

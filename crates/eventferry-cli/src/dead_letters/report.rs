@@ -49,7 +49,8 @@ impl Report {
     pub(super) fn skip(&mut self, found: Found, why: String) {
         self.skipped_count += 1;
         let Found { partition, offset } = found;
-        let same = |run: &&mut Skipped| run.partition == partition && run.last + 1 == offset && run.why == why;
+        let same =
+            |run: &&mut Skipped| run.partition == partition && run.last + 1 == offset && run.why == why;
         if let Some(run) = self.skipped.iter_mut().rev().find(same) {
             run.last = offset;
         } else if self.skipped.len() < SKIPPED_NAMED_MAX {
@@ -91,14 +92,18 @@ impl Report {
         text.push_str(&match (self.listing, self.replayed) {
             (_, 0) => format!("nothing to replay from topic {topic} for group {group}\n"),
             (true, _) => format!("{events} of topic {topic} would be enqueued again; nothing was changed\n"),
-            (false, _) => format!("{events} of topic {topic} enqueued again: relays carry them like any other\n"),
+            (false, _) => {
+                format!("{events} of topic {topic} enqueued again: relays carry them like any other\n")
+            }
         });
         if self.limited {
             text.push_str("the limit was reached: there are more records\n");
         }
         if self.left_out > 0 {
             let left_out = counted(self.left_out, "record");
-            text.push_str(&format!("{left_out} did not match: the group {group} stays before the first of them\n"));
+            text.push_str(&format!(
+                "{left_out} did not match: the group {group} stays before the first of them\n"
+            ));
         }
         if self.again > 0 {
             let again = counted(self.again, "event");
@@ -113,7 +118,8 @@ impl Report {
         let mut named = 0;
         for Skipped { partition, first, last, why } in &self.skipped {
             named += (last - first).unsigned_abs() + 1;
-            let offsets = if first == last { format!("offset {first}") } else { format!("offsets {first} to {last}") };
+            let offsets =
+                if first == last { format!("offset {first}") } else { format!("offsets {first} to {last}") };
             text.push_str(&format!("  partition {partition}, {offsets}: {}\n", plain(why)));
         }
         if named < self.skipped_count {
@@ -149,7 +155,10 @@ mod tests {
         let mut report = Report::default();
         (0..500).for_each(|offset| skip(&mut report, 0, 2 * offset, "a"));
         let text = report.text("t", "g");
-        assert!(text.starts_with("nothing to replay") && text.ends_with("  and 400 records more\n"), "{text}");
+        assert!(
+            text.starts_with("nothing to replay") && text.ends_with("  and 400 records more\n"),
+            "{text}"
+        );
     }
 
     #[test]

@@ -1,9 +1,9 @@
 //! Decisions on parked events: written onto them here, carried out by the relay that owns their lanes.
 
+use eventferry::MessageId;
 use eventferry::core::Row;
 use eventferry::core::parked::{Decision, Decisions, Desk, ParkedFilter, ShownEvent, Stage};
 use eventferry::core::store::Store;
-use eventferry::MessageId;
 use jiff::Timestamp;
 use serde::Serialize;
 
@@ -79,9 +79,7 @@ async fn first<D: Desk>(
 /// Whether a decision can be written onto an event.
 fn fits<R>(decision: Decision, event: &ShownEvent<R>) -> bool {
     let waits_only = event.stage == Stage::Topic && event.class.is_none();
-    event.decision.is_none()
-        && decision.fits(event.stage)
-        && !(decision == Decision::Retry && waits_only)
+    event.decision.is_none() && decision.fits(event.stage) && !(decision == Decision::Retry && waits_only)
 }
 
 /// Shows what would be decided.

@@ -24,13 +24,15 @@ pub(super) async fn export<S: Store>(store: S, arguments: &ExportArguments) -> R
         return Ok(Ending::Done);
     };
     let mut file = BufWriter::new(made(path)?);
-    let failed = |error: std::io::Error| Trouble::usage(format!("--output: `{path}` cannot be written: {error}"));
-    let written = write(&mut desk, &filter, arguments.limit, |line| {
-        file.write_all(line.as_bytes()).map_err(failed)
-    });
+    let failed =
+        |error: std::io::Error| Trouble::usage(format!("--output: `{path}` cannot be written: {error}"));
+    let written =
+        write(&mut desk, &filter, arguments.limit, |line| file.write_all(line.as_bytes()).map_err(failed));
     let written = match written.await {
         // On the disk before it is said: what is exported may be discarded next.
-        Ok(written) => file.flush().and_then(|()| file.get_ref().sync_all()).map(|()| written).map_err(failed),
+        Ok(written) => {
+            file.flush().and_then(|()| file.get_ref().sync_all()).map(|()| written).map_err(failed)
+        }
         Err(trouble) => Err(trouble),
     };
     if written.is_err() {
@@ -48,7 +50,9 @@ fn made(path: &str) -> Result<File, Trouble> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(Path::new(path)).map_err(|error| {
-        Trouble::usage(format!("--output: `{path}` cannot be made: {error}; name a file that does not exist yet"))
+        Trouble::usage(format!(
+            "--output: `{path}` cannot be made: {error}; name a file that does not exist yet"
+        ))
     })
 }
 

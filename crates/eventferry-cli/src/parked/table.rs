@@ -113,7 +113,9 @@ fn payload(payload: Option<&[u8]>, detail: Detail) -> String {
     let lines: Vec<_> = shown.lines().map(|line| plain(line).into_owned()).collect();
     let rest = match payload.len() - cut {
         0 => String::new(),
-        rest => format!("\n... and {} bytes more: `eventferry parked export` writes all", grouped(rest as u64)),
+        rest => {
+            format!("\n... and {} bytes more: `eventferry parked export` writes all", grouped(rest as u64))
+        }
     };
     format!("{size}{form}\n{}{rest}", lines.join("\n"))
 }
@@ -188,7 +190,10 @@ mod tests {
         list.add(&behind);
         let text = list.text(true);
         let lines: Vec<_> = text.lines().collect();
-        assert!(lines[1].contains("orders  order 1    topic, discard decided  5         75 s ago  in 15 s"), "{text}");
+        assert!(
+            lines[1].contains("orders  order 1    topic, discard decided  5         75 s ago  in 15 s"),
+            "{text}"
+        );
         assert!(lines[1].ends_with("MessageSizeTooLarge: the record is over the limit"), "{text}");
         assert!(lines[2].ends_with("-        waits behind an earlier event of its aggregate"), "{text}");
         assert_eq!(lines[4], "the first 2 events of more: say which, or give --limit");
@@ -201,7 +206,9 @@ mod tests {
         event.row.event.payload = Some(b"{\"a\":\n\x1b[31m1}".to_vec());
         event.row.event.headers.clear();
         let event = &event;
-        assert!(whole(event, Detail::Headers, at(0)).ends_with("payload       13 bytes; --payload shows them\n"));
+        assert!(
+            whole(event, Detail::Headers, at(0)).ends_with("payload       13 bytes; --payload shows them\n")
+        );
         let text = whole(event, Detail::Payload, at(0));
         assert!(text.ends_with("13 bytes\n{\"a\":\n\\u{1b}[31m1}\n"), "{text}");
     }

@@ -68,7 +68,8 @@ fn topics(
         let mut settings = BTreeMap::new();
         for (name, value) in table {
             if matches!(value.get_ref(), DeValue::Table(_)) {
-                let what = format!("`{topic}` is only the name up to a dot; put the topic's name in quotes: {how}");
+                let what =
+                    format!("`{topic}` is only the name up to a dot; put the topic's name in quotes: {how}");
                 return Err(page.trouble(name.span().start, &what));
             }
             let key = known(page, name, &TOPIC_KEYS, "")?;
@@ -175,7 +176,8 @@ mod tests {
 
     #[test]
     fn a_topic_has_a_table_of_its_own() {
-        let text = "retry_attempts = 3\n[topics.\"orders.created\"]\non_dead = \"hold\"\nretry_attempts = 9\n";
+        let text =
+            "retry_attempts = 3\n[topics.\"orders.created\"]\non_dead = \"hold\"\nretry_attempts = 9\n";
         let file = parsed("e.toml", text).unwrap();
         assert_eq!(file.settings["retry_attempts"].text(), "3");
         let topic = &file.topics["orders.created"];
@@ -186,13 +188,22 @@ mod tests {
     #[test]
     fn what_is_wrong_in_a_topics_table_is_named_with_its_line() {
         for (text, says) in [
-            ("[topics.\"t\"]\nretry_attempt = 1", "line 2: the key `retry_attempt` is not known; did you mean `retry_attempts`?"),
+            (
+                "[topics.\"t\"]\nretry_attempt = 1",
+                "line 2: the key `retry_attempt` is not known; did you mean `retry_attempts`?",
+            ),
             ("[topics.\"t\"]\nlease = \"10s\"", "line 2: `lease` cannot be set for one topic"),
-            ("[topics.\"t\"]\ndead_letter_topic = \"d\"", "line 2: `dead_letter_topic` cannot be set for one topic"),
+            (
+                "[topics.\"t\"]\ndead_letter_topic = \"d\"",
+                "line 2: `dead_letter_topic` cannot be set for one topic",
+            ),
             ("[topics.orders.created]\non_dead = \"hold\"", "put the topic's name in quotes"),
             ("topics = \"t\"", "line 1: `topics` is not a table"),
             ("[topics]\nt = \"hold\"", "line 2: the topic `t` has no table"),
-            ("[topic.\"t\"]\non_dead = \"hold\"", "line 1: the key `topic` is not known; did you mean `topics`?"),
+            (
+                "[topic.\"t\"]\non_dead = \"hold\"",
+                "line 1: the key `topic` is not known; did you mean `topics`?",
+            ),
         ] {
             let message = refusal(text);
             assert!(message.contains(says), "{message}");

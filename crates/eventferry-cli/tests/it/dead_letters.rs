@@ -49,7 +49,18 @@ fn ids(messages: &[OwnedMessage]) -> Vec<String> {
 fn a_dead_letter_goes_back_to_where_it_belonged() {
     for shop in Shop::both() {
         let dead = Topic::named(&format!("{}.dlq", shop.topic.name));
-        let more = ["--header", "b=1", "--header", "b=2", "--content-type", "text/plain", "--key", "k", "--partition", "0"];
+        let more = [
+            "--header",
+            "b=1",
+            "--header",
+            "b=2",
+            "--content-type",
+            "text/plain",
+            "--key",
+            "k",
+            "--partition",
+            "0",
+        ];
         let large = shop.enqueue("7", "@large", &more);
         let _relay = shop.relay(&["--dead-letter-topic", "{topic}.dlq"]);
         let letter = dead.messages(1).pop().unwrap();
@@ -66,12 +77,16 @@ fn a_dead_letter_goes_back_to_where_it_belonged() {
         assert!(said.starts_with("1 event of topic ") && said.contains("enqueued again"), "{said}");
         let message = shop.topic.messages(1).pop().unwrap();
         assert_eq!((message.key(), message.payload()), (letter.key(), letter.payload()));
-        let own: Vec<_> = headers(&letter).into_iter().filter(|(name, _)| !name.starts_with("dlq-")).collect();
+        let own: Vec<_> =
+            headers(&letter).into_iter().filter(|(name, _)| !name.starts_with("dlq-")).collect();
         assert_eq!(headers(&message), own);
         assert_eq!(own.len(), 6, "{own:?}");
         let audit = shop.audit();
         assert_eq!(audit.len(), 2, "{audit:#?}");
-        assert!(audit[0].starts_with("ada|replay of dead letters begun: topic `") && audit[0].ends_with("|limit raised"));
+        assert!(
+            audit[0].starts_with("ada|replay of dead letters begun: topic `")
+                && audit[0].ends_with("|limit raised")
+        );
         assert!(audit[1].contains("replay of dead letters done: 1 events"), "{audit:#?}");
 
         assert!(replayed(&shop, &dead, &[]).starts_with("nothing to replay"));

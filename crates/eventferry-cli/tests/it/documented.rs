@@ -55,7 +55,9 @@ fn the_examples_of_the_page_on_failures_work() {
             let more = if words[0] == "dead-letters" { &broker[..] } else { &[] };
             shop.done(&[&words, more].concat());
             // Until a decision is carried out, no other is taken.
-            within(PATIENCE, || shop.listed(&[]).iter().all(|event| event["decision"].is_null()).then_some(()));
+            within(PATIENCE, || {
+                shop.listed(&[]).iter().all(|event| event["decision"].is_null()).then_some(())
+            });
         }
         // The page discards the event, and replays a dead letter that is not there.
         within(PATIENCE, || shop.listed(&[]).is_empty().then_some(()));
@@ -77,7 +79,7 @@ fn the_page_names_every_setting_with_its_default() {
         let rows = PAGE.lines().filter(|line| line.starts_with(&format!("| `{flag}`")));
         let cells: Vec<_> = rows.filter_map(|row| row.split('|').nth(2)).collect();
         assert!(cells.iter().any(|cell| cell.contains(default)), "{flag}: {cells:?}");
-        let told = help.split(flag).nth(1).unwrap();
-        assert!(told[..told.find(']').unwrap()].contains(&format!("[default: {default}")), "{flag}: {told}");
+        let told = help.split(flag).nth(1).unwrap().split("[default: ").nth(1).unwrap();
+        assert!(told.starts_with(default), "{flag}: {told}");
     }
 }

@@ -2,9 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{
-    AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication,
-};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
@@ -86,7 +84,7 @@ impl Topic {
     pub(crate) fn send(&self, key: &str, payload: Option<&str>, headers: &[(&str, &str)]) {
         let mut all = OwnedHeaders::new();
         for (key, value) in headers {
-            all = all.insert(Header { key, value: Some(value) });
+            all = all.insert(Header { key, value: Some(*value) });
         }
         let mut record = FutureRecord::to(&self.name).key(key).headers(all);
         record.payload = payload;
