@@ -52,7 +52,8 @@ impl Shop {
     /// second attempt is the one that knows of it for certain: the broker is asked once a second.
     pub(crate) fn relay(&self, more: &[&str]) -> Running {
         let attempts = ["--retry-attempts", "2", "--retry-backoff", "fixed:1500ms"];
-        let run = [&["run", "--store", &self.store, "--publisher", &kafka::url()], &attempts[..]].concat();
+        let publisher = kafka::url();
+        let run = [&["run", "--store", &self.store, "--publisher", &publisher], &attempts[..]].concat();
         self.program.start(&[&run, more].concat())
     }
 
