@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::metadata::Metadata;
 use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::task::spawn_blocking;
 
@@ -20,6 +22,9 @@ use crate::session::{drop_apart, plain_reason};
 /// How long each question about the topic and the group may take; the first of a group makes the cluster's own
 /// topic for positions.
 const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// How long the first question is waited for before it is asked again.
+const ASK: Duration = Duration::from_secs(3);
 
 /// How long nothing may come before the broker counts as away.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -236,8 +241,7 @@ impl Reading {
 
     /// Where the group stands in each partition of the topic.
     fn committed(&self) -> Result<Vec<(i32, Option<i64>)>, PublishFault> {
-        let metadata = self.consumer()?.fetch_metadata(Some(&self.topic), ANSWER_MAX);
-        let metadata = metadata.map_err(|error| self.fault(&error))?;
+        let metadata = self.metadata()?;
         let refused = |code| reading_fault(&self.what(), code);
         let found = metadata.topics().iter().find(|found| found.name() == self.topic);
         let found = found.ok_or_else(|| refused(RDKafkaErrorCode::UnknownTopicOrPartition))?;
@@ -264,6 +268,24 @@ impl Reading {
         }
         committed.sort_unstable();
         Ok(committed)
+    }
+
+    /// What the cluster says of the topic. Brokers that are all down are not waited for as long as one that is slow.
+    fn metadata(&self) -> Result<Metadata, PublishFault> {
+        let asked = Instant::now();
+        loop {
+            let error = match self.consumer()?.fetch_metadata(Some(&self.topic), ASK) {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) => error,
+            };
+            // What the client has to say comes only to whoever polls; there is nothing else to come yet.
+            while self.consumer()?.poll(Duration::ZERO).is_some() {}
+            let down = self.consumer()?.context().all_down.load(Ordering::Relaxed);
+            let is_away = *self.fault(&error).kind() == PublishFaultKind::Unavailable;
+            if !is_away || down || asked.elapsed() > ANSWER_MAX {
+                return Err(self.fault(&error));
+            }
+        }
     }
 
     fn read(&mut self, records_max: usize, bytes_max: usize) -> Result<Vec<DeadLetterRecord>, PublishFault> {
@@ -387,6 +409,7 @@ impl Drop for Reading {
 #[derive(Default)]
 struct Ear {
     reason: Mutex<Option<String>>,
+    all_down: AtomicBool,
 }
 
 impl ClientContext for Ear {
@@ -399,7 +422,9 @@ impl ClientContext for Ear {
     fn error(&self, error: KafkaError, reason: &str) {
         tracing::debug!(target: "librdkafka", reason, "{error}");
         // It comes with a count of brokers and no reason.
-        if code_of(&error) != Some(RDKafkaErrorCode::AllBrokersDown) {
+        if code_of(&error) == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.all_down.store(true, Ordering::Relaxed);
+        } else {
             *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(plain_reason(reason));
         }
     }

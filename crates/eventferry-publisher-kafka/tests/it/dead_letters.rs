@@ -198,4 +198,5 @@ async fn a_topic_that_is_not_there_and_a_broker_that_is_away_are_said() {
     config.brokers = "127.0.0.1:1".into();
     let away = DeadLetterReader::open(&config, "t", "group", ReadFrom::Group).await.unwrap_err();
     assert_eq!(*away.kind(), PublishFaultKind::Unavailable, "{away}");
+    assert!(away.to_string().contains("Connection refused"), "{away}");
 }
