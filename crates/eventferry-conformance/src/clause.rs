@@ -154,7 +154,7 @@ pub enum Ended {
 }
 
 /// How long a clause may take in all: a back end that hangs breaks it.
-const CLAUSE_TIME_MAX: Duration = Duration::from_secs(120);
+pub(crate) const CLAUSE_TIME_MAX: Duration = Duration::from_secs(120);
 
 impl Clause {
     /// The first of the clause's needs that a back end lacks, in words; `None`: the clause applies.

@@ -275,7 +275,7 @@ fn fate(next: Next) -> &'static str {
     match next {
         Next::Die => "it goes to the dead-letter topic",
         _ => {
-            "it waits for a person, who retries or discards it with `eventferry parked`, and its aggregate waits behind it"
+            "it waits for a person, who retries or discards it with `eventferry parked`; its aggregate waits behind it"
         }
     }
 }

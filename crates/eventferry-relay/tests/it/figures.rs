@@ -53,7 +53,7 @@ impl Recorder for Figures {
 }
 
 fn runtime() -> tokio::runtime::Runtime {
-    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().unwrap()
+    tokio::runtime::Builder::new_current_thread().enable_all().start_paused(true).build().expect("a runtime")
 }
 
 /// `a1` dies, and its dead letter is refused twice; `b secret` is refused once, and what follows them is shipped.

@@ -2,14 +2,10 @@
 
 use std::time::Duration;
 
-use eventferry_core::PackedRow;
 use eventferry_core::store::{Anchor, Claim, Feed as _, Lanes as _, Ledger as _, Settlement, Verdict};
-use eventferry_core::{Lease, Record, StoreFaultKind};
-use eventferry_store_postgres::PostgresMark;
+use eventferry_core::{Lease, StoreFaultKind};
 
-use crate::server::{Database, LEASE, Relay, enqueue, expire, fail_over, on_every_server};
-
-type Read = Record<PostgresMark, PackedRow>;
+use crate::server::{LEASE, Read, Relay, enqueue, expire, fail_over, on_every_server, read_by_owner};
 
 async fn settle(relay: &mut Relay, record: &Read) -> Verdict {
     let prefix = [record.mark.clone()];
@@ -18,22 +14,10 @@ async fn settle(relay: &mut Relay, record: &Read) -> Verdict {
     relay.roles.ledger.settle(&[settlement]).await.unwrap()[0]
 }
 
-/// One aggregate, three events, read by an owner.
-async fn three(database: &Database) -> (Relay, Vec<Read>) {
-    let app = database.client().await;
-    for number in 1..=3 {
-        enqueue(&app, "a", &number.to_string()).await;
-    }
-    let mut relay = database.owner().await;
-    let records = relay.read().await.records;
-    assert_eq!(records.len(), 3);
-    (relay, records)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settled_prefix_is_not_read_again_and_the_rest_is() {
     on_every_server(async |database| {
-        let (mut relay, records) = three(&database).await;
+        let (mut relay, records) = read_by_owner(&database, 3).await;
         assert_eq!(settle(&mut relay, &records[1]).await, Verdict::Done);
         relay.open_again().await;
         assert_eq!(relay.read_all().await, ["a/3"]);
@@ -51,7 +35,7 @@ const FIRST_AGAIN: &str = "
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_settlement_is_done_and_a_late_one_changes_nothing() {
     on_every_server(async |database| {
-        let (mut relay, records) = three(&database).await;
+        let (mut relay, records) = read_by_owner(&database, 3).await;
         let app = database.client().await;
         let lane = i32::from(records[0].lane.0);
         assert_eq!(settle(&mut relay, &records[0]).await, Verdict::Done);
@@ -79,7 +63,7 @@ async fn without_the_version_a_late_settlement_moves_a_position_back() {
                 "(SELECT max(n.version) + 1 FROM eventferry.position AS n WHERE n.lane = t.lane), t.epoch",
             )
             .await;
-        let (mut relay, records) = three(&database).await;
+        let (mut relay, records) = read_by_owner(&database, 3).await;
         let lane = i32::from(records[0].lane.0);
         settle(&mut relay, &records[0]).await;
         settle(&mut relay, &records[2]).await;
@@ -93,7 +77,7 @@ async fn without_the_version_a_late_settlement_moves_a_position_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_former_owner_can_settle_nothing() {
     on_every_server(async |database| {
-        let (mut former, records) = three(&database).await;
+        let (mut former, records) = read_by_owner(&database, 3).await;
         expire(&database).await;
         let mut next = database.relay("next").await;
         next.take(64).await;
