@@ -1,4 +1,5 @@
-//! The command line of eventferry: creates an outbox, carries its events to Kafka, and shows how far they are.
+//! The command line of eventferry: creates an outbox, carries its events to Kafka, shows how far they are, and puts
+//! those that the broker refused into people's hands.
 //!
 //! Exit codes, the same for every command:
 //!
@@ -7,8 +8,8 @@
 //! | 0 | done; for `run`: drained, everything in flight is settled |
 //! | 1 | a promise was seen broken (`demo`), or a bug |
 //! | 2 | the arguments, variables, file of settings or event cannot be used |
-//! | 3 | the store is unreachable (`init`, `status`, `enqueue`, `demo`), or must be set right |
-//! | 4 | the publisher is unreachable (`demo`), or must be set right |
+//! | 3 | the store is unreachable (not for `run`, which waits), or must be set right |
+//! | 4 | the publisher is unreachable (`demo`, `dead-letters`), or must be set right |
 //! | 5 | the grace time ran out: what was in flight is sent again by the next relay |
 //! | 130, 143 | a second Ctrl-C or SIGTERM: ended at once, as after a crash |
 //!
