@@ -258,6 +258,25 @@ impl KafkaConfig {
         client
     }
 
+    /// The configuration of a consumer that reads what is there once.
+    pub(crate) fn consumer(&self, group: &str) -> ClientConfig {
+        let mut client = self.client();
+        client
+            .set("group.id", group)
+            // How far it came is told once that is true.
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // What was removed before it was read is said, not skipped.
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .set("check.crcs", "true")
+            .set("queued.min.messages", "1000")
+            .set("queued.max.messages.kbytes", "16384")
+            .set("fetch.max.bytes", (16 << 20).to_string());
+        client
+    }
+
     /// The configuration of the client that asks about topics.
     pub(crate) fn admin(&self) -> ClientConfig {
         let mut client = self.client();
