@@ -83,7 +83,8 @@ async fn fill(client: &Client, seed: u64) -> Vec<Model> {
         let key = ParkedKey { lane: Lane(lane as u16), ordinal: row.get(0) };
         models.push(Model { key, aggregate, topic, state, time, decided });
     }
-    let first = "SELECT eventferry.first_is_due(array_agg(lane), array_agg(aggregate_type), array_agg(aggregate_id), now())
+    let first = "SELECT eventferry.first_is_due(array_agg(lane), array_agg(aggregate_type),
+                     array_agg(aggregate_id), now())
                  FROM eventferry.parked";
     client.execute(first, &[]).await.unwrap();
     models.retain(|model| model.state != "shipped");
@@ -211,7 +212,8 @@ async fn asking_costs_what_is_due_and_not_what_is_parked() {
         // The first time, the server reads its own catalogs.
         pages_read(&app, &ask).await;
         let nothing = pages_read(&app, &ask).await;
-        let one = "UPDATE eventferry.parked SET due_at = now() WHERE ordinal = (SELECT min(ordinal) FROM eventferry.parked)";
+        let one = "UPDATE eventferry.parked SET due_at = now()
+                   WHERE ordinal = (SELECT min(ordinal) FROM eventferry.parked)";
         app.batch_execute(one).await.unwrap();
         let first = pages_read(&app, &ask).await;
         app.batch_execute("UPDATE eventferry.parked SET due_at = now() WHERE due_at IS NOT NULL").await.unwrap();
