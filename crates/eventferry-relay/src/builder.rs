@@ -138,8 +138,8 @@ impl<S: StorePart, P: PublisherPart> RelayBuilder<S, P> {
         self
     }
 
-    /// Whether a dead letter says in a header `dlq-detail` where its event was: lane, place among the parked events, and
-    /// the relay; default false.
+    /// Whether a dead letter says in a header `dlq-detail` where its event was: lane, place among the parked events,
+    /// and the relay; default false.
     #[must_use]
     pub fn dead_letter_detail(mut self, detail: bool) -> Self {
         self.rest.dead_letter_detail = detail;

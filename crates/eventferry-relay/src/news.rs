@@ -28,6 +28,8 @@ pub(crate) struct News {
     /// Counted since the last round.
     round: Counts,
     told_at: Duration,
+    /// What was said of dead letters that were refused.
+    letters_refused: Outage,
     /// Who is away, so that each outage begins and ends once.
     away: BTreeSet<Whom>,
 }
@@ -41,6 +43,7 @@ impl News {
             counts: Counts::default(),
             round: Counts::default(),
             told_at: Duration::ZERO,
+            letters_refused: Outage::default(),
             away: BTreeSet::new(),
         }
     }
@@ -61,7 +64,8 @@ impl News {
     pub(crate) fn round(&mut self, now: Duration, records: usize, bytes: u64) -> Option<Duration> {
         self.pass_counts();
         let counts = std::mem::take(&mut self.round);
-        self.figures.round(now, counts, records, bytes);
+        self.figures.count(counts);
+        self.figures.round(now, counts.shipped > 0, records, bytes);
         self.voice.turn(now);
         if !self.listeners.iter().any(Listener::is_behind) {
             return None;
@@ -135,6 +139,16 @@ impl News {
         self.voice.dead(event, &death.class, *attempts, held);
         let why = || Why { class: death.class.clone(), message: death.message.clone() };
         self.tell(|| Happening::Dead { event: event.clone(), why: why(), attempts: *attempts, held });
+    }
+
+    /// A dead letter was refused: its event stays parked.
+    pub(crate) fn letter_refused(&mut self, now: Duration, event: &EventName, refusal: &Refusal) {
+        self.figures.letter_refused(refusal.class);
+        // It is tried again for ever: people hear once of each cause.
+        if self.letters_refused.is_news(refusal.class, now) {
+            self.voice.letter_refused(event, refusal);
+        }
+        self.tell(|| Happening::DeadLetterRefused { event: event.clone(), why: why(refusal) });
     }
 
     pub(crate) fn decided(&mut self, key: ParkedKey, decision: Decision, done: bool) {
@@ -238,6 +252,7 @@ impl News {
     /// The relay has ended: listeners hear what they have not heard, for a moment.
     pub(crate) async fn end(mut self) {
         self.pass_counts();
+        self.figures.count(self.round);
         self.figures.end();
         let ends = self.listeners.into_iter().map(|listener| tokio::spawn(listener.end()));
         for end in ends.collect::<Vec<_>>() {

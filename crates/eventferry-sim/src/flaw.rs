@@ -75,6 +75,8 @@ flaws! {
     DueOvertakes,
     /// A due event comes on a later page although one before it fell due since.
     DueContinuesRuns,
+    /// What is due is asked of whatever history there is.
+    DueIgnoresHistory,
     /// A due event comes although a person decided on it.
     DueIgnoresDecisions,
     /// A person's discard settles the event at once.

@@ -167,15 +167,16 @@ impl<M: Clone> Core<M> {
         let (log_records, log_bytes) = self.feed.asked();
         let records = records_share
             .saturating_sub(self.due.in_hand)
-            .min(settings.memory_records_max.saturating_sub(self.entries.len() + log_records as usize))
-            .min(settings.page_records_max as usize);
+            .min(settings.memory_records_max.saturating_sub(self.entries.len() + log_records as usize));
         let bytes = bytes_share
             .saturating_sub(self.due.in_hand_bytes)
-            .min(settings.memory_bytes_max.saturating_sub(self.payload_bytes + log_bytes))
-            .min(settings.page_bytes_max);
+            .min(settings.memory_bytes_max.saturating_sub(self.payload_bytes + log_bytes));
         let enough = records >= records_share / 8 && bytes > 0 && bytes >= bytes_share / 8;
         // The first comes whatever its size.
-        (records > 0 && (enough || self.due.in_hand == 0)).then_some((records as u32, bytes.max(1)))
+        (records > 0 && (enough || self.due.in_hand == 0)).then_some((
+            records.min(settings.page_records_max as usize) as u32,
+            bytes.clamp(1, settings.page_bytes_max),
+        ))
     }
 
     /// When a round begins by itself.

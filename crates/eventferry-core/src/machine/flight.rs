@@ -132,25 +132,29 @@ impl<M: Clone> Core<M> {
             self.stop = Some(Stop::PublisherMisconfigured);
             return;
         }
-        let believed = role == Role::Alone || self.abilities.refusal == Refusal::PerRecord;
-        if !believed {
+        if !self.believe(index, kind) {
             self.suspect(index, kind);
             self.end_session(role, Some(kind));
-            return;
         }
+    }
+
+    /// Sets a record aside if its refusal speaks of it alone, and for good.
+    pub(super) fn believe(&mut self, index: u32, kind: PublishFaultKind) -> bool {
+        let entry = &self.entries[index];
+        let alone = entry.channel.role == Role::Alone || self.abilities.refusal == Refusal::PerRecord;
         let rejected = match kind {
             PublishFaultKind::Rejected => true,
             PublishFaultKind::Unknown => self.unknown_is_rejected(index),
             _ => false,
         };
-        if rejected && !self.entries[index].orphan {
+        let believed = alone && rejected && !entry.orphan;
+        if believed {
+            let number = entry.aggregate_number;
             self.leave_flight(index);
-            self.aggregates.unpend(self.entries[index].aggregate_number);
+            self.aggregates.unpend(number);
             self.set_aside(index, Aside::Refused(kind));
-            return;
         }
-        self.suspect(index, kind);
-        self.end_session(role, Some(kind));
+        believed
     }
 
     /// What a refusal says of its record and topic before it is believed.

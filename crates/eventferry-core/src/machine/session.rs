@@ -232,6 +232,8 @@ impl<M: Clone> Core<M> {
             let Some(index) = flying else { continue };
             match outcome {
                 Outcome::Acknowledged => self.acknowledge(index),
+                // Else records that are refused in the same moment would each be tried for ever.
+                Outcome::Refused(kind) if self.believe(index, *kind) => {}
                 Outcome::Refused(kind) => self.suspect(index, *kind),
                 Outcome::Uncertain => {}
             }

@@ -56,6 +56,8 @@ pub(crate) struct Applied {
 /// Which parked events to hand over again.
 #[derive(Clone, Debug)]
 pub(crate) struct DueWish {
+    /// The timeline on which its lanes were opened.
+    pub(crate) timeline: Option<u32>,
     pub(crate) lanes: Vec<Lane>,
     pub(crate) except_topics: Vec<u16>,
     pub(crate) after: Option<ParkedKey>,
@@ -164,8 +166,12 @@ impl Database {
         }
     }
 
-    /// Hands over what is due, each with all unsettled ones before it of its aggregate, and people's decisions.
-    pub(crate) fn due(&self, now: Time, wish: &DueWish) -> DueRead {
+    /// Hands over what is due, each with all unsettled ones before it of its aggregate, and people's decisions. `None`:
+    /// its lanes were opened on another timeline.
+    pub(crate) fn due(&self, now: Time, wish: &DueWish) -> Option<DueRead> {
+        if wish.timeline != Some(self.books.timeline) && !self.has(Flaw::DueIgnoresHistory) {
+            return None;
+        }
         let mut read = DueRead::default();
         // Until when the earlier ones of each aggregate keep the next waiting; `None`: for now.
         let mut waits: BTreeMap<u16, Option<Time>> = BTreeMap::new();
@@ -206,7 +212,7 @@ impl Database {
             let dying = row.stage == Stage::DeadLetterTopic;
             read.rows.push(DueRow { key: row.key(), event, attempts, dying });
         }
-        read
+        Some(read)
     }
 
     /// When a row is due, if those before it let it; `None`: not by itself.

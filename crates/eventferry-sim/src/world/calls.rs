@@ -131,7 +131,7 @@ impl World {
             Call::Parked { lanes, after } => Answer::Parked(Ok(self.list_parked(&lanes, after, claimed_at))),
             Call::Due(wish) => {
                 let now = self.now;
-                Answer::Due(Ok(self.database.due(now, &wish)))
+                Answer::Due(self.database.due(now, &wish).ok_or(StoreFaultKind::HistoryLost))
             }
             Call::Settle(told) => {
                 let settled = self.settled(relay, name, &told);

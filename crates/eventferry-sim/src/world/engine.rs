@@ -112,7 +112,8 @@ impl World {
             Action::ReadDue { lanes, except_topics, after, records_max, bytes_max } => {
                 let except_topics = except_topics.iter().map(|topic| topic.0 as u16).collect();
                 let records_max = records_max as usize;
-                let wish = DueWish { lanes, except_topics, after, records_max, bytes_max };
+                let timeline = self.relays[relay].client.timeline;
+                let wish = DueWish { timeline, lanes, except_topics, after, records_max, bytes_max };
                 self.call(relay, Call::Due(wish));
             }
             Action::Read { lanes, records_max, bytes_max } => {

@@ -55,3 +55,28 @@ fn the_rest_of_a_run_is_asked_for_when_what_was_in_hand_is_settled() {
     stage.later(Duration::from_millis(50));
     assert_eq!(stage.asked.len(), asked + 1);
 }
+
+#[test]
+fn a_refusal_of_one_record_is_believed_when_it_comes_with_the_sessions_end() {
+    let mut stage = Stage::with_parked(
+        settings(),
+        &[1, 2],
+        list(&[DueArrival { attempts: 1, ..due(1, 1) }, DueArrival { attempts: 1, ..due(2, 2) }]),
+    );
+    let (unknown, rejected) = (stage.came(0), stage.came(1));
+    stage.report(unknown, Outcome::Refused(PublishFaultKind::Unknown));
+    stage.abandoned(Role::Alone, &[(rejected, REJECTED)]);
+    assert!(
+        matches!(stage.told()[..], [(2, ChangeWhat::Refused { attempts: 2, .. })]),
+        "it went alone, whatever ended the session"
+    );
+}
+
+#[test]
+fn a_parked_event_in_hand_keeps_no_others_out_however_small_the_pages_are() {
+    let settings = Settings { page_records_max: 4, ..settings() };
+    let mut stage = Stage::with_parked(settings, &[1, 2], list(&[due(1, 1)]));
+    let asked = stage.asked.len();
+    stage.later(Duration::from_millis(1_100));
+    assert_eq!(stage.asked.len(), asked + 1);
+}
