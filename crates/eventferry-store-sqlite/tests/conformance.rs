@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use eventferry_conformance::{Step, Subject, Trouble, Writers};
+use eventferry_conformance::{Audited, Reach, Step, Subject, Trouble, Writers};
 use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
 use eventferry_store_sqlite::{SqliteConfig, SqliteOutbox, SqliteStore};
 use rusqlite::Connection;
@@ -28,6 +28,10 @@ impl Subject for Sqlite {
 
     fn writers(&self) -> Writers {
         Writers::One
+    }
+
+    fn reach(&self) -> Reach {
+        Reach { audits: true, ..Reach::default() }
     }
 
     async fn outbox(&self) -> Result<File, Trouble> {
@@ -63,6 +67,17 @@ impl Subject for Sqlite {
         let ids = SqliteOutbox.enqueue(&mut savepoint, events).await?;
         savepoint.commit().map_err(refused)?;
         Ok(ids)
+    }
+
+    async fn audit(&self, outbox: &File) -> Result<Vec<Audited>, Trouble> {
+        let reader = Connection::open(outbox.path())?;
+        let mut lines =
+            reader.prepare("SELECT what, message_id, who, why FROM eventferry_audit ORDER BY id")?;
+        let line = |row: &rusqlite::Row<'_>| {
+            let message_id = row.get::<_, Option<[u8; 16]>>(1)?.map(MessageId);
+            Ok(Audited { what: row.get(0)?, message_id, who: row.get(2)?, why: row.get(3)? })
+        };
+        Ok(lines.query_map((), line)?.collect::<Result<_, _>>()?)
     }
 
     fn block_on<F: Future>(&self, work: F) -> F::Output {
