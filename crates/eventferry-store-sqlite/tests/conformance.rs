@@ -30,10 +30,6 @@ impl Subject for Sqlite {
         Writers::One
     }
 
-    fn reach(&self) -> Reach {
-        Reach { audits: true, ..Reach::default() }
-    }
-
     async fn outbox(&self) -> Result<File, Trouble> {
         let file = File(tempfile::tempdir()?);
         // A database that an application has, without our tables.
@@ -69,15 +65,25 @@ impl Subject for Sqlite {
         Ok(ids)
     }
 
+    fn reach(&self) -> Reach {
+        Reach { rewinds: true, audits: true }
+    }
+
+    async fn rewind(&self, outbox: &File) -> Result<(), Trouble> {
+        let restored = Connection::open(outbox.path())?;
+        restored.busy_timeout(Duration::from_secs(5))?;
+        Ok(restored.execute_batch("UPDATE eventferry_lane SET position = 0")?)
+    }
+
     async fn audit(&self, outbox: &File) -> Result<Vec<Audited>, Trouble> {
         let reader = Connection::open(outbox.path())?;
         let mut lines =
             reader.prepare("SELECT what, message_id, who, why FROM eventferry_audit ORDER BY id")?;
-        let line = |row: &rusqlite::Row<'_>| {
-            let message_id = row.get::<_, Option<[u8; 16]>>(1)?.map(MessageId);
-            Ok(Audited { what: row.get(0)?, message_id, who: row.get(2)?, why: row.get(3)? })
-        };
-        Ok(lines.query_map((), line)?.collect::<Result<_, _>>()?)
+        let read = lines.query_map([], |line| {
+            let message_id = line.get::<_, Option<[u8; 16]>>(1)?.map(MessageId);
+            Ok(Audited { what: line.get(0)?, message_id, who: line.get(2)?, why: line.get(3)? })
+        })?;
+        Ok(read.collect::<Result<_, _>>()?)
     }
 
     fn block_on<F: Future>(&self, work: F) -> F::Output {

@@ -16,7 +16,6 @@ fn the_page_says_what_the_back_ends_declare() {
     // What the suites of the back ends say of themselves, in each crate's tests/conformance.rs.
     let reach = Reach { rewinds: true, audits: true };
     let postgres = Declared { capabilities: postgres.capabilities(), writers: Writers::Many, reach };
-    let reach = Reach { rewinds: false, audits: true };
     let sqlite = Declared { capabilities: sqlite.capabilities(), writers: Writers::One, reach };
     let stores = [("PostgreSQL", postgres), ("SQLite", sqlite)];
     let kafka = KafkaPublisher::new(KafkaConfig::new("host:9092")).unwrap();

@@ -194,6 +194,15 @@ impl Kafka {
         within_patience("the limit", held).await;
     }
 
+    /// Removes what a partition has before an offset, as retention does.
+    pub(crate) async fn remove_before(&self, topic: &str, partition: i32, offset: i64) {
+        let mut positions = TopicPartitionList::new();
+        positions.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let removed = self.admin.delete_records(&positions, &options).await.unwrap();
+        removed.elements().iter().for_each(|element| element.error().unwrap());
+    }
+
     /// Everything in a topic, partition by partition, as an ordinary consumer reads it.
     pub(crate) async fn read(&self, topic: &str) -> Vec<OwnedMessage> {
         let (brokers, topic) = (self.brokers.clone(), topic.to_owned());
