@@ -82,7 +82,7 @@ pub enum Change<'a> {
     Refused {
         /// By what.
         cause: Cause<'a>,
-        /// How many attempts count now.
+        /// How many attempts count now. With fewer than are known the refusal comes late, and changes nothing.
         attempts: u32,
         /// What is to become of it.
         next: Next,

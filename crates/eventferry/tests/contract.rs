@@ -13,12 +13,12 @@ use eventferry_conformance::{Declared, Reach, Writers, publisher, render_contrac
 fn the_page_says_what_the_back_ends_declare() {
     let postgres = PostgresStore::new(PostgresConfig::from_url("postgres://host/database").unwrap());
     let sqlite = SqliteStore::new(SqliteConfig::from_url("sqlite:///app.db").unwrap());
-    let kafka = KafkaPublisher::new(KafkaConfig::new("localhost:9092")).unwrap();
+    // What the suites of the back ends say of themselves, in each crate's tests/conformance.rs.
     let reach = Reach { rewinds: true, audits: true };
-    let stores = [
-        ("PostgreSQL", Declared { capabilities: postgres.capabilities(), writers: Writers::Many, reach }),
-        ("SQLite", Declared { capabilities: sqlite.capabilities(), writers: Writers::One, reach }),
-    ];
+    let postgres = Declared { capabilities: postgres.capabilities(), writers: Writers::Many, reach };
+    let sqlite = Declared { capabilities: sqlite.capabilities(), writers: Writers::One, reach };
+    let stores = [("PostgreSQL", postgres), ("SQLite", sqlite)];
+    let kafka = KafkaPublisher::new(KafkaConfig::new("host:9092")).unwrap();
     let reach = publisher::Reach { partitions: true, times: true, limits: true };
     let publishers = [("Kafka", publisher::Declared { abilities: kafka.abilities(), reach })];
     let page = render_contract_md(&stores, &publishers);
