@@ -288,4 +288,26 @@ mod tests {
         let expected = [2, 7].map(|records| Happening::Read { records });
         assert_eq!(heard.iter().collect::<Vec<_>>(), expected);
     }
+
+    #[tokio::test]
+    async fn what_was_counted_before_something_happens_is_told_before_it_and_an_outage_begins_once() {
+        let (said, heard) = std::sync::mpsc::channel();
+        let ear = move |happening| said.send(happening).unwrap();
+        let mut news = News::new(Ears(vec![Box::new(ear)]));
+        news.read(2);
+        news.topic_held("orders", PublishFaultKind::Unavailable, "no leader");
+        news.shipped();
+        news.topic_held("orders", PublishFaultKind::TopicRefused, "no such topic");
+        news.topic_released("orders");
+        news.topic_released("orders");
+        news.end().await;
+        let of = || Whom::Topic("orders".into());
+        let expected = [
+            Happening::Read { records: 2 },
+            Happening::OutageBegan { of: of(), message: "no leader".into() },
+            Happening::Shipped { records: 1 },
+            Happening::OutageEnded { of: of() },
+        ];
+        assert_eq!(heard.iter().collect::<Vec<_>>(), expected);
+    }
 }
