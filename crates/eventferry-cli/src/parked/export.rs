@@ -20,7 +20,7 @@ pub(super) async fn export<S: Store>(store: S, arguments: &ExportArguments) -> R
     let filter = filter::of(&arguments.filter)?;
     let mut desk = desk(store).await?;
     let Some(path) = arguments.output.as_deref() else {
-        write(&mut desk, &filter, arguments.limit, |line| print(line)).await?;
+        write(&mut desk, &filter, arguments.limit, print).await?;
         return Ok(Ending::Done);
     };
     let mut file = BufWriter::new(made(path)?);
