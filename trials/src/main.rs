@@ -24,9 +24,9 @@ usage: cargo xtask TRIAL
 
   bench drain|hot-key [--events N] [--aggregates N] [--rounds N] [--only CONTENDER] [--json FILE]
       how fast a backlog is carried to Kafka, held against a raw pipe and against a status column
-  storm [--seconds N] [--seed S] [--kills N] [--kill-every TIME] [--lease TIME] [--grace TIME] [--keep yes]
-        [--json FILE]
-      hostile writers and killed relays: what must arrive does, once and in order
+  storm [--scene NAME[,NAME]] [--minutes M] [--seconds N] [--seed S] [--lease TIME] [--grace TIME] [--keep yes]
+        [--skip-missing yes] [--json FILE] [--report FILE] [--list yes]
+      hostile writers, and relays, servers and networks that fail: what must arrive does, once and in order
   memory drain|transaction|large [--events N] [--aggregates N] [--payload-bytes N] [--json FILE]
       how much memory the program takes to carry a backlog, one huge transaction, or large payloads
 ";
