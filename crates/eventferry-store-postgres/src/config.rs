@@ -8,6 +8,7 @@ use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::config::Host;
 
 use crate::connection;
+use crate::fault::Acquaintance;
 
 /// How to reach the database.
 #[derive(Clone)]
@@ -95,7 +96,7 @@ impl PostgresConfig {
     /// `Unavailable`: no server answers; waiting may mend it. `Misconfigured`: the server does not let us in. The
     /// message names the place and says what to do.
     pub async fn connect(&self) -> Result<tokio_postgres::Client, StoreFault> {
-        connection::connect(self).await
+        connection::connect(self, Acquaintance::New).await
     }
 
     /// Where the server is, without user and password: `host:port`, or several.

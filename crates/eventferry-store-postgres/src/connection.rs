@@ -8,7 +8,7 @@ use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::{Client, NoTls};
 
 use crate::config::PostgresConfig;
-use crate::fault::{fault, refused, unanswered};
+use crate::fault::{Acquaintance, fault, refused, unanswered};
 
 /// A connection that comes back by itself.
 pub(crate) struct Connection {
@@ -16,6 +16,7 @@ pub(crate) struct Connection {
     client: Option<Arc<Client>>,
     /// How often it was made.
     generation: u64,
+    acquaintance: Acquaintance,
 }
 
 impl std::fmt::Debug for Connection {
@@ -26,7 +27,12 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(crate) fn new(config: PostgresConfig) -> Self {
-        Self { config, client: None, generation: 0 }
+        Self { config, client: None, generation: 0, acquaintance: Acquaintance::New }
+    }
+
+    /// A connection to a server that has answered for its schema already.
+    pub(crate) fn to_known(config: PostgresConfig) -> Self {
+        Self { acquaintance: Acquaintance::Known, ..Self::new(config) }
     }
 
     /// Changes whenever the connection was lost: what was known of the server's history must be compared anew.
@@ -73,7 +79,7 @@ impl Connection {
                 if error.as_db_error().is_none() || error.is_closed() {
                     self.client = None;
                 }
-                Err(fault(what, error))
+                Err(fault(what, error, self.acquaintance))
             }
             Err(_) => {
                 self.client = None;
@@ -84,14 +90,17 @@ impl Connection {
 
     async fn connect(&mut self) -> Result<Client, StoreFault> {
         self.client = None;
-        let client = connect(&self.config).await?;
+        let client = connect(&self.config, self.acquaintance).await?;
         self.generation += 1;
         Ok(client)
     }
 }
 
 /// Connects, within a time: the driver's own limit ends when a socket is open, and what accepts it may never answer.
-pub(crate) async fn connect(config: &PostgresConfig) -> Result<Client, StoreFault> {
+pub(crate) async fn connect(
+    config: &PostgresConfig,
+    acquaintance: Acquaintance,
+) -> Result<Client, StoreFault> {
     let driver = &config.driver;
     let hosts = driver.get_hosts().len().max(driver.get_hostaddrs().len()).max(1);
     let socket = driver.get_connect_timeout().copied().unwrap_or(config.call_timeout);
@@ -101,7 +110,7 @@ pub(crate) async fn connect(config: &PostgresConfig) -> Result<Client, StoreFaul
     let connected = tokio::time::timeout(limit, driver.connect(NoTls)).await;
     let (client, connection) = connected
         .map_err(|_| unanswered(&config.place(), limit))?
-        .map_err(|error| refused(&config.place(), error))?;
+        .map_err(|error| refused(&config.place(), error, acquaintance))?;
     tokio::spawn(async move {
         // Its end is seen by the next call.
         if let Err(error) = connection.await {

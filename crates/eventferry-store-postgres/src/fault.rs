@@ -51,14 +51,30 @@ const TABLE: [(&str, StoreFaultKind, &str); 33] = [
     ("P0", Misconfigured, "an exception in a function of ours"),
 ];
 
+/// Whether the server has let this program in and served it before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Acquaintance {
+    /// It has not: what it refuses now it will refuse again.
+    New,
+    /// It has: a login or a privilege that is gone was taken while we were there, and may be given back. To wait for
+    /// that loses nothing; to end would make an outage of what a rotation of passwords does every time.
+    Known,
+}
+
+/// What may be taken from those whom the server knows, and given back.
+const TAKEN: [&str; 2] = ["28", "42501"];
+
 /// What this SQLSTATE means; `Unavailable` when the table does not know it: waiting loses nothing.
-pub(crate) fn kind_of(code: &str) -> StoreFaultKind {
+pub(crate) fn kind_of(code: &str, acquaintance: Acquaintance) -> StoreFaultKind {
+    if acquaintance == Acquaintance::Known && TAKEN.iter().any(|taken| code.starts_with(taken)) {
+        return Unavailable;
+    }
     let matching = |(of, _, _): &&(&str, StoreFaultKind, &str)| code.starts_with(of);
     TABLE.iter().find(matching).map_or(Unavailable, |(_, kind, _)| *kind)
 }
 
 /// The fault for an error met while doing `what`.
-pub(crate) fn fault(what: &str, error: tokio_postgres::Error) -> StoreFault {
+pub(crate) fn fault(what: &str, error: tokio_postgres::Error, acquaintance: Acquaintance) -> StoreFault {
     let Some(refusal) = error.as_db_error() else {
         // The driver's own: the connection was lost.
         return StoreFault::new(Unavailable, format!("{what}: {}", said(&error))).caused_by(error);
@@ -80,23 +96,24 @@ pub(crate) fn fault(what: &str, error: tokio_postgres::Error) -> StoreFault {
         _ => "",
     };
     let message = format!("{what}: {} (SQLSTATE {code}){hint}{remedy}", refusal.message());
-    StoreFault::new(kind_of(code), message).caused_by(error)
+    StoreFault::new(kind_of(code, acquaintance), message).caused_by(error)
 }
 
 /// The fault for an error met while connecting to the server at `place`, and what to do about it.
-pub(crate) fn refused(place: &str, error: tokio_postgres::Error) -> StoreFault {
+pub(crate) fn refused(place: &str, error: tokio_postgres::Error, acquaintance: Acquaintance) -> StoreFault {
     let what = format!("connect to PostgreSQL at {place}");
     if error.as_db_error().is_some() {
-        return fault(&what, error);
+        return fault(&what, error, acquaintance);
     }
     let said = said(&error);
+    let unwelcome = if acquaintance == Acquaintance::Known { Unavailable } else { Misconfigured };
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
     let (kind, remedy) = if has(&["password missing"]) {
-        (Misconfigured, "the server asks for a password, and the store's URL has none")
+        (unwelcome, "the server asks for a password, and the store's URL has none")
     } else if has(&["invalid configuration"]) {
         (Misconfigured, "correct the store's URL")
     } else if has(&["authentication error"]) {
-        (Misconfigured, "check user and password in the store's URL, and the server's pg_hba.conf")
+        (unwelcome, "check user and password in the store's URL, and the server's pg_hba.conf")
     } else if has(&["failed to lookup address", "could not resolve"]) {
         (Unavailable, "the name does not resolve: check it in the store's URL, and the name service")
     } else if has(&["unexpected message", "error parsing", "connection closed", "communicating"]) {
@@ -136,13 +153,14 @@ fn said(error: &dyn Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::Acquaintance::{Known, New};
     use super::*;
 
     #[test]
     fn a_code_comes_before_its_class() {
-        assert_eq!(kind_of("57P04"), Misconfigured);
-        assert_eq!(kind_of("53300"), Unavailable);
-        assert_eq!(kind_of("42501"), Misconfigured);
+        assert_eq!(kind_of("57P04", New), Misconfigured);
+        assert_eq!(kind_of("53300", New), Unavailable);
+        assert_eq!(kind_of("42501", New), Misconfigured);
         for (at, (code, _, _)) in TABLE.iter().enumerate() {
             let shadow = TABLE[..at].iter().find(|(earlier, _, _)| code.starts_with(earlier));
             assert!(shadow.is_none(), "{code} is never reached");
@@ -150,7 +168,17 @@ mod tests {
     }
 
     #[test]
+    fn whom_the_server_knows_waits_for_what_was_taken_and_for_nothing_else() {
+        for code in ["28000", "28P01", "42501"] {
+            assert_eq!((kind_of(code, New), kind_of(code, Known)), (Misconfigured, Unavailable), "{code}");
+        }
+        for code in ["3D000", "42P01", "57P04", "EF001"] {
+            assert_eq!(kind_of(code, Known), Misconfigured, "{code}");
+        }
+    }
+
+    #[test]
     fn an_unknown_code_waits() {
-        assert_eq!(kind_of("ZZ999"), Unavailable);
+        assert_eq!(kind_of("ZZ999", New), Unavailable);
     }
 }

@@ -80,7 +80,8 @@ impl Store for PostgresStore {
     }
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {
-        let connection = || Connection::new(self.config.clone());
+        // They come after `prepare`: what the server refuses from now on it had granted before.
+        let connection = || Connection::to_known(self.config.clone());
         let positions = Positions::default();
         Roles {
             lanes: PostgresLanes::new(connection(), relay),
