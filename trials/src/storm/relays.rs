@@ -155,13 +155,11 @@ impl Relay {
         send(self.pid()?, if frozen { "STOP" } else { "CONT" }).await
     }
 
-    /// The most memory it had at once, in bytes: VmHWM of proc(5).
-    pub(super) fn peak_bytes(&self) -> Result<u64, Failure> {
-        let path = format!("/proc/{}/status", self.pid()?);
-        let status = std::fs::read_to_string(&path).attempt(&format!("read {path}"))?;
-        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-        let kib = peak.and_then(|peak| peak.trim().strip_suffix(" kB")?.parse::<u64>().ok());
-        Ok(kib.ok_or_else(|| failure(format!("{path} has no VmHWM")))? << 10)
+    /// The most memory it had at once, in bytes: VmHWM of proc(5). None once it has ended.
+    pub(super) fn peak_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
     }
 
     fn pid(&self) -> Result<u32, Failure> {
