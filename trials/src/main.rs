@@ -43,7 +43,8 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[String]) -> Result<ExitCode, Failure> {
-    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into());
+    // A client says that its broker is gone again and again; a storm knows, for it was the one.
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn,rdkafka=off,librdkafka=off".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match words.split_first() {

@@ -109,29 +109,35 @@ impl Fleet {
 
     /// Kills one and starts another, under a name that was never used.
     pub(super) async fn kill_one(&mut self) -> Result<(), Failure> {
+        self.kill_and_leave().await?;
+        self.add()
+    }
+
+    /// Kills one; says which, and when.
+    async fn kill_and_leave(&mut self) -> Result<(String, Instant), Failure> {
         self.look().await?;
         let mut relay = self.one()?;
         let from_ms = self.clock.ask().await?;
         let mut lanes = self.lanes_of(&relay.id).await;
         relay.kill().await?;
+        let killed = Instant::now();
         // Asked again, for what it settled meanwhile; asked before, lest another has taken a lane already. Where this
         // is not the very moment, the rule for repeats is a little milder than the truth, never sterner.
         lanes.extend(self.lanes_of(&relay.id).await);
         let to_ms = self.clock.ask().await?;
         let id = relay.id.clone();
-        self.cuts.push(Cut { relay: id, relays: 1, lanes, from_ms, to_ms, ..Cut::default() });
+        self.cuts.push(Cut { relay: id.clone(), relays: 1, lanes, from_ms, to_ms, ..Cut::default() });
         self.kills += 1;
         self.note_lapses(&mut relay, to_ms);
-        self.add()
+        Ok((id, killed))
     }
 
     /// Kills one, and measures how long it takes until others have all its lanes.
     pub(super) async fn take_over(&mut self, findings: &mut Findings) -> Result<(), Failure> {
-        let killed = Instant::now();
-        self.kill_one().await?;
-        let id = self.cuts.last().map(|cut| cut.relay.clone()).unwrap_or_default();
+        let (id, killed) = self.kill_and_leave().await?;
         let max = self.program.lease + TAKE_OVER_BEYOND;
-        self.measure_change("take-over", &id, killed, max, findings).await
+        self.measure_change("take-over", &id, killed, max, findings).await?;
+        self.add()
     }
 
     /// Asks one to go, and measures how long its lanes are nobody's; then starts another.

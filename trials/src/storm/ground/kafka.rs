@@ -155,7 +155,7 @@ impl Kafka {
     /// Takes the relays' permission to write to a topic away, or gives it back.
     pub(in crate::storm) async fn allow(&self, topic: &str, allowed: bool) -> Result<(), Failure> {
         let mut command = self.java();
-        command.arg("kafka.admin.AclCommand").args(["--bootstrap-server", &self.for_judges()]);
+        command.arg("org.apache.kafka.tools.AclCommand").args(["--bootstrap-server", &self.for_judges()]);
         command.args(if allowed { &["--remove", "--force"][..] } else { &["--add"] });
         command.args(["--deny-principal", &format!("User:{USER}"), "--operation", "Write", "--topic", topic]);
         run("change a permission", command).await.map(drop)
