@@ -116,6 +116,44 @@ async fn a_role_that_lacks_something_is_told_what_and_how_to_get_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_login_or_privilege_that_is_taken_from_a_running_relay_is_waited_for() {
+    on_every_server(async |database| {
+        let (name, url) = role(&database, "grant_relay").await;
+        let admin = database.client().await;
+        let mut store = PostgresStore::new(PostgresConfig::from_url(&url).unwrap());
+        store.prepare(Prepare::Check).await.unwrap();
+        let mut roles = store.roles(&RelayId("taken".into()));
+        let claim = || Claim { keep: Vec::new(), take_max: 64, lease: LEASE };
+        roles.lanes.hold(claim()).await.unwrap();
+        for (take, give, says) in [
+            ("ALTER ROLE THE_ROLE NOLOGIN", "ALTER ROLE THE_ROLE LOGIN", "28000"),
+            ("ALTER ROLE THE_ROLE PASSWORD 'another'", "ALTER ROLE THE_ROLE PASSWORD 'sesame'", "28P01"),
+            (
+                "REVOKE USAGE ON SCHEMA eventferry FROM THE_ROLE",
+                "SELECT eventferry.grant_relay('THE_ROLE')",
+                "42501",
+            ),
+        ] {
+            let end =
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'THE_ROLE'";
+            admin.batch_execute(&format!("{take}; {end}").replace("THE_ROLE", &name)).await.unwrap();
+            // The connection that was ended says so once.
+            let mut fault = roles.lanes.hold(claim()).await.unwrap_err();
+            if !fault.to_string().contains(says) {
+                fault = roles.lanes.hold(claim()).await.unwrap_err();
+            }
+            assert!(fault.to_string().contains(says), "{fault}");
+            assert_eq!(*fault.kind(), StoreFaultKind::Unavailable, "{fault}");
+            admin.batch_execute(&give.replace("THE_ROLE", &name)).await.unwrap();
+            roles.lanes.hold(claim()).await.unwrap();
+        }
+        drop(roles);
+        drop_role(&database, &name).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_older_or_newer_schema_is_named_with_its_remedy() {
     on_every_server(async |database| {
         let admin = database.client().await;
