@@ -70,7 +70,8 @@ async fn fill(client: &Client, seed: u64) -> Vec<Model> {
         let sql = "INSERT INTO eventferry.parked (lane, id, created_at, message_id, topic, aggregate_type,
                        aggregate_id, payload, state, due_at, decision, settled_at)
                    VALUES ($1, $2, now(), gen_random_uuid(), $3, 'test', $4, $5, $6,
-                       CASE WHEN $7 THEN now() - interval '1 second' WHEN NOT $7 THEN now() + interval '1 hour' END,
+                       CASE WHEN $7 THEN now() - interval '1 second'
+                            WHEN NOT $7 THEN now() + interval '1 hour' END,
                        CASE WHEN $8 THEN 'discard' END, CASE WHEN $9 THEN now() END) RETURNING ordinal";
         let payload = vec![0u8; dice.below(200) as usize];
         let row = client
@@ -83,7 +84,9 @@ async fn fill(client: &Client, seed: u64) -> Vec<Model> {
         let key = ParkedKey { lane: Lane(lane as u16), ordinal: row.get(0) };
         models.push(Model { key, aggregate, topic, state, time, decided });
     }
-    let first = "SELECT eventferry.first_is_due(array_agg(lane), array_agg(aggregate_type), array_agg(aggregate_id), now())
+    let first =
+        "SELECT eventferry.first_is_due(array_agg(lane), array_agg(aggregate_type), array_agg(aggregate_id),
+                                                now())
                  FROM eventferry.parked";
     client.execute(first, &[]).await.unwrap();
     models.retain(|model| model.state != "shipped");
@@ -205,7 +208,8 @@ async fn asking_costs_what_is_due_and_not_what_is_parked() {
         // The first time, the server reads its own catalogs.
         pages_read(&app, &ask).await;
         let nothing = pages_read(&app, &ask).await;
-        let one = "UPDATE eventferry.parked SET due_at = now() WHERE ordinal = (SELECT min(ordinal) FROM eventferry.parked)";
+        let one = "UPDATE eventferry.parked SET due_at = now()
+                   WHERE ordinal = (SELECT min(ordinal) FROM eventferry.parked)";
         app.batch_execute(one).await.unwrap();
         let first = pages_read(&app, &ask).await;
         app.batch_execute("UPDATE eventferry.parked SET due_at = now() WHERE due_at IS NOT NULL").await.unwrap();
