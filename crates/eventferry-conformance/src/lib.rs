@@ -1,9 +1,9 @@
-//! The contract of eventferry's stores as data: clauses that can be put to any back end.
+//! The contract of eventferry's stores and publishers as data: clauses that can be put to any back end.
 //!
 //! A [`Clause`] is an id, a sentence and a function. [`clauses`] lists them, [`main`] runs them as a test binary,
 //! [`render_contract_md`] writes them down for people. What a back end cannot do it declares, and the clauses that
 //! need it are passed over, by name and with the reason. The [`model`] is the smallest store that keeps them all; its
-//! deliberate flaws are how each clause was seen to fail.
+//! deliberate flaws are how each clause was seen to fail. Publishers have clauses of their own: see [`publisher`].
 //!
 //! # Putting the clauses to a back end
 //!
@@ -71,6 +71,7 @@ mod desk;
 mod erased;
 pub mod model;
 mod pause;
+pub mod publisher;
 mod relay;
 mod runner;
 mod subject;

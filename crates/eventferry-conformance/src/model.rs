@@ -42,6 +42,7 @@ use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
 
 pub use desk::ModelDesk;
 pub use feed::ModelFeed;
+pub(crate) use flaw::flaws;
 pub use flaw::{FLAWS, Flaw};
 pub use lanes::ModelLanes;
 pub use ledger::ModelLedger;

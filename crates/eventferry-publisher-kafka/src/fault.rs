@@ -296,6 +296,40 @@ pub(crate) fn fault(what: &str, code: RDKafkaErrorCode) -> PublishFault {
     }
 }
 
+/// Codes that mean something else, or more, to whoever reads a topic as a consumer group.
+const READING: &[(&[Code], PublishFaultKind, &str)] = &[
+    (&[Code::TopicAuthorizationFailed], TopicRefused, "no permission: grant DESCRIBE and READ on the topic"),
+    (&[Code::GroupAuthorizationFailed], Misconfigured, "no permission: grant READ on the consumer group"),
+    (&[Code::InvalidGroupId], Misconfigured, "the broker takes no such name for a group: choose another"),
+    (
+        &[
+            Code::UnknownMemberId,
+            Code::IllegalGeneration,
+            Code::RebalanceInProgress,
+            Code::FencedMemberEpoch,
+            Code::StaleMemberEpoch,
+            Code::UnreleasedInstanceId,
+        ],
+        Misconfigured,
+        "another program consumes under this group: choose another group, or stop that program",
+    ),
+    (
+        &[Code::AutoOffsetReset, Code::OffsetOutOfRange],
+        Unknown,
+        "the broker removed records before they were read: begin again, with what is left",
+    ),
+];
+
+/// The fault of a code met while reading.
+pub(crate) fn reading_fault(what: &str, code: RDKafkaErrorCode) -> PublishFault {
+    match READING.iter().find(|(codes, _, _)| codes.contains(&code)) {
+        Some((_, kind, why)) => {
+            PublishFault::new(*kind, format!("{what}: {why} (code {})", code as i32)).caused_by(code)
+        }
+        None => fault(what, code),
+    }
+}
+
 /// The code that lies below an error of the binding, if one does.
 pub(crate) fn code_of(error: &KafkaError) -> Option<RDKafkaErrorCode> {
     match error {
@@ -345,6 +379,24 @@ mod tests {
         assert!(seen > 150, "the binding has only {seen} codes");
         assert_eq!(missing, BTreeSet::new());
         assert!(TABLE.iter().all(|(_, _, why)| !why.is_empty()));
+    }
+
+    #[test]
+    fn a_reader_hears_of_groups_and_of_its_own_permission() {
+        let message = |code| reading_fault("reading", code).to_string();
+        assert!(message(Code::TopicAuthorizationFailed).contains("READ on the topic"));
+        assert!(message(Code::GroupAuthorizationFailed).contains("READ on the consumer group"));
+        assert!(message(Code::UnknownMemberId).contains("choose another group"));
+        assert!(message(Code::UnknownTopicOrPartition).contains("create it"));
+        for (codes, _, _) in READING {
+            for code in *codes {
+                assert_eq!(
+                    READING.iter().filter(|(codes, _, _)| codes.contains(code)).count(),
+                    1,
+                    "{code:?}"
+                );
+            }
+        }
     }
 
     #[test]

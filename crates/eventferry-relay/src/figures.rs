@@ -34,6 +34,7 @@ names! {
     EXHAUSTED = "eventferry_retries_exhausted_total", describe_counter, Count, "events given up";
     RELEASED = "eventferry_events_released_total", describe_counter, Count, "parked events shipped after all";
     DEAD = "eventferry_dead_letters_total", describe_counter, Count, "dead letters acknowledged";
+    LETTERS_REFUSED = "eventferry_dead_letters_refused_total", describe_counter, Count, "dead letters refused";
     DECISIONS = "eventferry_decisions_total", describe_counter, Count, "people's decisions met";
     GAINED = "eventferry_lanes_gained_total", describe_counter, Count, "lanes taken";
     GIVEN = "eventferry_lanes_released_total", describe_counter, Count, "lanes handed over";
@@ -119,8 +120,8 @@ impl Figures {
         }
     }
 
-    /// Adds up what happened in a round.
-    pub(crate) fn round(&mut self, now: Duration, counts: Counts, records: usize, bytes: u64) {
+    /// Adds up what happened.
+    pub(crate) fn count(&mut self, counts: Counts) {
         let Counts { read, shipped, parked_along } = counts;
         for (counter, count) in
             [(&self.read, read), (&self.shipped, shipped), (&self.parked_along, parked_along)]
@@ -129,7 +130,11 @@ impl Figures {
                 counter.increment(count);
             }
         }
-        if shipped > 0 {
+    }
+
+    /// Ends a round, in which events were acknowledged or not.
+    pub(crate) fn round(&mut self, now: Duration, acknowledged: bool, records: usize, bytes: u64) {
+        if acknowledged {
             self.lag.acknowledged(now);
         }
         self.records.set(records as f64);
@@ -163,6 +168,10 @@ impl Figures {
 
     pub(crate) fn dead(&self, class: &str) {
         counter!(DEAD, "class" => class.to_owned()).increment(1);
+    }
+
+    pub(crate) fn letter_refused(&self, class: &'static str) {
+        counter!(LETTERS_REFUSED, "class" => class).increment(1);
     }
 
     pub(crate) fn decided(&self, decision: &'static str, done: bool) {

@@ -7,7 +7,7 @@ use eventferry_core::{Lane, MessageId, Row};
 ///
 /// A happening says what this relay has seen or decided, at once, also where the database has not been told: after a
 /// crash the next relay may see and say the same again.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Happening {
     /// So many events were read from the outbox since the last one of these.
@@ -61,6 +61,14 @@ pub enum Happening {
         attempts: u32,
         /// Whether its aggregate waits for a person to release it.
         held: bool,
+    },
+    /// An event was given up, and its dead letter was refused, or there is no dead-letter topic for it any more: it
+    /// stays parked, and is tried again every few seconds.
+    DeadLetterRefused {
+        /// Which.
+        event: EventName,
+        /// Why its dead letter was refused.
+        why: Why,
     },
     /// A person's decision on a parked event was carried out, or did not fit.
     Decided {

@@ -28,6 +28,8 @@ pub(crate) struct News {
     /// Counted since the last round.
     round: Counts,
     told_at: Duration,
+    /// What was said of dead letters that were refused.
+    letters_refused: Outage,
     /// Who is away, so that each outage begins and ends once.
     away: BTreeSet<Whom>,
 }
@@ -41,6 +43,7 @@ impl News {
             counts: Counts::default(),
             round: Counts::default(),
             told_at: Duration::ZERO,
+            letters_refused: Outage::default(),
             away: BTreeSet::new(),
         }
     }
@@ -61,7 +64,8 @@ impl News {
     pub(crate) fn round(&mut self, now: Duration, records: usize, bytes: u64) -> Option<Duration> {
         self.pass_counts();
         let counts = std::mem::take(&mut self.round);
-        self.figures.round(now, counts, records, bytes);
+        self.figures.count(counts);
+        self.figures.round(now, counts.shipped > 0, records, bytes);
         self.voice.turn(now);
         if !self.listeners.iter().any(Listener::is_behind) {
             return None;
@@ -135,6 +139,16 @@ impl News {
         self.voice.dead(event, &death.class, *attempts, held);
         let why = || Why { class: death.class.clone(), message: death.message.clone() };
         self.tell(|| Happening::Dead { event: event.clone(), why: why(), attempts: *attempts, held });
+    }
+
+    /// A dead letter was refused: its event stays parked.
+    pub(crate) fn letter_refused(&mut self, now: Duration, event: &EventName, refusal: &Refusal) {
+        self.figures.letter_refused(refusal.class);
+        // It is tried again for ever: people hear once of each cause.
+        if self.letters_refused.is_news(refusal.class, now) {
+            self.voice.letter_refused(event, refusal);
+        }
+        self.tell(|| Happening::DeadLetterRefused { event: event.clone(), why: why(refusal) });
     }
 
     pub(crate) fn decided(&mut self, key: ParkedKey, decision: Decision, done: bool) {
@@ -238,6 +252,7 @@ impl News {
     /// The relay has ended: listeners hear what they have not heard, for a moment.
     pub(crate) async fn end(mut self) {
         self.pass_counts();
+        self.figures.count(self.round);
         self.figures.end();
         let ends = self.listeners.into_iter().map(|listener| tokio::spawn(listener.end()));
         for end in ends.collect::<Vec<_>>() {
@@ -249,4 +264,50 @@ impl News {
 
 fn why(refusal: &Refusal) -> Why {
     Why { class: refusal.class.into(), message: refusal.message.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn counts_are_gathered_for_a_moment_and_then_told_whether_or_not_more_happens() {
+        let (said, heard) = std::sync::mpsc::channel();
+        let ear = move |happening| said.send(happening).unwrap();
+        let mut news = News::new(Ears(vec![Box::new(ear)]));
+        let at = Duration::from_millis;
+        assert_eq!(news.round(at(1_000), 0, 0), None);
+        news.read(2);
+        assert_eq!(news.round(at(1_001), 0, 0), None, "after a silence they are told at once");
+        news.read(3);
+        assert_eq!(news.round(at(1_002), 0, 0), Some(at(1_101)));
+        news.read(4);
+        assert_eq!(news.round(at(1_100), 0, 0), Some(at(1_101)));
+        assert_eq!(news.round(at(1_101), 0, 0), None);
+        news.end().await;
+        let expected = [2, 7].map(|records| Happening::Read { records });
+        assert_eq!(heard.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[tokio::test]
+    async fn what_was_counted_before_something_happens_is_told_before_it_and_an_outage_begins_once() {
+        let (said, heard) = std::sync::mpsc::channel();
+        let ear = move |happening| said.send(happening).unwrap();
+        let mut news = News::new(Ears(vec![Box::new(ear)]));
+        news.read(2);
+        news.topic_held("orders", PublishFaultKind::Unavailable, "no leader");
+        news.shipped();
+        news.topic_held("orders", PublishFaultKind::TopicRefused, "no such topic");
+        news.topic_released("orders");
+        news.topic_released("orders");
+        news.end().await;
+        let of = || Whom::Topic("orders".into());
+        let expected = [
+            Happening::Read { records: 2 },
+            Happening::OutageBegan { of: of(), message: "no leader".into() },
+            Happening::Shipped { records: 1 },
+            Happening::OutageEnded { of: of() },
+        ];
+        assert_eq!(heard.iter().collect::<Vec<_>>(), expected);
+    }
 }

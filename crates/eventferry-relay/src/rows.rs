@@ -38,7 +38,9 @@ enum Content<R> {
 pub(crate) struct DueRow<R> {
     pub(crate) row: R,
     pub(crate) attempts: u32,
-    /// `None`: it goes to its own topic.
+    /// It was given up.
+    pub(crate) dying: bool,
+    /// `None`: it goes to its own topic, or, if it is dying, nowhere.
     pub(crate) letter: Option<Letter>,
 }
 
@@ -127,6 +129,14 @@ impl<R: Row> Rows<R> {
         }
     }
 
+    /// What people call the event of a dead letter in hand; `None`: it is another record.
+    pub(crate) fn letter(&self, token: Token) -> Option<EventName> {
+        match self.get(token) {
+            Content::Due(due) if due.dying => Some(EventName::of(&due.row)),
+            _ => None,
+        }
+    }
+
     /// The number of the topic that a record goes to.
     pub(crate) fn topic(&self, token: Token, topics: &TopicNumbers) -> Option<TopicId> {
         match self.get(token) {
@@ -142,7 +152,7 @@ impl<R: Row> Rows<R> {
     /// The broker has a record. Says whether it was shipped to its own topic; if not, it was a dead letter.
     pub(crate) fn acknowledged(&mut self, token: Token) -> bool {
         let Content::Due(due) = self.take(token) else { return true };
-        let DueRow { row, attempts, letter } = *due;
+        let DueRow { row, attempts, letter, .. } = *due;
         let death = letter.map(|letter| letter.death);
         let shipped = death.is_none();
         self.put(
@@ -183,7 +193,7 @@ mod tests {
     }
 
     fn due(letter: Option<Letter>) -> DueRow<StoredEvent> {
-        DueRow { row: row("orders"), attempts: 4, letter }
+        DueRow { row: row("orders"), attempts: 4, dying: letter.is_some(), letter }
     }
 
     fn letter(topic: TopicId) -> Letter {

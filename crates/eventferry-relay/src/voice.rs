@@ -72,7 +72,7 @@ impl Voice {
     /// Says how many lines were left out in a minute that is over. To be called now and then.
     pub(crate) fn turn(&mut self, now: Duration) {
         if let Some(events) = self.parked.turn(now) {
-            tracing::warn!(events, "parked more events than are named here; `eventferry status` counts them");
+            tracing::warn!(events, "parked more events than are named here; `eventferry parked` shows them");
         }
         if let Some(events) = self.exhausted.turn(now) {
             tracing::warn!(events, "gave up more events than are named here");
@@ -160,11 +160,25 @@ impl Voice {
                 message_id,
                 class,
                 attempts,
-                "an event is in the dead-letter topic; its aggregate waits until a person releases it"
+                "an event is in the dead-letter topic; its aggregate waits until a person releases it with \
+                 `eventferry parked`"
             );
         } else {
             tracing::warn!(topic, message_id, class, attempts, "an event is in the dead-letter topic");
         }
+    }
+
+    pub(crate) fn letter_refused(&self, event: &EventName, why: &Refusal) {
+        let (topic, message_id) = named(Some(event));
+        let Refusal { class, message } = why;
+        tracing::warn!(
+            topic,
+            message_id,
+            class,
+            why = message,
+            "a dead letter is refused: its event stays parked, is tried again every few seconds, and its aggregate \
+             waits; mend the dead-letter topic, or discard the event with `eventferry parked`"
+        );
     }
 
     pub(crate) fn decided(&mut self, key: ParkedKey, decision: Decision, done: bool) {
@@ -260,7 +274,9 @@ impl Voice {
 fn fate(next: Next) -> &'static str {
     match next {
         Next::Die => "it goes to the dead-letter topic",
-        _ => "it waits for a person, who retries or discards it, and its aggregate waits behind it",
+        _ => {
+            "it waits for a person, who retries or discards it with `eventferry parked`; its aggregate waits behind it"
+        }
     }
 }
 

@@ -81,14 +81,15 @@ SELECT eventferry.first_is_due(array_agg(p.lane), array_agg(p.aggregate_type), a
 FROM (SELECT DISTINCT lane, aggregate_type, aggregate_id FROM eventferry.parked) AS p;
 
 -- Where a parked event stands after a change. One that was given up never goes back to its own topic, whatever comes.
-CREATE FUNCTION eventferry.state_after(state text, change text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE
-RETURN CASE
-    WHEN change IN ('shipped', 'dead_lettered', 'discarded', 'held') THEN change
-    WHEN state IN ('dead_letter_topic', 'held') THEN state
-    WHEN change IN ('refused_retry', 'retried') THEN 'topic'
-    WHEN change = 'refused_wait' THEN 'waiting'
-    WHEN change = 'refused_die' THEN 'dead_letter_topic'
-    ELSE state END;
+CREATE FUNCTION eventferry.state_after(state text, change text) RETURNS text LANGUAGE sql IMMUTABLE PARALLEL SAFE AS $$
+    SELECT CASE
+        WHEN $2 IN ('shipped', 'dead_lettered', 'discarded', 'held') THEN $2
+        WHEN $1 IN ('dead_letter_topic', 'held') THEN $1
+        WHEN $2 IN ('refused_retry', 'retried') THEN 'topic'
+        WHEN $2 = 'refused_wait' THEN 'waiting'
+        WHEN $2 = 'refused_die' THEN 'dead_letter_topic'
+        ELSE $1 END
+$$;
 
 -- When it is due after a change.
 CREATE FUNCTION eventferry.due_after(
@@ -201,10 +202,10 @@ BEGIN
         moment := clock_timestamp();
         WITH added AS (
             INSERT INTO eventferry.parked AS p (lane, id, created_at, message_id, topic, aggregate_type, aggregate_id, key,
-                                                payload, content_type, headers, partition, state, attempts, due_at,
-                                                class, message, failed_at)
+                                                payload, content_type, headers, partition, parked_at, state,
+                                                due_at, attempts, class, message, failed_at)
             SELECT k.lane, o.id, o.created_at, o.message_id, o.topic, o.aggregate_type, o.aggregate_id, o.key,
-                   o.payload, o.content_type, o.headers, o.partition, eventferry.state_after('topic', k.park_as),
+                   o.payload, o.content_type, o.headers, o.partition, moment, eventferry.state_after('topic', k.park_as),
                    CASE k.park_as WHEN 'topic_held' THEN moment WHEN 'behind' THEN NULL
                         ELSE eventferry.due_after('topic', NULL, k.park_as, k.pause, moment) END,
                    CASE WHEN k.park_as LIKE 'refused%' THEN 1 ELSE 0 END, k.class, left(k.message, 1000),
@@ -298,7 +299,7 @@ DECLARE
     crowded boolean;
     found_lanes integer[];
     found_ordinals bigint[];
-    found bigint;
+    fitting bigint;
     from_lane integer := after_lane;
     from_ordinal bigint := after_ordinal;
     chunk_max bigint := records_max * 2 + 1000;
@@ -371,6 +372,7 @@ BEGIN
                   AND p.decision IS NULL AND p.state = 'topic'
                 ORDER BY p.due_at LIMIT few + 1
             ) AS d
+            WHERE k.lane >= after_lane
             UNION ALL
             SELECT d.* FROM unnest(lanes) AS l (lane)
             CROSS JOIN LATERAL (
@@ -379,20 +381,19 @@ BEGIN
                   AND p.state = 'dead_letter_topic'
                 ORDER BY p.due_at LIMIT few + 1
             ) AS d
+            WHERE l.lane >= after_lane
         ) AS c
-        WHERE c.lane >= after_lane
         LIMIT few + 1
     ), aggregate AS MATERIALIZED (
         SELECT DISTINCT c.lane, c.aggregate_type, c.aggregate_id,
                CASE WHEN c.lane = after_lane THEN after_ordinal ELSE -1 END AS from_ordinal
         FROM candidate AS c WHERE (SELECT count(*) FROM candidate) <= few
     ), going AS MATERIALIZED (
-        -- Nothing in the way up to `after`, nor just behind it.
+        -- None of it up to `after`: such a one is in hand, or was not due when it was passed over. And the first is due.
         SELECT a.* FROM aggregate AS a
         WHERE (SELECT p.ordinal FROM eventferry.parked AS p
                WHERE p.lane = a.lane AND p.aggregate_type = a.aggregate_type AND p.aggregate_id = a.aggregate_id
                  AND p.settled_at IS NULL AND p.ordinal <= a.from_ordinal
-                 AND NOT eventferry.is_due(p.state, p.decision, p.due_at, p.topic, moment, except_topics)
                ORDER BY p.ordinal LIMIT 1) IS NULL
           AND (SELECT eventferry.is_due(p.state, p.decision, p.due_at, p.topic, moment, except_topics)
                FROM eventferry.parked AS p
@@ -420,13 +421,13 @@ BEGIN
     )
     SELECT (SELECT count(*) FROM candidate) > few OR count(*) > few, count(*), array_agg(p.lane) FILTER (WHERE fits.in_page),
            array_agg(p.ordinal) FILTER (WHERE fits.in_page)
-    INTO crowded, found, found_lanes, found_ordinals
+    INTO crowded, fitting, found_lanes, found_ordinals
     FROM page AS p
     CROSS JOIN LATERAL (
         SELECT p.number <= records_max AND (p.bytes <= bytes_max OR p.number = 1) AS in_page) AS fits;
-    more := found > coalesce(cardinality(found_lanes), 0);
+    more := fitting > coalesce(cardinality(found_lanes), 0);
 
-    -- Many: the list is walked from `after`, chunk by chunk, until a page is found.
+    -- Many: the list is walked from `after`, chunk by chunk, until one fits a page.
     WHILE crowded LOOP
         WITH chunk AS MATERIALIZED (
             SELECT p.lane, p.ordinal, p.aggregate_type, p.aggregate_id, p.size_bytes,
@@ -441,7 +442,8 @@ BEGIN
             SELECT a.*, (SELECT p.ordinal FROM eventferry.parked AS p
                          WHERE p.lane = a.lane AND p.aggregate_type = a.aggregate_type AND p.aggregate_id = a.aggregate_id
                            AND p.settled_at IS NULL AND p.ordinal < a.through
-                           AND NOT eventferry.is_due(p.state, p.decision, p.due_at, p.topic, moment, except_topics)
+                           AND (NOT eventferry.is_due(p.state, p.decision, p.due_at, p.topic, moment, except_topics)
+                                OR (p.lane, p.ordinal) <= (after_lane, after_ordinal))
                          ORDER BY p.ordinal LIMIT 1) AS stop
             FROM aggregate AS a
         ), page AS (
@@ -452,15 +454,15 @@ BEGIN
         )
         SELECT (SELECT array_agg(c.lane) FROM chunk AS c), (SELECT array_agg(c.ordinal) FROM chunk AS c), count(*),
                array_agg(p.lane) FILTER (WHERE fits.in_page), array_agg(p.ordinal) FILTER (WHERE fits.in_page)
-        INTO chunk_lanes, chunk_ordinals, found, found_lanes, found_ordinals
+        INTO chunk_lanes, chunk_ordinals, fitting, found_lanes, found_ordinals
         FROM page AS p
         CROSS JOIN LATERAL (
             SELECT p.number <= records_max AND (p.bytes <= bytes_max OR p.number = 1) AS in_page) AS fits;
-        more := found > coalesce(cardinality(found_lanes), 0) OR coalesce(cardinality(chunk_lanes), 0) = chunk_max;
-        crowded := coalesce(cardinality(chunk_lanes), 0) = chunk_max AND found < records_max / 4;
+        more := fitting > coalesce(cardinality(found_lanes), 0) OR coalesce(cardinality(chunk_lanes), 0) = chunk_max;
+        crowded := coalesce(cardinality(chunk_lanes), 0) = chunk_max AND fitting < greatest(records_max / 4, 1);
         IF crowded AND chunk_max < 50000 THEN
             chunk_max := chunk_max * 8;
-        ELSIF crowded AND found = 0 THEN
+        ELSIF crowded AND fitting = 0 THEN
             from_lane := chunk_lanes[chunk_max];
             from_ordinal := chunk_ordinals[chunk_max];
         ELSE

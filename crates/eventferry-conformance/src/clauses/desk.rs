@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eventferry_core::parked::{
-    Change, Decided, Decision, Decisions, End, Next, ParkReason, ParkedFilter, ParkedKey, Stage,
+    Change, Decision, Decisions, End, Next, ParkReason, ParkedFilter, ParkedKey, Stage,
 };
 use eventferry_core::{Event, MessageId};
 
@@ -34,7 +34,7 @@ pub(super) static CLAUSES: &[Clause] = &[
     clause!(
         8,
         "decision-fits-its-stage",
-        "A decision is written onto what matches and fits; what it does not fit, or only waits behind, is counted apart.",
+        "A decision is written onto what it fits; what it does not fit, or only waits behind, is counted apart.",
         [],
         decision_fits_its_stage
     ),
@@ -62,7 +62,7 @@ pub(super) static CLAUSES: &[Clause] = &[
     clause!(
         8,
         "decision-outlives-a-refusal",
-        "A decision stays when its event is refused or postponed meanwhile; one that does not fit goes, its event stays.",
+        "A decision stays while its event is refused or postponed; refused itself, it goes and the event stays.",
         [],
         decision_outlives_a_refusal
     ),
@@ -218,10 +218,15 @@ async fn hears(
     expected: &[(ParkedKey, Decision, Stage)],
     when: &str,
 ) -> Kept {
-    let decided = |one: &(ParkedKey, Decision, Stage)| Decided { key: one.0, decision: one.1, stage: one.2 };
-    let expected: Vec<_> = expected.iter().map(decided).collect();
     let decisions = relay.due_page(due).await?.decisions;
-    ensure!(decisions == expected, "{when}: the owner is told of {decisions:?}, not {expected:?}");
+    let told: Vec<_> = decisions.iter().map(|one| (one.key, one.decision, one.stage)).collect();
+    let shown = relay.shown().await?;
+    for one in &decisions {
+        let row = shown.iter().find(|shown| shown.key == one.key).map(|shown| &shown.row.event.aggregate);
+        let is_its_own = row.is_some_and(|row| row.kind == one.aggregate_type && row.id == one.aggregate_id);
+        ensure!(is_its_own, "{when}: {one:?} is about {row:?}");
+    }
+    ensure!(told == expected, "{when}: the owner is told of {decisions:?}, not {expected:?}");
     Ok(())
 }
 

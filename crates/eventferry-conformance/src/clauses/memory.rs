@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use eventferry_core::parked::{
-    Change, Decision, DueEvent, End, ParkReason, ParkedFilter, ParkedKey, ShowAsk,
+    Change, Decision, DueEvent, DuePage, End, ParkReason, ParkedFilter, ParkedKey, ShowAsk,
 };
 use eventferry_core::store::Rest;
 use eventferry_core::{StoreFaultKind, StoredEvent};
 
-use super::due::{keys, park_each, these};
+use super::due::{park_each, these};
 use super::{Kept, clause};
 use crate::application::{Posted, exactly, tell};
 use crate::bench::{Bench, Patience, event, events};
@@ -183,7 +183,7 @@ async fn long_transaction_comes_in_pages(bench: &Bench) -> Kept {
     exactly(&carried, &posted, "both owners together")
 }
 
-/// Parks events of several lanes and aggregates, in payloads of many sizes, all of them due; in the order of the list.
+/// Parks events of several lanes and aggregates, in payloads of many sizes, all of them due.
 async fn many_due(bench: &Bench, relay: &mut Relay<'_>) -> Result<Vec<Posted>, Broken> {
     let held = ParkReason::TopicHeld(cause("no such topic"));
     let mut posted = Vec::new();
@@ -203,31 +203,57 @@ fn bytes_of<'a>(rows: impl Iterator<Item = &'a StoredEvent>) -> u64 {
     rows.map(|row| row.event.payload.as_ref().map_or(0, Vec::len) as u64).sum()
 }
 
+/// Asks for all that is due in pages within bounds, and again from the first once what came is shipped, to the end.
+async fn due_in_pages(
+    relay: &mut Relay<'_>,
+    total: usize,
+    bounds: Due,
+    mut each: impl FnMut(&DuePage<StoredEvent>) -> Kept,
+) -> Result<Vec<DueEvent<StoredEvent>>, Broken> {
+    let mut due: Vec<DueEvent<StoredEvent>> = Vec::new();
+    for _ in 0..=total {
+        let first = due.len();
+        for _ in 0..=total {
+            let after = due[first..].last().map(|one| one.key);
+            let page = relay.due_page(Due { after, ..bounds }).await?;
+            each(&page)?;
+            let more = page.more && !page.events.is_empty();
+            due.extend(page.events);
+            if !more {
+                break;
+            }
+        }
+        if due.len() == first {
+            return Ok(due);
+        }
+        let shipped = Change::Settled(End::Shipped);
+        relay.change(&due[first..].iter().map(|one| (one.key, shipped)).collect::<Vec<_>>()).await?;
+    }
+    Err(Broken::new(format!("{} events were handed over as due, of {total}, and there is no end", due.len())))
+}
+
 async fn due_page_keeps_its_bounds(bench: &Bench) -> Kept {
     let mut relay = bench.started_relay("a").await?;
-    let mut posted = many_due(bench, &mut relay).await?;
-    let keys = keys(&mut relay, &posted).await?;
-    let mut in_order: Vec<_> = keys.into_iter().zip(posted).collect();
-    in_order.sort_unstable_by_key(|(key, _)| *key);
-    posted = in_order.into_iter().map(|(_, one)| one).collect();
     for (records_max, bytes_max) in BOUNDS {
-        let mut due = Vec::new();
-        for _ in 0..=posted.len() {
-            let after = due.last().map(|one: &DueEvent<StoredEvent>| one.key);
-            let page = relay.due_page(Due { after, records_max, bytes_max, ..Due::default() }).await?;
+        let posted = many_due(bench, &mut relay).await?;
+        let bounds = Due { records_max, bytes_max, ..Due::default() };
+        let first = relay.due_page(bounds).await?;
+        ensure!(
+            first.events.len() == posted.len() || first.more,
+            "{} of {} due events came, and it is not said that there are more",
+            first.events.len(),
+            posted.len()
+        );
+        let due = due_in_pages(&mut relay, posted.len(), bounds, |page| {
             let (records, bytes) = (page.events.len(), bytes_of(page.events.iter().map(|one| &one.row)));
             ensure!(records <= records_max as usize, "asked for {records_max} due records and got {records}");
             ensure!(
                 bytes <= bytes_max || records == 1,
                 "asked for {bytes_max} bytes and got {bytes} in {records}"
             );
-            ensure!(!page.more || records > 0, "an empty page of due events says that there are more");
-            due.extend(page.events);
-            if !page.more {
-                break;
-            }
-        }
-        these(&due, &posted, &format!("in pages of {records_max} records, {bytes_max} bytes"))?;
+            Ok(())
+        });
+        these(&due.await?, &posted, &format!("in pages of {records_max} records, {bytes_max} bytes"))?;
     }
     Ok(())
 }
@@ -236,24 +262,19 @@ async fn oversized_due_event_comes_alone(bench: &Bench) -> Kept {
     let mut relay = bench.started_relay("a").await?;
     let held = ParkReason::TopicHeld(cause("no such topic"));
     let oversized = "x".repeat(5000);
-    let batch = [event("1", "before"), event("1", &oversized), event("1", "after")];
-    let posted = park_each(bench, &mut relay, &batch, &[held; 3]).await?;
-    let mut due = Vec::new();
-    for _ in 0..=posted.len() {
-        let after = due.last().map(|one: &DueEvent<StoredEvent>| one.key);
-        let page = relay.due_page(Due { after, bytes_max: 1000, ..Due::default() }).await?;
+    let batch = [event("1", "before"), event("1", &oversized), event("1", "after"), event("2", &oversized)];
+    let posted = park_each(bench, &mut relay, &batch, &[held; 4]).await?;
+    let bounds = Due { bytes_max: 1000, ..Due::default() };
+    let due = due_in_pages(&mut relay, posted.len(), bounds, |page| {
         let large = page.events.iter().any(|one| tell(&one.row.event).starts_with("5000 bytes"));
         let others = page.events.len().saturating_sub(1);
         ensure!(
             !large || others == 0,
             "a due event of 5000 bytes came in a page of 1000 with {others} others"
         );
-        due.extend(page.events);
-        if !page.more {
-            break;
-        }
-    }
-    these(&due, &posted, "in small pages")
+        Ok(())
+    });
+    these(&due.await?, &posted, "in small pages")
 }
 
 async fn decisions_come_in_pieces(bench: &Bench) -> Kept {

@@ -16,6 +16,8 @@ macro_rules! flaws {
     };
 }
 
+pub(crate) use flaws;
+
 flaws! {
     // What applications enqueue.
     /// Events are in the log as soon as they are enqueued.
@@ -178,9 +180,9 @@ flaws! {
     DueComesBackward,
     /// Due events come from the first, whatever is in hand.
     DueFromTheStart,
-    /// What waits behind an event in hand is not due.
-    InHandHoldsBack,
-    /// Behind what is in hand, earlier events of an aggregate hold back nothing.
+    /// What stands behind an event in hand comes with the next page, if that one is due.
+    GoesOnInARun,
+    /// What stands behind an event in hand, or one that was passed over, comes with the next page.
     ForgetsWhatIsInHand,
     /// What is due is handed over once.
     HandsOverOnce,

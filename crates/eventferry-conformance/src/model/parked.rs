@@ -223,18 +223,16 @@ impl World {
             if held_back.contains(&aggregate) && !self.has(Flaw::OvertakesWhatWaits) {
                 continue;
             }
-            if row.end.is_some() || !self.is_due(row, ask, now) {
-                let lets_go = row.stage == Stage::Held && self.has(Flaw::HeldLetsGo)
-                    || self.leaves_out(row, ask) && self.has(Flaw::LeavesOutOnlyTheEvent)
-                    || in_hand(key) && self.has(Flaw::ForgetsWhatIsInHand);
-                if !lets_go {
-                    held_back.insert(aggregate);
-                }
+            let passed = in_hand(key) && !self.has(Flaw::DueFromTheStart);
+            if row.end.is_none() && !passed && self.is_due(row, ask, now) {
+                keys.push(*key);
                 continue;
             }
-            if !in_hand(key) || self.has(Flaw::DueFromTheStart) {
-                keys.push(*key);
-            } else if self.has(Flaw::InHandHoldsBack) {
+            let lets_go = row.stage == Stage::Held && self.has(Flaw::HeldLetsGo)
+                || self.leaves_out(row, ask) && self.has(Flaw::LeavesOutOnlyTheEvent)
+                || passed && self.has(Flaw::ForgetsWhatIsInHand)
+                || passed && self.has(Flaw::GoesOnInARun) && self.is_due(row, ask, now);
+            if !lets_go {
                 held_back.insert(aggregate);
             }
         }
@@ -289,7 +287,9 @@ impl World {
 }
 
 fn decided(key: ParkedKey, row: &ParkedRow) -> Option<Decided> {
-    row.decision.map(|decision| Decided { key, decision, stage: row.stage })
+    let Aggregate { kind, id } = row.stored.event.aggregate.clone();
+    let decision = row.decision?;
+    Some(Decided { key, aggregate_type: kind, aggregate_id: id, decision, stage: row.stage })
 }
 
 /// How many events fit into so many bytes: one at least.

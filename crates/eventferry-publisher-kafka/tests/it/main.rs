@@ -4,10 +4,12 @@
 
 mod bench;
 mod choices;
+mod dead_letters;
 mod frozen;
 mod kafka;
 mod mock;
 mod quota;
 mod refusal;
+mod road;
 mod small_relay;
 mod spoken;

@@ -8,6 +8,7 @@ use eventferry_core::{Envelope, PublishFault, PublishFaultKind, Record, Row, Sto
 
 use super::Engine;
 use crate::calls::aggregate_key;
+use crate::happening::EventName;
 use crate::refusals::Refusal;
 use crate::rows::{DueRow, Letter};
 
@@ -94,6 +95,11 @@ impl<S: Store, P: Publisher> Engine<S, P> {
         };
         let mut tokens = std::mem::take(&mut self.tokens);
         self.core.handle_due(self.started.elapsed(), list, &mut tokens);
+        for (at, refusal) in &refused {
+            if let (Some(Some(_)), DueRow { row, dying: true, .. }) = (tokens.get(*at), &rows[*at]) {
+                self.news.letter_refused(self.started.elapsed(), &EventName::of(row), refusal);
+            }
+        }
         self.note_refused(refused, &tokens);
         for (row, token) in rows.into_iter().zip(tokens.drain(..)) {
             if let Some(token) = token {
@@ -111,7 +117,7 @@ impl<S: Store, P: Publisher> Engine<S, P> {
     ) -> (DueArrival, DueRow<S::Row>) {
         let DueEvent { key, row, attempts, death } = event;
         let dying = death.is_some();
-        let mut due = DueRow { row, attempts, letter: None };
+        let mut due = DueRow { row, attempts, dying, letter: None };
         let undeliverable =
             match death.map(|death| self.letter_topic(due.row.topic()).map(|topic| (topic, death))) {
                 None => None,
@@ -197,6 +203,28 @@ impl<S: Store, P: Publisher> Engine<S, P> {
         {
             self.refusals.note_topic(topic, refusal.clone());
         }
+        if matches!(fault.kind(), PublishFaultKind::Rejected | PublishFaultKind::Unknown)
+            && let Some(event) = self.rows.letter(token)
+        {
+            self.news.letter_refused(self.started.elapsed(), &event, &refusal);
+        }
         self.refusals.note(token, refusal);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use eventferry_core::Lane;
+    use eventferry_core::parked::{Decision, ParkedKey, Stage};
+
+    use super::*;
+
+    #[test]
+    fn a_decision_is_about_the_aggregate_that_its_event_arrived_with() {
+        let (aggregate_type, aggregate_id) = ("order".to_owned(), "42".to_owned());
+        let key = ParkedKey { lane: Lane(1), ordinal: 2 };
+        let (decision, stage) = (Decision::Discard, Stage::Waiting);
+        let item = decided(Decided { key, aggregate_type, aggregate_id, decision, stage });
+        assert_eq!((item.key, item.aggregate), (key, aggregate_key("order", "42")));
     }
 }

@@ -98,6 +98,24 @@ async fn a_dead_letter_topic_that_is_not_there_loses_nothing_and_delays_nobody_e
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_dead_letter_that_is_refused_stays_parked_with_its_first_cause_until_it_is_taken() {
+    let mut scene = poisoned().await;
+    scene.broker.refuses(|message| {
+        let times = if message.topic == "dead" { 2 } else { u32::MAX };
+        (message.body == "a1" && message.nth <= times).then(rejected)
+    });
+    let (listener, heard) = hearing();
+    let relay = scene.relay().retry(attempts(2)).dead_letters("dead").listen(listener);
+    scene.run(relay, async |scene| scene.broker.count() == 3).await;
+    let taken = scene.broker.taken();
+    let letter = taken.iter().find(|message| message.topic == "dead").unwrap();
+    assert_eq!((letter.nth, letter.header("dlq-attempts")), (3, Some("2")), "its own refusals do not count");
+    assert_eq!(scene.broker.bodies("orders"), ["b1", "a2"]);
+    let refused = |happening: &Happening| matches!(happening, Happening::DeadLetterRefused { .. });
+    assert_eq!(heard.iter().filter(refused).count(), 2);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_event_given_up_never_goes_to_its_own_topic_again() {
     let mut scene = poisoned().await;
     scene.broker.lacks("dead");
@@ -113,8 +131,16 @@ async fn an_event_given_up_never_goes_to_its_own_topic_again() {
         if let Some(topic) = topic {
             relay = relay.dead_letters(topic);
         }
+        let (listener, heard) = hearing();
         let begun = tokio::time::Instant::now();
-        scene.run(relay, async |_| begun.elapsed().as_secs() > 60).await;
+        scene.run(relay.listen(listener), async |_| begun.elapsed().as_secs() > 60).await;
+        let refused = |happening: &Happening| match happening {
+            Happening::DeadLetterRefused { event, why } => {
+                event.topic == "orders" && why.class == "NoDeadLetterTopic"
+            }
+            _ => false,
+        };
+        assert!(heard.iter().filter(refused).count() > 3);
         assert_eq!(scene.broker.bodies("orders"), ["b1"]);
         assert_eq!(scene.shown().await[0].stage, Stage::DeadLetterTopic);
     }

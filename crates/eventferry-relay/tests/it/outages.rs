@@ -69,7 +69,7 @@ async fn a_settlement_that_is_not_answered_is_told_again_unchanged() {
             _ => {}
         }
     }
-    assert!(!away && heard.iter().any(|happening| *happening == Happening::OutageEnded { of: Whom::Store }));
+    assert!(!away && heard.contains(&Happening::OutageEnded { of: Whom::Store }));
 }
 
 #[tokio::test(start_paused = true)]

@@ -34,7 +34,7 @@ impl Scene {
     /// Must be made on a runtime whose clock is paused: the outbox's clock goes with it.
     pub(crate) async fn new() -> Self {
         let outbox = ModelOutbox::default();
-        outbox.store().prepare(Prepare::Apply).await.unwrap();
+        outbox.store().prepare(Prepare::Apply).await.expect("the schema is made");
         let clock = outbox.clone();
         tokio::spawn(async move {
             loop {
@@ -53,7 +53,7 @@ impl Scene {
         let event = |body: &&str| {
             Event::new(topic, ("letter", &body[..1])).payload(body.as_bytes().to_vec(), "text/plain")
         };
-        writer.enqueue(&bodies.iter().map(event).collect::<Vec<_>>()).unwrap();
+        writer.enqueue(&bodies.iter().map(event).collect::<Vec<_>>()).expect("events are enqueued");
         writer.step(Step::Commit);
         self.enqueued.fetch_add(bodies.len(), Ordering::Relaxed);
     }
@@ -75,7 +75,7 @@ impl Scene {
         relay: RelayBuilder<S, Broker>,
         until: impl AsyncFn(&Self) -> bool,
     ) -> Finished {
-        let relay = relay.build().unwrap();
+        let relay = relay.build().expect("the parts fit");
         let (stop, stopped) = oneshot::channel::<()>();
         let watch = async {
             let begun = Instant::now();
@@ -93,14 +93,14 @@ impl Scene {
             let _ = stopped.await;
         };
         let (ended, ()) = tokio::join!(relay.run(shutdown), watch);
-        ended.unwrap()
+        ended.expect("a relay ends when it is asked to")
     }
 
     /// The unsettled parked events, in order.
     pub(crate) async fn shown(&self) -> Vec<ShownEvent<StoredEvent>> {
         let filter = ParkedFilter::default();
         let ask = ShowAsk { filter: &filter, after: None, records_max: 1_000, bytes_max: 1 << 20 };
-        self.desk().show(ask).await.unwrap().events
+        self.desk().show(ask).await.expect("parked events are shown").events
     }
 
     /// Decides on every parked event that it fits.
@@ -111,7 +111,7 @@ impl Scene {
     /// Decides on those of these that it fits.
     pub(crate) async fn decide_on(&self, filter: &ParkedFilter, decision: Decision) {
         let act = Act { who: "a person".into(), why: String::new() };
-        let decided = self.desk().decide(filter, decision, &act).await.unwrap();
+        let decided = self.desk().decide(filter, decision, &act).await.expect("the decision is taken");
         assert!(decided.taken > 0, "{decision:?} fits nothing");
     }
 

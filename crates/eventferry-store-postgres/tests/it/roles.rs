@@ -13,7 +13,7 @@ use uuid::Uuid;
 use crate::server::{Database, LEASE, client, enqueue, on_every_server};
 
 /// A role of its own that may log in, and the database's URL for it.
-async fn role(database: &Database, grant: &str) -> (String, String) {
+pub(crate) async fn role(database: &Database, grant: &str) -> (String, String) {
     let name = format!("eventferry_test_{}", Uuid::new_v4().simple());
     let admin = database.client().await;
     admin.batch_execute(&format!("CREATE ROLE {name} LOGIN PASSWORD 'sesame'")).await.unwrap();
@@ -24,7 +24,7 @@ async fn role(database: &Database, grant: &str) -> (String, String) {
     (name.clone(), format!("postgres://{name}:sesame@{place}"))
 }
 
-async fn drop_role(database: &Database, name: &str) {
+pub(crate) async fn drop_role(database: &Database, name: &str) {
     let sql = format!("DROP OWNED BY {name}; DROP ROLE {name}");
     database.client().await.batch_execute(&sql).await.unwrap();
 }
@@ -77,7 +77,7 @@ async fn a_relays_role_may_do_all_that_a_relay_does() {
         let record = &page.records[0];
         let lease = *held.leases.iter().find(|lease| lease.lane == record.lane).unwrap();
         let prefix = [record.mark.clone()];
-        let settlement = Settlement { lease, prefix: &prefix, park: vec![] };
+        let settlement = Settlement { lease, prefix: &prefix, park: vec![], changes: vec![] };
         assert_eq!(roles.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
         // The event is old enough: its slot is another one.
         app.execute("UPDATE eventferry.outbox SET slot = (slot + 4) % 8", &[]).await.unwrap();

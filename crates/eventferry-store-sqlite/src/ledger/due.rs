@@ -157,10 +157,14 @@ impl<'a> Look<'a> {
     fn decisions(&mut self, lane: Lane, decisions: &mut Vec<Decided>) -> rusqlite::Result<()> {
         let mut rows = self.decided.query((lane.0, self.round.records_max - decisions.len()))?;
         while let Some(row) = rows.next()? {
-            let key = ParkedKey { lane: Lane(row.get(0)?), ordinal: row.get(1)? };
-            if let Some(decision) = one_of(&DECISIONS, row.get_ref(2)?)? {
-                decisions.push(Decided { key, decision, stage: stage_of(row.get_ref(3)?)? });
-            }
+            let Some(decision) = one_of(&DECISIONS, row.get_ref(4)?)? else { continue };
+            decisions.push(Decided {
+                key: ParkedKey { lane: Lane(row.get(0)?), ordinal: row.get(1)? },
+                aggregate_type: text_of(row.get_ref(2)?).unwrap_or_default().into_owned(),
+                aggregate_id: text_of(row.get_ref(3)?).unwrap_or_default().into_owned(),
+                decision,
+                stage: stage_of(row.get_ref(5)?)?,
+            });
         }
         Ok(())
     }
@@ -178,17 +182,18 @@ impl<'a> Look<'a> {
         Ok(next_at)
     }
 
-    /// Up to so many events of a lane that are due, past those in hand, in the order of their keys.
+    /// Up to so many events of a lane that are due, in the order of their keys. An aggregate whose first one is in
+    /// hand, or was passed over, is left out: what waits behind that one must not come without it.
     fn due(&mut self, lane: Lane, limit: usize) -> rusqlite::Result<Vec<Due>> {
         let above = self.round.after.filter(|after| after.lane == lane).map_or(0, |after| after.ordinal);
         let mut due = Vec::new();
         for (stage, word) in MOVING {
             for topic in self.topics(lane, stage, word)? {
-                let asked = (lane.0, word, text(&topic), self.now.0);
+                let asked = (lane.0, word, text(&topic), self.now.0, above);
                 let heads: Vec<i64> =
                     self.heads.query_map(asked, |row| row.get(0))?.collect::<rusqlite::Result<_>>()?;
                 for head in heads {
-                    self.go_over(lane, head, above, limit, &mut due)?;
+                    self.go_over(lane, head, limit, &mut due)?;
                 }
             }
         }
@@ -216,16 +221,9 @@ impl<'a> Look<'a> {
     }
 
     /// Adds the events of an aggregate from its first one on, as far as they are due; no more than can be of use.
-    fn go_over(
-        &mut self,
-        lane: Lane,
-        head: i64,
-        above: i64,
-        limit: usize,
-        due: &mut Vec<Due>,
-    ) -> rusqlite::Result<()> {
+    fn go_over(&mut self, lane: Lane, head: i64, limit: usize, due: &mut Vec<Due>) -> rusqlite::Result<()> {
         let (round, now) = (self.round, self.now.0);
-        let mut added = 0;
+        let mut room = limit;
         let mut rows = self.run.query([head])?;
         while let Some(row) = rows.next()? {
             let due_at: Option<i64> = row.get(3)?;
@@ -238,14 +236,11 @@ impl<'a> Look<'a> {
                 Stage::Waiting | Stage::Held => false,
             };
             let is_decided: bool = row.get(4)?;
-            if !is_due || is_decided || added == limit {
+            if !is_due || is_decided || room == 0 {
                 break;
             }
-            let ordinal: i64 = row.get(0)?;
-            if ordinal > above {
-                due.push(Due { key: ParkedKey { lane, ordinal }, size_bytes: row.get(5)? });
-                added += 1;
-            }
+            room -= 1;
+            due.push(Due { key: ParkedKey { lane, ordinal: row.get(0)? }, size_bytes: row.get(5)? });
         }
         Ok(())
     }

@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 use eventferry_core::parked::{
     Cause, Change, Decided, Decision, DueAsk, End, Next, ParkReason, ParkedFilter, ParkedKey, Stage,
 };
-use eventferry_core::store::{Feed, Ledger};
+use eventferry_core::store::{Feed, Ledger, Roles};
 use eventferry_core::{Event, Lane, Row, StoreFaultKind};
+use eventferry_store_sqlite::SqliteStore;
 
 use crate::database::{
     Database, change, decide, due, due_ask, event, hold, lanes_of, payload, payloads_due, read_all, refused,
@@ -117,22 +118,16 @@ async fn topics_that_are_left_out_hold_up_what_waits_behind_them() {
 }
 
 #[tokio::test]
-async fn pages_keep_their_bounds_and_go_on_after_what_is_in_hand() {
+async fn pages_keep_their_bounds_and_go_on_after_the_last_one() {
     let database = Database::with_lanes(4).await;
     let (mut relay, leases) = database.sole_relay().await;
     let lanes = lanes_of(&leases);
-    database.commit(&(0..60).map(|number| event(number % 23, &format!("{number:03}"))).collect::<Vec<_>>());
+    database.commit(&(0..60).map(|number| event(number, &format!("{number:03}"))).collect::<Vec<_>>());
     let records = read_all(&mut relay, &lanes).await;
     for lease in &leases {
         let of_lane: Vec<_> = records.iter().filter(|record| record.lane == lease.lane).collect();
-        let mut seen = std::collections::BTreeSet::new();
-        let parks: Vec<_> = of_lane
-            .iter()
-            .map(|record| match seen.insert(record.row.aggregate_id()) {
-                true => (*record, refused("no", Next::Retry(Duration::ZERO))),
-                false => (*record, ParkReason::Behind),
-            })
-            .collect();
+        let reason = refused("no", Next::Retry(Duration::ZERO));
+        let parks: Vec<_> = of_lane.iter().map(|record| (*record, reason)).collect();
         settle(&mut relay, *lease, of_lane[of_lane.len() - 1], &parks).await.unwrap();
     }
     let mut expected: Vec<_> = records.iter().map(|record| (record.lane, payload(record))).collect();
@@ -140,13 +135,13 @@ async fn pages_keep_their_bounds_and_go_on_after_what_is_in_hand() {
     let expected: Vec<_> = expected.into_iter().map(|(_, payload)| payload).collect();
     let size = records[0].row.size_bytes() as u64;
     for (records_max, bytes_max, most) in
-        [(7, u64::MAX, 7), (1_000, size * 5 + 1, 5), (1, 1, 1), (1_000, 0, 1)]
+        [(7, u64::MAX, 7), (1_000, size * 5 + 5, 5), (1, 1, 1), (1_000, 0, 1)]
     {
         let (mut got, mut after) = (Vec::new(), None);
         loop {
             let ask = DueAsk { records_max, bytes_max, after, ..due_ask(&lanes) };
             let page = relay.ledger.due(ask).await.unwrap();
-            assert!(page.events.len() <= most, "{records_max} {bytes_max}");
+            assert!((1..=most).contains(&page.events.len()), "{records_max} {bytes_max}");
             after = page.events.last().map(|event| event.key);
             got.extend(payloads_due(&page));
             if !page.more {
@@ -158,6 +153,30 @@ async fn pages_keep_their_bounds_and_go_on_after_what_is_in_hand() {
     let ask = DueAsk { after: Some(ParkedKey { lane: Lane(9), ordinal: 0 }), ..due_ask(&lanes) };
     let page = relay.ledger.due(ask).await.unwrap();
     assert_eq!((page.events.len(), page.more), (0, false));
+}
+
+#[tokio::test]
+async fn nothing_comes_without_what_it_waits_behind() {
+    let (database, mut relay, lease, _) = parked_events(&[
+        (event(1, "1a"), Some(refused("no", Next::Retry(SECOND)))),
+        (event(2, "2a"), Some(refused("no", Next::Retry(Duration::ZERO)))),
+        (event(1, "1b"), Some(ParkReason::Behind)),
+        (event(2, "2b"), Some(ParkReason::Behind)),
+        (event(3, "3a"), Some(refused("no", Next::Retry(Duration::ZERO)))),
+    ])
+    .await;
+    let page = relay.ledger.due(DueAsk { records_max: 1, ..due_ask(LANE) }).await.unwrap();
+    assert_eq!((payloads_due(&page), page.more), (vec!["2a".into()], true));
+    // The first one was passed over, and falls due before the next page is asked for.
+    database.pass(SECOND);
+    let after = page.events.last().map(|event| event.key);
+    let page = relay.ledger.due(DueAsk { after, ..due_ask(LANE) }).await.unwrap();
+    assert_eq!((payloads_due(&page), page.more), (vec!["3a".into()], false));
+    // The rest of a run comes when what was in hand is settled, and the list is begun anew.
+    change(&mut relay, lease, &[(after.unwrap(), Change::Settled(End::Shipped))]).await.unwrap();
+    let page = relay.ledger.due(DueAsk { after, ..due_ask(LANE) }).await.unwrap();
+    assert_eq!(payloads_due(&page), ["2b", "3a"]);
+    assert_eq!(payloads_due(&due(&mut relay, LANE).await), ["1a", "1b", "2b", "3a"]);
 }
 
 #[tokio::test]
@@ -189,6 +208,10 @@ async fn a_dying_event_tells_its_last_refusal_and_is_durable() {
     assert_eq!((page.events[0].attempts, &page.events[0].row), (5, &records[0].row));
 }
 
+fn decided_on(key: ParkedKey, aggregate_id: &str, decision: Decision, stage: Stage) -> Decided {
+    Decided { key, aggregate_type: "order".into(), aggregate_id: aggregate_id.into(), decision, stage }
+}
+
 #[tokio::test]
 async fn decisions_come_whatever_is_in_hand_and_their_events_do_not() {
     let retry = || Some(refused("no", Next::Retry(Duration::ZERO)));
@@ -206,8 +229,8 @@ async fn decisions_come_whatever_is_in_hand_and_their_events_do_not() {
     assert_eq!(decide(&mut relay, &of("2"), Decision::Retry).await.taken, 1);
     let page = relay.ledger.due(DueAsk { after: Some(parked[3]), ..due_ask(LANE) }).await.unwrap();
     let decided = [
-        Decided { key: parked[0], decision: Decision::Discard, stage: Stage::Topic },
-        Decided { key: parked[2], decision: Decision::Retry, stage: Stage::Waiting },
+        decided_on(parked[0], "1", Decision::Discard, Stage::Topic),
+        decided_on(parked[2], "2", Decision::Retry, Stage::Waiting),
     ];
     assert_eq!((page.events.len(), &page.decisions[..]), (0, &decided[..]));
     let page = due(&mut relay, LANE).await;
@@ -223,6 +246,20 @@ async fn decisions_come_whatever_is_in_hand_and_their_events_do_not() {
 }
 
 #[tokio::test]
+async fn a_decided_event_holds_up_those_behind_it_and_not_those_before() {
+    let (_database, mut relay, _, records) = parked_events(&[
+        (event(1, "1"), Some(refused("no", Next::Retry(Duration::ZERO)))),
+        (event(1, "2"), Some(ParkReason::Behind)),
+        (event(1, "3"), Some(ParkReason::Behind)),
+    ])
+    .await;
+    let message_ids = vec![records[1].row.message_id()];
+    let second = ParkedFilter { message_ids, ..ParkedFilter::default() };
+    assert_eq!(decide(&mut relay, &second, Decision::Discard).await.taken, 1);
+    assert_eq!(payloads_due(&due(&mut relay, LANE).await), ["1"]);
+}
+
+#[tokio::test]
 async fn what_was_restored_is_not_due() {
     let (database, mut relay, _, _) =
         parked_events(&[(event(1, "1"), Some(refused("no", Next::Retry(Duration::ZERO))))]).await;
@@ -235,7 +272,7 @@ async fn what_was_restored_is_not_due() {
     assert_eq!(payloads_due(&due(&mut relay, LANE).await), ["1"]);
 }
 
-/// Twenty thousand rows that are not due cost less than a few hundred that are.
+/// Twenty thousand rows that are not due cost less than a thousand that are.
 #[tokio::test]
 async fn what_is_not_due_costs_nothing() {
     let database = Database::with_lanes(4).await;
@@ -250,34 +287,31 @@ async fn what_is_not_due_costs_nothing() {
     };
     let (mut relay, leases) = database.sole_relay().await;
     let lanes = lanes_of(&leases);
-    fill(0, "due_at", "n, 0", 400);
-    let quickest = async |relay: &mut _| {
+    let ask = DueAsk { records_max: 1_000, ..due_ask(&lanes) };
+    // The quickest of many: others may be at work on this machine.
+    let quickest = async |relay: &mut Roles<SqliteStore>| {
         let mut quickest = Duration::MAX;
-        for _ in 0..5 {
+        for _ in 0..20 {
             let began = Instant::now();
-            due(relay, &lanes).await;
+            relay.ledger.due(ask).await.unwrap();
             quickest = quickest.min(began.elapsed());
         }
         quickest
     };
-    let a_few = quickest(&mut relay).await;
-    assert_eq!(due(&mut relay, &lanes).await.events.len(), 400);
+    fill(0, "due_at", "n, 0", 1_000);
+    let a_thousand = quickest(&mut relay).await;
+    assert_eq!(relay.ledger.due(ask).await.unwrap().events.len(), 1_000);
     database.app().execute("DELETE FROM eventferry_parked", []).unwrap();
 
     let far = i64::MAX;
     fill(0, "stage", "n, 'waiting'", 4_000);
     fill(1, "due_at", &format!("'hot', iif(n = 1, {far}, NULL)"), 4_000);
     fill(2, "settled_at, \"end\"", "n, 1, 'shipped'", 4_000);
-    fill(3, "due_at, decision", "n, 0, 'discard'", 4_000);
-    fill(3, "due_at", &format!("-n, {far}"), 4_000);
-    let page = relay.ledger.due(DueAsk { records_max: 10, ..due_ask(&lanes) }).await.unwrap();
+    fill(3, "due_at, decision", "n, 0, 'discard'", 10);
+    fill(3, "due_at", &format!("-n, {far}"), 8_000);
+    let page = relay.ledger.due(ask).await.unwrap();
     assert_eq!((page.events.len(), page.decisions.len(), page.more), (0, 10, false));
     assert!(page.next_in.is_some());
-    let mut quickest = Duration::MAX;
-    for _ in 0..5 {
-        let began = Instant::now();
-        relay.ledger.due(DueAsk { records_max: 10, ..due_ask(&lanes) }).await.unwrap();
-        quickest = quickest.min(began.elapsed());
-    }
-    assert!(quickest * 2 < a_few, "{quickest:?} against {a_few:?}");
+    let nothing = quickest(&mut relay).await;
+    assert!(nothing < a_thousand, "{nothing:?} against {a_thousand:?}");
 }

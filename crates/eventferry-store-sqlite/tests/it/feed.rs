@@ -499,6 +499,38 @@ async fn what_is_parked_is_known_under_another_id_and_to_the_next_owner() {
 }
 
 #[tokio::test]
+async fn a_lane_begun_anew_knows_what_is_parked_under_a_later_id_than_it_ever_reached() {
+    let events: Vec<_> =
+        (0..10).map(|number| (event(number, "parked"), Some(refused_for_good("no")))).collect();
+    let (database, relay, _, _) = parked_events(&events).await;
+    drop(relay);
+    database.commit(&numbered(20..40));
+    // Filled from a copy, what is new first; the lane is begun anew by hand.
+    database
+        .app()
+        .execute_batch(
+            "CREATE TABLE copy AS SELECT * FROM eventferry_outbox;
+             DELETE FROM eventferry_outbox;
+             DELETE FROM sqlite_sequence WHERE name = 'eventferry_outbox';
+             INSERT INTO eventferry_outbox (message_id, topic, aggregate_type, aggregate_id, payload)
+             SELECT message_id, topic, aggregate_type, aggregate_id, payload FROM copy ORDER BY id <= 10, id;
+             UPDATE eventferry_lane SET position = 0",
+        )
+        .unwrap();
+    let read_on = async |name: &str, records_max: u32| {
+        database.pass(LEASE * 2);
+        let mut relay = database.roles(name);
+        let leases = hold(&mut relay, &[], 1).await.unwrap();
+        relay.feed.open(&leases).await.unwrap();
+        let page = read(&mut relay, &[Lane(0)], (records_max, u64::MAX)).await.unwrap();
+        settle(&mut relay, leases[0], page.records.last().unwrap(), &[]).await.unwrap();
+        payloads(&page)
+    };
+    assert_eq!(read_on("first", 15).await, texts(20..35));
+    assert_eq!(read_on("next", 100).await, texts(35..40));
+}
+
+#[tokio::test]
 async fn a_lane_whose_row_was_put_back_knows_what_is_parked() {
     let (database, mut relay, _, _) =
         parked_events(&[(event(1, "1"), Some(refused_for_good("no"))), (event(2, "2"), None)]).await;

@@ -122,7 +122,7 @@ async fn each_change_makes_hold_what_it_names() {
 
 #[tokio::test]
 async fn what_is_settled_or_missing_or_anothers_is_not_changed() {
-    let no = || Some(refused_for_good("no"));
+    let no = || Some(refused("no", Next::Retry(SECOND)));
     let (database, mut relay, lease, _) =
         parked_events(&[(event(1, "1"), no()), (event(2, "2"), no())]).await;
     let parked = keys(&mut relay).await;
