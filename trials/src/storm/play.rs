@@ -191,7 +191,7 @@ impl Stage {
     ) -> Result<(Scripts, Vec<Incident>), Failure> {
         let mut writers = JoinSet::new();
         let many = match scene.load {
-            Load::Hostile(many) => many,
+            Load::Hostile(many) | Load::Forgetful(many) => many,
             Load::Paced(_) => 1,
         };
         for which in 0..many {

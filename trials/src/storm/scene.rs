@@ -74,6 +74,8 @@ pub(super) enum Tool {
 pub(super) enum Load {
     /// These many connections, each as fast as it can, in every way that has hurt an outbox.
     Hostile(u64),
+    /// As those, and every commit with `synchronous_commit = off`.
+    Forgetful(u64),
     /// One connection at this many events a second.
     Paced(u64),
 }

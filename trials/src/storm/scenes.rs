@@ -236,7 +236,7 @@ pub(super) const SCENES: &[Scene] = &[
     },
     Scene {
         name: "postgres-crashed",
-        sentence: "the database crashes under writers with synchronous_commit off: nothing that it forgets was sent",
+        sentence: "the database crashes and is back at once: what was acknowledged is settled, not sent again",
         database: OwnDatabase,
         script: &[
             Calm(2_000, 3_000),
@@ -246,6 +246,28 @@ pub(super) const SCENES: &[Scene] = &[
             CrashDatabase,
             StartDatabase,
             Calm(2_000, 3_000),
+        ],
+        ..PLAIN
+    },
+    Scene {
+        name: "postgres-forgetful",
+        sentence: "the database crashes again and again, and no commit waited for the disk: what it forgets was not sent",
+        database: OwnDatabase,
+        load: Load::Forgetful(8),
+        script: &[
+            Calm(1_000, 1_500),
+            CrashDatabase,
+            StartDatabase,
+            Calm(500, 1_500),
+            CrashDatabase,
+            StartDatabase,
+            Calm(500, 1_500),
+            CrashDatabase,
+            StartDatabase,
+            Calm(500, 1_500),
+            CrashDatabase,
+            StartDatabase,
+            Calm(1_000, 2_000),
         ],
         ..PLAIN
     },

@@ -95,6 +95,9 @@ impl Writer {
             let gate = world.gate.read().await;
             let script = match load {
                 Load::Hostile(_) => Script::write(&world.subjects, &mut self.dice),
+                Load::Forgetful(_) => {
+                    Script { asynchronous: true, ..Script::write(&world.subjects, &mut self.dice) }
+                }
                 Load::Paced(per_second) => {
                     let due = (began.elapsed().as_secs_f64() * per_second as f64) as u64;
                     let events = due - owed;

@@ -34,6 +34,7 @@ shared_buffers = '64MB'
 wal_level = replica
 wal_keep_size = '1GB'
 max_wal_size = '2GB'
+wal_writer_delay = '10s'
 max_prepared_transactions = 64
 hot_standby = on
 wal_retrieve_retry_interval = '100ms'
