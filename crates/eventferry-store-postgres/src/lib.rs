@@ -6,6 +6,7 @@
 
 mod config;
 mod connection;
+mod desk;
 mod enqueue;
 mod fault;
 mod feed;
@@ -18,6 +19,7 @@ mod upkeep;
 mod window;
 
 pub use config::PostgresConfig;
+pub use desk::PostgresDesk;
 pub use enqueue::PostgresOutbox;
 pub use feed::PostgresFeed;
 pub use lanes::PostgresLanes;
@@ -58,6 +60,7 @@ impl Store for PostgresStore {
     type Feed = PostgresFeed;
     type Ledger = PostgresLedger;
     type Upkeep = PostgresUpkeep;
+    type Desk = PostgresDesk;
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -87,6 +90,7 @@ impl Store for PostgresStore {
             feed: PostgresFeed::new(connection(), positions.clone(), self.lanes_total),
             ledger: PostgresLedger::new(connection(), relay, positions),
             upkeep: PostgresUpkeep::new(connection()),
+            desk: PostgresDesk::new(connection()),
         }
     }
 }
