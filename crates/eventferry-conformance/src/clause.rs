@@ -54,10 +54,18 @@ pub const PROMISES: [Promise; 10] = [
     Promise {
         number: 3,
         name: "Order",
-        sentence: "An aggregate's events are read in the order in which they were enqueued or visibly committed.",
+        sentence: "An aggregate's events are read, and arrive, in the order of their enqueueing or visible commits.",
     },
-    Promise { number: 4, name: "Few duplicates", sentence: "What is settled is not read again." },
-    Promise { number: 5, name: "Fencing", sentence: "A relay that lost a lease can move nothing." },
+    Promise {
+        number: 4,
+        name: "Few duplicates",
+        sentence: "What is settled is not read again, and what is refused is not there.",
+    },
+    Promise {
+        number: 5,
+        name: "Fencing",
+        sentence: "A relay that lost a lease can move nothing, and a session that has ended sends nothing.",
+    },
     Promise {
         number: 6,
         name: "Isolation",
@@ -71,7 +79,7 @@ pub const PROMISES: [Promise; 10] = [
     Promise {
         number: 8,
         name: "Dead letters are durable",
-        sentence: "A parked event stays, visible, until it is carried or given up.",
+        sentence: "A parked event stays, visible, until it is carried, discarded, or a dead letter with its reason.",
     },
     Promise { number: 9, name: "Bounded memory", sentence: "However much there is, it comes in pieces." },
     Promise {

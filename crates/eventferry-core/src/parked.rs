@@ -82,7 +82,7 @@ pub enum Change<'a> {
     Refused {
         /// By what.
         cause: Cause<'a>,
-        /// How many attempts count now.
+        /// How many attempts count now. With fewer than are known the refusal comes late, and changes nothing.
         attempts: u32,
         /// What is to become of it.
         next: Next,
@@ -173,8 +173,8 @@ pub struct DueAsk<'a> {
     /// Events for these topics are not due now, nor is what waits behind them; those given up, which go to the
     /// dead-letter topic, are.
     pub except_topics: &'a [&'a str],
-    /// After which one, in the order of keys. Those up to it count as not due, so nothing of their aggregates comes: one
-    /// of them may have fallen due since it was passed over, and what waits behind it must not come without it.
+    /// After which one, in the order of keys. Those up to it count as not due, so nothing of their aggregates comes:
+    /// one of them may have fallen due since it was passed over, and what waits behind it must not come without it.
     pub after: Option<ParkedKey>,
     /// The most events to hand over.
     pub records_max: u32,

@@ -49,6 +49,8 @@ pub struct KafkaConfig {
     /// Any other property of librdkafka, such as `security.protocol` or `sasl.username`, as its CONFIGURATION.md
     /// lists them. Those the publisher owns are refused by [`KafkaPublisher::new`](crate::KafkaPublisher::new).
     pub properties: BTreeMap<String, String>,
+    /// See [`KafkaConfig::undone`].
+    undone: Vec<(&'static str, &'static str)>,
 }
 
 /// How batches are compressed.
@@ -119,7 +121,17 @@ impl KafkaConfig {
             in_flight_records_max: 20_000,
             in_flight_bytes_max: 32 << 20,
             properties: BTreeMap::new(),
+            undone: Vec::new(),
         }
+    }
+
+    /// Sets, for the stream of events, a property that the publisher owns. For this crate's tests, which show what each
+    /// is for: order and safety of events rest on them.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn undone(mut self, property: &'static str, value: &'static str) -> Self {
+        self.undone.push((property, value));
+        self
     }
 
     /// Reads `kafka://host[:port][,host[:port]]?option=value&...`; the port is 9092 unless given.
@@ -238,6 +250,11 @@ impl KafkaConfig {
                 .set("linger.ms", "0")
                 .set("batch.num.messages", "1"),
         };
+        if role == Role::Main {
+            for (property, value) in &self.undone {
+                client.set(*property, *value);
+            }
+        }
         client
     }
 

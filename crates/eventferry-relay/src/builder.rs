@@ -5,7 +5,7 @@ use std::fmt;
 use std::time::Duration;
 
 use eventferry_core::enqueue::TOPIC_CHARS_MAX;
-use eventferry_core::machine::{Backoff, OnDead, RetryPolicy, Settings, SettingsDisagree};
+use eventferry_core::machine::{OnDead, RetryPolicy, Settings, SettingsDisagree};
 use eventferry_core::publisher::Publisher;
 use eventferry_core::store::{RelayId, Store};
 use uuid::Uuid;
@@ -191,7 +191,7 @@ impl<S: Store, P: Publisher> RelayBuilder<S, P> {
             settings.seed = high ^ low;
         }
         settings.check().map_err(BuildError::Settings)?;
-        check_retries(&settings.retry, &rest.retries)?;
+        check_retries(&settings, &rest.retries)?;
         let id = id.unwrap_or_else(|| format!("relay-{}", Uuid::new_v4().simple()));
         if id.is_empty() || id.chars().count() > RELAY_ID_CHARS_MAX || id.contains('\0') {
             return Err(BuildError::RelayId(id));
@@ -202,32 +202,15 @@ impl<S: Store, P: Publisher> RelayBuilder<S, P> {
     }
 }
 
-fn check_retries(all: &RetryPolicy, of_topics: &HashMap<String, RetryPolicy>) -> Result<(), BuildError> {
-    let wrong = |whose: &str, what: &str| Err(BuildError::Retry(format!("the retry policy {whose} {what}")));
-    for (topic, policy) in of_topics.iter().map(|(topic, policy)| (Some(topic), policy)).chain([(None, all)])
-    {
-        let whose = topic.map_or_else(|| "of all topics".to_owned(), |topic| format!("of topic `{topic}`"));
-        if topic.is_some_and(|topic| topic.is_empty() || topic.chars().count() > TOPIC_CHARS_MAX) {
-            return wrong(&whose, &format!("is for no topic: a name has 1 to {TOPIC_CHARS_MAX} characters"));
+/// Holds each topic's own policy against the settings, as they are held against each other.
+fn check_retries(settings: &Settings, of_topics: &HashMap<String, RetryPolicy>) -> Result<(), BuildError> {
+    let mut settings = settings.clone();
+    for (topic, policy) in of_topics {
+        if topic.is_empty() || topic.chars().count() > TOPIC_CHARS_MAX {
+            return Err(BuildError::RetryTopic(topic.clone()));
         }
-        if policy.attempts == 0 {
-            return wrong(&whose, "allows no attempt; give at least 1, which is never tried again");
-        }
-        match policy.backoff {
-            Backoff::Exponential { min, max } if min > max => {
-                return wrong(
-                    &whose,
-                    &format!("begins with {min:?}, which is over its longest pause of {max:?}"),
-                );
-            }
-            Backoff::Linear { step, max } if step > max => {
-                return wrong(
-                    &whose,
-                    &format!("grows by {step:?}, which is over its longest pause of {max:?}"),
-                );
-            }
-            _ => {}
-        }
+        settings.retry = policy.clone();
+        settings.check().map_err(|disagree| BuildError::Retry { topic: topic.clone(), disagree })?;
     }
     Ok(())
 }
@@ -242,8 +225,15 @@ pub enum BuildError {
     RelayId(String),
     /// The dead-letter topic cannot be one: name another, or leave it out.
     DeadLetterTopic(DeadLetterTopicFault),
-    /// A retry policy contradicts itself: the text says whose and how.
-    Retry(String),
+    /// A retry policy is for a topic that cannot be: name one of 1 to 249 characters.
+    RetryTopic(String),
+    /// A topic's own retry policy disagrees with itself: change one of the numbers named.
+    Retry {
+        /// Whose.
+        topic: String,
+        /// How.
+        disagree: SettingsDisagree,
+    },
 }
 
 impl fmt::Display for BuildError {
@@ -258,7 +248,14 @@ impl fmt::Display for BuildError {
                 )
             }
             Self::DeadLetterTopic(fault) => fault.fmt(f),
-            Self::Retry(what) => f.write_str(what),
+            Self::RetryTopic(topic) => {
+                let chars = topic.chars().count();
+                write!(
+                    f,
+                    "a retry policy is for a topic of {chars} characters; name one of 1 to {TOPIC_CHARS_MAX}"
+                )
+            }
+            Self::Retry { topic, disagree } => write!(f, "the retry policy of topic `{topic}`: {disagree}"),
         }
     }
 }

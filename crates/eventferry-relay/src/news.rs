@@ -265,3 +265,49 @@ impl News {
 fn why(refusal: &Refusal) -> Why {
     Why { class: refusal.class.into(), message: refusal.message.clone() }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn counts_are_gathered_for_a_moment_and_then_told_whether_or_not_more_happens() {
+        let (said, heard) = std::sync::mpsc::channel();
+        let ear = move |happening| said.send(happening).unwrap();
+        let mut news = News::new(Ears(vec![Box::new(ear)]));
+        let at = Duration::from_millis;
+        assert_eq!(news.round(at(1_000), 0, 0), None);
+        news.read(2);
+        assert_eq!(news.round(at(1_001), 0, 0), None, "after a silence they are told at once");
+        news.read(3);
+        assert_eq!(news.round(at(1_002), 0, 0), Some(at(1_101)));
+        news.read(4);
+        assert_eq!(news.round(at(1_100), 0, 0), Some(at(1_101)));
+        assert_eq!(news.round(at(1_101), 0, 0), None);
+        news.end().await;
+        let expected = [2, 7].map(|records| Happening::Read { records });
+        assert_eq!(heard.iter().collect::<Vec<_>>(), expected);
+    }
+
+    #[tokio::test]
+    async fn what_was_counted_before_something_happens_is_told_before_it_and_an_outage_begins_once() {
+        let (said, heard) = std::sync::mpsc::channel();
+        let ear = move |happening| said.send(happening).unwrap();
+        let mut news = News::new(Ears(vec![Box::new(ear)]));
+        news.read(2);
+        news.topic_held("orders", PublishFaultKind::Unavailable, "no leader");
+        news.shipped();
+        news.topic_held("orders", PublishFaultKind::TopicRefused, "no such topic");
+        news.topic_released("orders");
+        news.topic_released("orders");
+        news.end().await;
+        let of = || Whom::Topic("orders".into());
+        let expected = [
+            Happening::Read { records: 2 },
+            Happening::OutageBegan { of: of(), message: "no leader".into() },
+            Happening::Shipped { records: 1 },
+            Happening::OutageEnded { of: of() },
+        ];
+        assert_eq!(heard.iter().collect::<Vec<_>>(), expected);
+    }
+}

@@ -93,11 +93,11 @@ impl Database {
     /// A dump takes its place, loaded into another cluster: positions speak of transactions that mean nothing there.
     pub(crate) fn restore(&mut self, down_until: Time) {
         self.fail_over(down_until);
+        let unsettled = self.books.first_unsettled();
+        self.books.restore();
         if self.has(Flaw::RestoresPositions) {
             return;
         }
-        self.books.restore();
-        let unsettled = self.books.first_unsettled();
         self.windows += 1;
         let mut beginning = Window::beginning();
         if let Some(window) = std::rc::Rc::get_mut(&mut beginning.window) {

@@ -53,14 +53,10 @@ flaws! {
     TakesFromTheLiving,
     /// Parked events are listed as a statement sees them that had waited for the lane to change hands.
     ListsStaleParked,
-    /// A settlement that follows another of the same place is taken for its repetition.
-    KnowsRepeatsByPlace,
     /// What became of parked events is noted whatever the version of the position.
     ChangesWithoutVersion,
     /// What became of parked events is noted whoever says it.
     ChangesWithoutFence,
-    /// A settled parked event is changed again.
-    RevivesSettled,
     /// A dead letter that holds its aggregate is taken for settled.
     ForgetsHolds,
     /// Settled parked events are removed at once.
@@ -77,8 +73,8 @@ flaws! {
     DueContinuesRuns,
     /// What is due is asked of whatever history there is.
     DueIgnoresHistory,
-    /// A due event comes although a person decided on it.
-    DueIgnoresDecisions,
+    /// Due events come in the order in which they fell due.
+    DueByTime,
     /// A person's discard settles the event at once.
     DecidesAtOnce,
     /// A person's retry is taken for an event that was given up.
@@ -127,6 +123,8 @@ flaws! {
     SendsTheDyingHome,
     /// A dead letter is sent when death is to be told, not when it was.
     CarriesBeforeDecided,
+    /// A relay that is asked to leave gives its lanes up before it has settled anything.
+    LeavesAtOnce,
     /// A relay on its way out tells nothing of what became of parked events.
     LeavesInSilence,
     /// The relay's clock stands still while it is frozen.

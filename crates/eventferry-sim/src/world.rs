@@ -223,7 +223,8 @@ impl World {
         match what {
             What::Start { relay, name } => self.start(relay, name),
             What::Wake { relay, incarnation } => {
-                if self.runs(relay, incarnation) {
+                // One that was entered before an earlier one is stale.
+                if self.runs(relay, incarnation) && self.relays[relay].wake_at <= self.now {
                     self.relays[relay].wake_at = Time::MAX;
                     self.act(relay);
                 }

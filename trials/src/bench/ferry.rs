@@ -17,8 +17,9 @@ use super::stopwatch::Stopwatch;
 use crate::failure::{Attempt as _, Failure, failure};
 use crate::topic::Topic;
 
-/// Carries all events but those that are `waiting` behind a poison one; the stopwatch runs from the relay's start, before it connects or holds a lane, to the last
-/// acknowledgement. Returns when the relay has settled everything and handed its lanes over.
+/// Carries all events but those that are `waiting` behind a poison one; the stopwatch runs from the relay's start,
+/// before it connects or holds a lane, to the last acknowledgement. Returns when the relay has settled everything and
+/// handed its lanes over.
 pub(super) async fn carry(
     url: &str,
     topic: &Topic,

@@ -97,7 +97,9 @@ impl ModelFeed {
         let mut parked = world.parked.iter();
         let row = parked.find(|(key, row)| key.lane == event.lane && row.place == event.place);
         row.is_some_and(|(_, row)| {
-            !world.has(Flaw::RereadsTheParked) && !(row.end.is_some() && world.has(Flaw::RereadsTheSettled))
+            let comes_again =
+                if row.end.is_some() { Flaw::RereadsTheSettled } else { Flaw::RereadsTheParked };
+            !world.has(comes_again)
         })
     }
 

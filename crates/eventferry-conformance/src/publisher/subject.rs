@@ -10,8 +10,8 @@ use crate::subject::Trouble;
 
 /// A publisher under test: how to make one, and how to see what its broker has.
 ///
-/// Clauses run side by side on several threads, each with topics of its own. An error of these methods fails the clause,
-/// with its text. Futures need not be `Send`: they are polled inside one [`Subject::block_on`], on one thread.
+/// Clauses run side by side on several threads, each with topics of its own. An error of these methods fails the
+/// clause, with its text. Futures need not be `Send`: they are polled inside one [`Subject::block_on`], on one thread.
 pub trait Subject: Send + Sync + 'static {
     /// The publisher under test.
     type Publisher: Publisher;

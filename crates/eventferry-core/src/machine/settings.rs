@@ -43,8 +43,8 @@ pub struct Settings {
     /// The most payload bytes read at once, save for one larger event; at least 1. Default 4 MiB: 5,000 events of 800
     /// bytes, the size of most.
     pub page_bytes_max: u64,
-    /// The most records in memory; at least a page and one. Default 30,000: six pages, so that the broker is fed while the
-    /// database is asked.
+    /// The most records in memory; at least a page and one. Default 30,000: six pages, so that the broker is fed while
+    /// the database is asked.
     pub memory_records_max: usize,
     /// The most payload bytes in memory, save for one larger event from the log and one from among the parked ones; at
     /// least a page. Default 24 MiB: six pages.

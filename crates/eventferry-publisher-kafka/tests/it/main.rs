@@ -10,5 +10,6 @@ mod kafka;
 mod mock;
 mod quota;
 mod refusal;
+mod road;
 mod small_relay;
 mod spoken;

@@ -128,12 +128,18 @@ impl SmallRelay {
                 biased;
                 () = reports(&mut self.main, &mut main) => {}
                 () = reports(&mut self.alone, &mut alone) => {}
+                // waits: until the core wants to be asked again.
                 () = tokio::time::sleep(sleep) => {}
             }
             for report in main.into_iter().chain(alone) {
                 self.core.handle_report(self.now(), report.token, outcome(&report));
             }
         }
+    }
+
+    /// Whether its sessions have ended.
+    pub(crate) fn has_no_session(&self) -> bool {
+        self.main.is_none() && self.alone.is_none()
     }
 
     /// Ends what is left of it.
@@ -161,7 +167,11 @@ impl SmallRelay {
                     *self.session(role) = connected.ok();
                     self.core.handle_connected(self.now(), role, result);
                 }
-                Action::Abandon(role, within) => self.abandon(role, within).await,
+                Action::Abandon(role, within) => {
+                    self.abandon(role, within).await;
+                    // That may have been what was waited for; a connection may take longer.
+                    return now;
+                }
                 Action::Learn(topic) => {
                     let learned = self.publisher.learn(&self.topics[topic.0 as usize]).await;
                     self.core.handle_learned(self.now(), topic, learned.map_err(|fault| *fault.kind()));
@@ -223,6 +233,7 @@ impl SmallRelay {
                 self.core.handle_held(now, Ok(held));
             }
             Action::Open(_) => {
+                self.read = self.position;
                 let opened = [Opened { lane: LEASE.lane, anchor: Anchor::Continued }];
                 self.core.handle_opened(now, Ok(&opened));
             }

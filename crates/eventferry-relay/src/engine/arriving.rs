@@ -211,3 +211,20 @@ impl<S: Store, P: Publisher> Engine<S, P> {
         self.refusals.note(token, refusal);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use eventferry_core::Lane;
+    use eventferry_core::parked::{Decision, ParkedKey, Stage};
+
+    use super::*;
+
+    #[test]
+    fn a_decision_is_about_the_aggregate_that_its_event_arrived_with() {
+        let (aggregate_type, aggregate_id) = ("order".to_owned(), "42".to_owned());
+        let key = ParkedKey { lane: Lane(1), ordinal: 2 };
+        let (decision, stage) = (Decision::Discard, Stage::Waiting);
+        let item = decided(Decided { key, aggregate_type, aggregate_id, decision, stage });
+        assert_eq!((item.key, item.aggregate), (key, aggregate_key("order", "42")));
+    }
+}

@@ -40,6 +40,8 @@ struct State {
     taken: Vec<Message>,
     offered: BTreeMap<(String, String), u32>,
     rule: Rule,
+    /// Bodies that it refuses before they are sent.
+    unroutable: BTreeSet<String>,
     missing: BTreeSet<String>,
     learned: BTreeSet<String>,
 }
@@ -67,6 +69,7 @@ impl Broker {
             taken: Vec::new(),
             offered: BTreeMap::new(),
             rule: Box::new(|_| None),
+            unroutable: BTreeSet::new(),
             missing: BTreeSet::new(),
             learned: BTreeSet::new(),
         })))
@@ -78,6 +81,15 @@ impl Broker {
 
     pub(crate) fn refuses(&self, rule: impl FnMut(&Message) -> Option<PublishFault> + Send + 'static) {
         self.state().rule = Box::new(rule);
+    }
+
+    /// This body is refused before it is sent, until it is forgiven.
+    pub(crate) fn routes_not(&self, body: &str) {
+        self.state().unroutable.insert(body.into());
+    }
+
+    pub(crate) fn routes(&self, body: &str) {
+        self.state().unroutable.remove(body);
     }
 
     /// There is no such topic, until it is created.
@@ -141,6 +153,9 @@ impl Publisher for Broker {
     fn route(&self, envelope: &Envelope<'_>) -> Route {
         if !self.state().learned.contains(envelope.topic()) {
             return Route::Unknown;
+        }
+        if self.state().unroutable.contains(&text(envelope.payload().unwrap_or_default())) {
+            return Route::Refused(Box::new(rejected()));
         }
         let mut hasher = DefaultHasher::new();
         envelope.topic().hash(&mut hasher);

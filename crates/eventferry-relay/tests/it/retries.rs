@@ -63,7 +63,11 @@ async fn without_a_dead_letter_topic_an_event_waits_for_a_person_with_its_cause(
     scene.broker.refuses(refusing("a1", 2));
     scene.enqueue("orders", &["a1", "a2"]);
     let relay = scene.relay().retry(attempts(2));
-    let waits = async |scene: &Scene| scene.shown().await.iter().any(|event| event.stage == Stage::Waiting);
+    let waits = async |scene: &Scene| {
+        let shown = scene.shown().await;
+        assert!(shown.first().is_none_or(|event| event.class.as_deref() == Some("MessageTooLarge")));
+        shown.iter().any(|event| event.stage == Stage::Waiting)
+    };
     scene.run(relay, waits).await;
     let shown = scene.shown().await;
     assert_eq!((shown.len(), shown[0].attempts), (2, 2));
@@ -76,6 +80,33 @@ async fn without_a_dead_letter_topic_an_event_waits_for_a_person_with_its_cause(
     scene.run(relay, async |scene| scene.broker.count() == 2).await;
     assert_eq!(scene.broker.bodies("orders"), ["a1", "a2"]);
     assert!(scene.shown().await.is_empty());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_event_that_is_refused_before_it_is_sent_has_its_cause_each_time() {
+    let mut scene = Scene::new().await;
+    // The topic is known by then.
+    scene.enqueue("orders", &["b1"]);
+    let relay = scene.relay().retry(attempts(3));
+    let done = async |scene: &Scene| {
+        if scene.broker.count() == 1 && scene.enqueued() == 1 {
+            scene.broker.routes_not("a1");
+            scene.enqueue("orders", &["a1", "a2"]);
+        }
+        if let Some(first) = scene.shown().await.first() {
+            assert_eq!(first.class.as_deref(), Some("MessageTooLarge"), "after {} attempts", first.attempts);
+            if first.attempts == 3 {
+                scene.broker.routes("a1");
+                return first.stage == Stage::Waiting;
+            }
+        }
+        false
+    };
+    scene.run(relay, done).await;
+    scene.decide(Decision::Retry).await;
+    let relay = scene.relay();
+    scene.run(relay, async |scene| scene.broker.count() == 3).await;
+    assert_eq!(scene.broker.bodies("orders"), ["b1", "a1", "a2"]);
 }
 
 #[tokio::test(start_paused = true)]

@@ -1,5 +1,5 @@
-//! Promise 8: what is parked leaves the outbox's care only when a topic has acknowledged it, or a person let it go; death
-//! is decided before it is carried, and is final.
+//! Promise 8: what is parked leaves the outbox's care only when a topic has acknowledged it, or a person let it go;
+//! death is decided before it is carried, and is final.
 
 use eventferry_core::machine::{ChangeWhat, OnDead};
 use eventferry_core::parked::{Decision, End, Stage};
@@ -63,7 +63,8 @@ pub(crate) fn changed(change: &ToldChange, before: &ParkedRow, truth: &Truth, pl
     };
     (!right).then(|| {
         format!(
-            "e{} becomes {:?}, and was {:?} with the decision {:?}; its topic has it {} times, the dead-letter topic {}",
+            "e{} becomes {:?}, and was {:?} with the decision {:?}; its topic has it {} times, the dead-letter topic \
+             {}",
             before.event, change.what, before.stage, before.decision, event.deliveries, event.letters
         )
     })

@@ -39,6 +39,7 @@ pub(crate) fn stuck(number: Option<u32>, events: &[Event]) -> Option<String> {
     let number = number?;
     let Event { aggregate, lane, ailment, .. } = events[number as usize];
     Some(format!(
-        "e{number} of aggregate {aggregate} in lane {lane} is still parked in the end, and nothing keeps it: {ailment:?}"
+        "e{number} of aggregate {aggregate} in lane {lane} is still parked in the end, and nothing keeps it: \
+         {ailment:?}"
     ))
 }

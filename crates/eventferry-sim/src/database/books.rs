@@ -207,6 +207,7 @@ impl Books {
     pub(super) fn restore(&mut self) {
         let committed = std::mem::take(&mut self.committed);
         self.rows.retain(|row| !row.dead && committed.get(row.xid as usize).copied().unwrap_or(false));
+        self.rows.iter_mut().for_each(|row| row.xid = LOADED_BY);
         self.committed = vec![true; LOADED_BY as usize + 1];
         (self.xid_next, self.latest_completed, self.durable_xid) = (LOADED_BY + 1, LOADED_BY, LOADED_BY);
         self.anchors.clear();
@@ -229,9 +230,6 @@ impl Books {
         let floor = unsettled.map_or(self.last_id, |id| id - 1);
         // Below every xid: whatever the window, nothing at or below this id is read.
         self.anchors.push((0, floor));
-        for row in &mut self.rows {
-            row.xid = LOADED_BY;
-        }
         for position in &mut self.positions {
             position.mark = beginning.clone();
         }

@@ -83,14 +83,10 @@ impl Database {
             self.apply(now, told);
             return Settled::Moved;
         }
-        let by_place = |mark: &Mark| position.mark.place() == mark.place();
-        let same_call = match self.has(Flaw::KnowsRepeatsByPlace) {
-            true => told.mark.as_ref().is_none_or(by_place),
-            false => position.call == told.call,
-        };
         // A lane that is not open here has the last version of all.
-        let same =
-            position.version == version.wrapping_add(1) && position.epoch == told.lease.epoch && same_call;
+        let same = position.version == version.wrapping_add(1)
+            && position.epoch == told.lease.epoch
+            && position.call == told.call;
         if (owned && self.has(Flaw::ChangesWithoutVersion)) || self.has(Flaw::ChangesWithoutFence) {
             told.changes.iter().for_each(|change| self.change(now, *change));
         }

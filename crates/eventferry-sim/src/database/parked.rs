@@ -137,24 +137,22 @@ impl Database {
 
     /// Says what became of a parked event; changes nothing of one that is settled or not there.
     pub(super) fn change(&mut self, now: Time, told: ToldChange) {
-        let (revives, forgets_holds) = (self.has(Flaw::RevivesSettled), self.has(Flaw::ForgetsHolds));
+        let forgets_holds = self.has(Flaw::ForgetsHolds);
         let leaves_nothing = self.has(Flaw::LeavesNoTombstone);
         let found = self.books.parked.iter_mut().find(|row| row.key() == told.key);
-        let row = found.filter(|row| row.is_unsettled() || revives);
+        let row = found.filter(|row| row.is_unsettled());
         self.applied.push(Applied { told, before: row.as_deref().cloned() });
         let Some(row) = row else { return };
         match told.what {
             ChangeWhat::Refused { attempts, next, .. } => {
                 let (stage, due_at) = next_stage(now, next);
-                (row.attempts, row.stage, row.due_at, row.ended) = (attempts, stage, due_at, None);
+                (row.attempts, row.stage, row.due_at) = (attempts, stage, due_at);
                 row.cause = told.cause.map(|cause| (cause, now));
             }
-            ChangeWhat::Postponed(pause) => {
-                (row.due_at, row.ended) = (Some(now + pause.as_micros() as Time), None);
-            }
+            ChangeWhat::Postponed(pause) => row.due_at = Some(now + pause.as_micros() as Time),
             ChangeWhat::Retried => {
                 (row.attempts, row.stage, row.due_at) = (0, Stage::Topic, Some(now));
-                (row.decision, row.ended) = (None, None);
+                row.decision = None;
             }
             ChangeWhat::Held if !forgets_holds => (row.stage, row.due_at) = (Stage::Held, None),
             ChangeWhat::Held => row.ended = Some((End::DeadLettered, now)),
@@ -212,15 +210,20 @@ impl Database {
             let dying = row.stage == Stage::DeadLetterTopic;
             read.rows.push(DueRow { key: row.key(), event, attempts, dying });
         }
+        if self.has(Flaw::DueByTime) {
+            // What is due with others counts as due at once.
+            let due_at =
+                |key| self.books.parked.iter().find(|row| row.key() == key).and_then(|row| row.due_at);
+            read.rows.sort_by_key(|row| due_at(row.key));
+        }
         Some(read)
     }
 
     /// When a row is due, if those before it let it; `None`: not by itself.
     fn due_at(&self, row: &ParkedRow, wish: &DueWish) -> Option<Time> {
-        let decided = row.decision.is_some() && !self.has(Flaw::DueIgnoresDecisions);
         let excepted = row.stage == Stage::Topic && wish.except_topics.contains(&row.topic);
         let idle = matches!(row.stage, Stage::Waiting | Stage::Held);
-        (!decided && !excepted && !idle).then(|| row.due_at.unwrap_or(0))
+        (row.decision.is_none() && !excepted && !idle).then(|| row.due_at.unwrap_or(0))
     }
 
     /// A person decides; says whether the decision was written down.

@@ -69,6 +69,10 @@ impl World {
             let action = process.core.poll(clock);
             self.tally.actions += 1;
             match action {
+                Action::Sleep(until) if until <= clock => {
+                    self.breaks(2, || format!("relay {relay} spins: its core wants to be woken at once"));
+                    return;
+                }
                 Action::Sleep(until) => {
                     let settings = &self.plan.settings;
                     let found = memory::load(self.relays[relay].core.load(), settings, 200);

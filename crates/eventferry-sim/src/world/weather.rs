@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use eventferry_core::fault::PublishFaultKind;
+use eventferry_core::store::Claim;
 
 use super::{What, World};
 use crate::agenda::{MILLISECOND, SECOND};
@@ -108,6 +109,15 @@ impl World {
             return;
         };
         process.draining = true;
+        let (name, incarnation) = (process.name, process.incarnation);
+        if self.has(Flaw::LeavesAtOnce) {
+            let claim = Claim { keep: Vec::new(), take_max: 0, lease: Duration::ZERO };
+            let now = self.now;
+            self.flushed_with(|database| database.hold(now, name, incarnation, &claim));
+            self.end_process(relay);
+            return;
+        }
+        let process = &mut self.relays[relay];
         let clock = process.clock(self.now);
         process.core.drain(clock);
         self.act(relay);

@@ -8,15 +8,16 @@ use crate::parked::parked;
 use crate::roles::{drop_role, role};
 use crate::server::{REFUSED, enqueue, on_every_server, query, texts};
 
-/// The schema of version 4, with what a relay of that version left in it: a refused event, one that waits behind it, and
-/// one whose predecessor somebody removed.
+/// The schema of version 4, with what a relay of that version left in it: a refused event, one that waits behind it,
+/// and one whose predecessor somebody removed.
 const OLDER: [&str; 5] = [
     include_str!("../../migrations/0001_outbox.sql"),
     include_str!("../../migrations/0002_enqueue.sql"),
     include_str!("../../migrations/0003_relay.sql"),
     include_str!("../../migrations/0004_upkeep.sql"),
     "INSERT INTO eventferry.migration (version) VALUES (1), (2), (3), (4);
-     INSERT INTO eventferry.parked (lane, id, refused, created_at, message_id, topic, aggregate_type, aggregate_id, payload)
+     INSERT INTO eventferry.parked (lane, id, refused, created_at, message_id, topic, aggregate_type, aggregate_id,
+                                    payload)
      VALUES (3, 1, 'message size too large', now(), gen_random_uuid(), 't', 'test', 'a', 'a/1'),
             (3, 2, NULL, now(), gen_random_uuid(), 't', 'test', 'a', 'a/2'),
             (5, 3, NULL, now(), gen_random_uuid(), 't', 'test', 'b', 'b/1')",

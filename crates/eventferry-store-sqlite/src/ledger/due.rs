@@ -182,8 +182,8 @@ impl<'a> Look<'a> {
         Ok(next_at)
     }
 
-    /// Up to so many events of a lane that are due, in the order of their keys. An aggregate whose first one is in hand,
-    /// or was passed over, is left out: what waits behind that one must not come without it.
+    /// Up to so many events of a lane that are due, in the order of their keys. An aggregate whose first one is in
+    /// hand, or was passed over, is left out: what waits behind that one must not come without it.
     fn due(&mut self, lane: Lane, limit: usize) -> rusqlite::Result<Vec<Due>> {
         let above = self.round.after.filter(|after| after.lane == lane).map_or(0, |after| after.ordinal);
         let mut due = Vec::new();
