@@ -80,3 +80,18 @@ fn a_parked_event_in_hand_keeps_no_others_out_however_small_the_pages_are() {
     stage.later(Duration::from_millis(1_100));
     assert_eq!(stage.asked.len(), asked + 1);
 }
+
+#[test]
+fn a_lane_with_much_to_tell_keeps_no_other_lane_waiting() {
+    let mut stage = Stage::with(Settings::default(), 2);
+    stage.core.ledger.items_max = 1;
+    stage.turn();
+    for round in 0..3 {
+        let tokens = stage.page(&[(0, round, 1, 1), (1, round, 2, 2)]);
+        stage.acknowledge(tokens[0]);
+        stage.acknowledge(tokens[1]);
+        stage.later(Duration::from_millis(50));
+    }
+    let lanes: Vec<u16> = stage.settled.iter().map(|order| order.lease.lane.0).collect();
+    assert_eq!(lanes, [0, 1, 0, 1, 0, 1]);
+}
