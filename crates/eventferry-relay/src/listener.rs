@@ -95,9 +95,12 @@ impl Listener {
         let (queue, words) = sync_channel(QUEUE_MAX);
         let (ending, ended) = oneshot::channel();
         let left = Arc::new(Left::default());
+        // What is said there is said to whom the relay says it.
+        let voice = tracing::dispatcher::get_default(Clone::clone);
         let thread = thread::Builder::new().name("eventferry-listener".into()).spawn({
             let left = Arc::clone(&left);
             move || {
+                let _voice = tracing::dispatcher::set_default(&voice);
                 let mut ear = ear;
                 // What a listener leaves behind when it panics is its own; it is never called again.
                 let heard = catch_unwind(AssertUnwindSafe(|| hear(&mut ear, &words, &left)));

@@ -251,21 +251,39 @@ RETURN decision IS NULL AND CASE state
     WHEN 'dead_letter_topic' THEN coalesce(due_at <= moment, true)
     ELSE false END;
 
--- The unsettled parked events of lanes, in the order of keys.
+-- The unsettled parked events of lanes, in the order of keys, without what makes them large. Lane by lane: asked for with
+-- a condition on both columns of the key, older servers look at all that lies before `after`.
 -- index: parked_unsettled (lane, ordinal).
 CREATE FUNCTION eventferry.list_parked(lanes integer[], after_lane integer, after_ordinal bigint, most bigint)
-RETURNS TABLE (lane integer, ordinal bigint, aggregate_type text, aggregate_id text, size_bytes bigint)
-LANGUAGE sql STABLE
+RETURNS TABLE (
+    lane integer, ordinal bigint, aggregate_type text, aggregate_id text, size_bytes bigint,
+    topic text, state text, decision text, due_at timestamptz
+) LANGUAGE plpgsql STABLE
 SET search_path = pg_catalog, pg_temp
+SET plan_cache_mode = force_generic_plan
 SET enable_seqscan = off
 SET enable_bitmapscan = off
 SET max_parallel_workers_per_gather = 0
 SET jit = off
 AS $$
-    SELECT p.lane, p.ordinal, p.aggregate_type, p.aggregate_id, p.size_bytes
-    FROM eventferry.parked AS p
-    WHERE p.lane = ANY ($1) AND (p.lane, p.ordinal) > ($2, $3) AND p.settled_at IS NULL
-    ORDER BY p.lane, p.ordinal LIMIT $4
+#variable_conflict use_column
+DECLARE
+    of_lane integer;
+    wanted bigint := most;
+    listed bigint;
+BEGIN
+    FOR of_lane IN SELECT l.lane FROM unnest(lanes) AS l (lane) WHERE l.lane >= after_lane ORDER BY l.lane LOOP
+        RETURN QUERY
+        SELECT p.lane, p.ordinal, p.aggregate_type, p.aggregate_id, p.size_bytes, p.topic, p.state, p.decision, p.due_at
+        FROM eventferry.parked AS p
+        WHERE p.lane = of_lane AND p.settled_at IS NULL
+          AND p.ordinal > CASE WHEN of_lane = after_lane THEN after_ordinal ELSE -1 END
+        ORDER BY p.ordinal LIMIT wanted;
+        GET DIAGNOSTICS listed = ROW_COUNT;
+        wanted := wanted - listed;
+        EXIT WHEN wanted <= 0;
+    END LOOP;
+END
 $$;
 
 -- Parked events whose time has come, decisions to be carried out, and when to ask again. See the contract, Ledger::due.
@@ -432,9 +450,7 @@ BEGIN
         WITH chunk AS MATERIALIZED (
             SELECT p.lane, p.ordinal, p.aggregate_type, p.aggregate_id, p.size_bytes,
                    eventferry.is_due(p.state, p.decision, p.due_at, p.topic, moment, except_topics) AS is_due
-            FROM eventferry.parked AS p
-            WHERE p.lane = ANY (lanes) AND (p.lane, p.ordinal) > (from_lane, from_ordinal) AND p.settled_at IS NULL
-            ORDER BY p.lane, p.ordinal LIMIT chunk_max
+            FROM eventferry.list_parked(lanes, from_lane, from_ordinal, chunk_max) AS p
         ), aggregate AS MATERIALIZED (
             SELECT c.lane, c.aggregate_type, c.aggregate_id, max(c.ordinal) AS through
             FROM chunk AS c WHERE c.is_due GROUP BY c.lane, c.aggregate_type, c.aggregate_id

@@ -1,5 +1,7 @@
 //! What people see of parked events, and what they decide.
 
+use std::time::Duration;
+
 use eventferry_core::parked::{Act, Decision, Decisions, Desk, ParkedFilter, ShowAsk, ShownEvent, ShownPage};
 use eventferry_core::{PackedRow, StoreFault, Timestamp};
 use tokio_postgres::Error;
@@ -9,6 +11,9 @@ use uuid::Uuid;
 use crate::connection::Connection;
 use crate::ledger::{after, decision_of, decision_text, key_of, micros, stage_of, state_of};
 use crate::row::{packed, timestamp};
+
+/// How long a decision may take: on some 600,000 events it is not done within a call's usual limit.
+const DECIDE_LIMIT: Duration = Duration::from_secs(600);
 
 /// Parked events in people's hands, kept in `eventferry.parked`, with `eventferry.audit` beside it.
 #[derive(Debug)]
@@ -121,7 +126,7 @@ impl Desk for PostgresDesk {
         params.extend(meant.params());
         let client = self.connection.client().await?;
         let query = client.query_typed_one(include_str!("../sql/decide.sql"), &params);
-        let row = self.connection.answer("decide on parked events", query).await?;
+        let row = self.connection.answer_within("decide on parked events", DECIDE_LIMIT, query).await?;
         let count = |column| u64::try_from(row.get::<_, i64>(column)).unwrap_or(0);
         Ok(Decisions { taken: count(0), refused: count(1) })
     }

@@ -85,8 +85,7 @@ impl PageParams {
         }
     }
 
-    /// Whether [`PageParams::read_bulk`] would find all, and nothing else: no row is late, nor, after a restore,
-    /// parked.
+    /// Whether [`PageParams::read_bulk`] would find all and no more: no row is late, nor, after a restore, parked.
     pub(crate) fn may_stream(&self) -> bool {
         let bounds = &self.window.bounds;
         self.after >= bounds.late_through && bounds.restored_through == 0

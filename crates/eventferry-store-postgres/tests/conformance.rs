@@ -69,7 +69,8 @@ impl Subject for Postgres {
         // As after a restore in another cluster, of a copy that says nothing of where unsettled events begin.
         let elsewhere = "UPDATE eventferry.history SET system_identifier = 1;
                          UPDATE eventferry.outbox SET xid = (xid::text::bigint + 4000000000)::text::xid8;
-                         UPDATE eventferry.read_window SET prev = '4000000000:4000000000:', cur = '4100000000:4100000000:'
+                         UPDATE eventferry.read_window
+                         SET prev = '4000000000:4000000000:', cur = '4100000000:4100000000:'
                          WHERE id <> '00000000-0000-0000-0000-000000000000';
                          DELETE FROM eventferry.anchor";
         Ok(connect(outbox).await?.batch_execute(elsewhere).await?)

@@ -102,9 +102,18 @@ pub(crate) const SUITES: &[Suite] = &[
     },
     Suite {
         name: "storm",
-        proves: "the promises hold through 25 seconds of hostile writers and killed relays",
+        proves: "the promises hold on real servers while writers are hostile and relays, servers and networks fail",
         needs_servers: true,
-        work: Work::Trials(&[("storm", &["--seconds", "25"])]),
+        // Some of all scenes, the others come in `cargo xtask storm --minutes M`: each trouble of another kind.
+        work: Work::Trials(&[
+            ("storm", &["--scene", "relays-killed", "--seconds", "20"]),
+            ("storm", &["--scene", "relay-frozen"]),
+            ("storm", &["--scene", "hand-over"]),
+            ("storm", &["--scene", "kafka-killed"]),
+            ("storm", &["--scene", "postgres-forgetful"]),
+            ("storm", &["--scene", "failover-lost-tail"]),
+            ("storm", &["--scene", "everything"]),
+        ]),
     },
 ];
 

@@ -94,7 +94,7 @@ fn what_becomes_of_refused_events_is_set_like_everything_else() {
         &format!("{topic}\nretry_atempts = 3"),
         &["line 2: the key `retry_atempts`", "did you mean `retry_attempts`?"],
     );
-    file("[topics.orders.created]\non_dead = \"hold\"", &["line 2", "put the topic's name in quotes"]);
+    file("[topics.orders.created]\non_dead = \"hold\"", &["line 1", "put the topic's name in quotes"]);
     // All of it is good: what is in the way then is that there is no database.
     write(
         &program,

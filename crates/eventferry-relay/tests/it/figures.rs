@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tracing::field::{Field, Visit};
@@ -161,7 +162,8 @@ fn people_hear_once_of_each_and_what_becomes_of_it() {
         let mut scene = poisoned().await;
         scene.broker.lacks("nowhere");
         scene.enqueue("nowhere", &["d1", "e1"]);
-        let relay = scene.relay().retry(attempts(2)).dead_letters("dead");
+        let panics = |_| panic!("a bug in the listener");
+        let relay = scene.relay().retry(attempts(2)).dead_letters("dead").listen(panics);
         let done = async |scene: &Scene| scene.broker.count() == 5 && scene.shown().await.len() == 2;
         scene.run(relay, done).await;
     });
@@ -177,6 +179,13 @@ fn people_hear_once_of_each_and_what_becomes_of_it() {
         let found = lines.with(line);
         assert_eq!(found.len(), times, "{line}: {:#?}", lines.with(""));
     }
+    let panicked = || lines.with("a listener panicked, which is a bug in it: it hears nothing more").len();
+    let begun = Instant::now();
+    while panicked() == 0 && begun.elapsed() < Duration::from_secs(60) {
+        // waits: for the listener's thread, which the virtual clock does not move
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    assert_eq!(panicked(), 1);
     assert!(lines.with("as often as allowed")[0].contains("MessageTooLarge"));
     assert!(lines.with("").iter().all(|line| !line.contains("secret")), "no payload");
 }

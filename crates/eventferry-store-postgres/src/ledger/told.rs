@@ -88,8 +88,13 @@ impl Told {
     fn add(&mut self, settlement: &Settlement<'_, PostgresMark, PackedRow>, positions: &Positions) {
         let known = positions.of(settlement.lease);
         let mark = match (settlement.prefix.last(), &known) {
-            // That or a later one was answered already.
-            (Some(mark), Some(known)) if mark.place() <= known.mark.place() => return,
+            // That or a later one was answered already: the lane stays where it is.
+            (Some(mark), Some(known)) if mark.place() <= known.mark.place() => {
+                if settlement.changes.is_empty() {
+                    return;
+                }
+                Some(known.mark.clone())
+            }
             (Some(mark), _) => Some(mark.clone()),
             // It stays where it is, in a version of its own: what was told before comes late from now on.
             (None, known) => known.as_ref().map(|known| known.mark.clone()),

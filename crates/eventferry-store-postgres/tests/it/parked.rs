@@ -249,13 +249,14 @@ async fn a_former_owner_changes_nothing() {
     .await;
 }
 
-/// A change as the server gets it, from a settlement that follows version $2 and stays at its place: of lane $1, event
-/// $3, change $4, attempts 2.
+/// A change as the server gets it, from a settlement that follows version $2 and stays at its place: of lane $1,
+/// event $3, change $4, attempts 2.
 const SENT_EARLIER: &str = "
     SELECT s.verdict FROM eventferry.position AS p, eventferry.current_history() AS h,
         eventferry.settle('owner', h.system_identifier, h.timeline, ARRAY[p.lane], ARRAY[p.epoch], ARRAY[p.version],
-            ARRAY[p.read_window], ARRAY[p.last_id], '{}', '{}', '{}', '{}', '{}', '{}', '{77}', '{}', '{}', '{}',
-            '{}', '{}', '{}', ARRAY[p.lane], ARRAY[$3::bigint], '{1}', ARRAY[$4], '{0}', '{2}', '{Late}', '{late}') AS s
+            ARRAY[p.read_window], ARRAY[p.last_id], '{}', '{}', '{}', '{}', '{}', '{}',
+            '{77}', '{}', '{}', '{}', '{}', '{}', '{}', ARRAY[p.lane], ARRAY[$3::bigint], '{1}', ARRAY[$4],
+            '{0}', '{2}', '{Late}', '{late}') AS s
     WHERE p.lane = $1 AND p.version = $2";
 
 async fn send_earlier(client: &Client, key: ParkedKey, version: i64, change: &str) -> String {

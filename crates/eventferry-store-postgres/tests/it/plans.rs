@@ -40,9 +40,9 @@ const HOT: [(&str, &str); 6] = [
     ("lanes", "SELECT eventferry.hold('r', gen_random_uuid(), 60000, '{}', '{}', 64)"),
     ("settlement", "SELECT eventferry.settle('r', h.system_identifier, h.timeline, ARRAY[0, 1], ARRAY[1, 1]::bigint[],
                       ARRAY[0, 0]::bigint[], ARRAY[p.read_window, p.read_window], ARRAY[1, 2]::bigint[],
-                      '{}', '{}', '{}', '{}', '{}', '{}', '{0,0}', ARRAY[0], ARRAY[500001]::bigint[], '{behind}',
-                      '{null}', '{null}', '{null}', '{0}', '{1}', '{1}', '{postponed}', '{0}',
-                      '{null}', '{null}', '{null}')
+                      '{}', '{}', '{}', '{}', '{}', '{}',
+                      '{0,0}', ARRAY[0], ARRAY[500001]::bigint[], '{behind}', '{null}',
+                      '{null}', '{null}', '{0}', '{1}', '{1}', '{postponed}', '{0}', '{null}', '{null}', '{null}')
                     FROM eventferry.current_history() AS h, eventferry.positions(ARRAY[0]) AS p"),
 ];
 

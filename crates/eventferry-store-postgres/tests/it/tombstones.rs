@@ -54,8 +54,8 @@ async fn after_a_restore_what_is_parked_or_was_is_not_handed_over_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn after_a_restore_what_was_given_up_would_be_shipped() {
     on_every_server(async |database| {
-        let mend = "AND (SELECT p.id FROM eventferry.parked AS p WHERE p.message_id = o.message_id AND p.id = o.id \
-                    LIMIT 1) \
+        let mend = "AND (SELECT p.id FROM eventferry.parked AS p \
+                    WHERE p.message_id = o.message_id AND p.id = o.id LIMIT 1) \
                     IS NULL";
         database.undo("read_page", mend, "").await;
         let mut relay = restored_with_parked(&database).await;
