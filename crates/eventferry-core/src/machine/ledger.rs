@@ -263,6 +263,7 @@ impl<M: Clone> Core<M> {
             if let Some(index) = entry {
                 self.drop_entry(*index);
             }
+            self.let_go_behind(lane, *aggregate);
         }
     }
 
