@@ -69,6 +69,8 @@ pub(crate) struct Transaction {
     pub(crate) steps: Vec<Step>,
     /// It waits for the disk when it commits.
     pub(crate) synchronous: bool,
+    /// It is there to show that others go through.
+    is_bystander: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -138,7 +140,8 @@ impl Plan {
             !items.contains(&(number - 1))
         };
         plan.faults.retain(|_| stays());
-        plan.transactions.retain(|_| stays());
+        // Without bystanders nobody could know whose fault an unknown refusal is.
+        plan.transactions.retain(|transaction| stays() || transaction.is_bystander);
         plan.decrees.retain(|_| stays());
         plan
     }
@@ -182,7 +185,8 @@ impl Plan {
             for _ in 0..dice.between(1, 4) {
                 let at = at + dice.below(40) * MILLISECOND;
                 let steps = self.steps(dice, poison);
-                transactions.push(Transaction { at, steps, synchronous: !dice.chance(asynchronous) });
+                let synchronous = !dice.chance(asynchronous);
+                transactions.push(Transaction { at, steps, synchronous, is_bystander: false });
             }
         }
         if poison > 0 && self.shows_whose_fault() {
@@ -221,7 +225,7 @@ impl Plan {
             pause: 20,
         };
         let steps = (self.aggregates - self.lanes..self.aggregates).map(enqueue).chain([Step::Commit]);
-        Transaction { at, steps: steps.collect(), synchronous: true }
+        Transaction { at, steps: steps.collect(), synchronous: true, is_bystander: true }
     }
 
     fn steps(&self, dice: &mut Dice, poison: u64) -> Vec<Step> {
@@ -379,7 +383,7 @@ mod tests {
     fn a_plan_without_all_its_items_is_empty() {
         let plan = Plan::of(3);
         let empty = plan.without(&(0..plan.items()).collect::<Vec<_>>());
-        assert!(empty.faults.is_empty() && empty.transactions.is_empty());
+        assert!(empty.faults.is_empty() && empty.transactions.iter().all(|one| one.is_bystander));
         assert_eq!(plan.without(&[0]).items(), plan.items() - 1);
     }
 }

@@ -2,10 +2,12 @@
 
 use super::Core;
 use super::action::{ChangeOrder, ChangeWhat, Notice, ParkWhy, TopicId};
-use super::entry::{Origin, State};
+use super::entry::{AggregateKey, Origin, Routed, State};
+use super::lanes::LanePhase;
 use super::ledger::{Effect, Telling};
 use super::retry::{OnDead, RetryPolicy};
 use crate::fault::PublishFaultKind;
+use crate::lane::Lane;
 use crate::parked::{End, Next, ParkedKey};
 
 /// Why a record is set aside.
@@ -124,5 +126,30 @@ impl<M: Clone> Core<M> {
         }
         self.land(number);
         self.advance_lane(lane);
+        self.let_go_behind(lane, aggregate);
+    }
+
+    /// Nothing of an aggregate is parked any more: its records that were to be parked behind go after all, if the ledger
+    /// has been told of none of them. What keeps their lane's position back may last for long.
+    pub(super) fn let_go_behind(&mut self, lane: Lane, aggregate: AggregateKey) {
+        let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.phase == LanePhase::Active) else {
+            return;
+        };
+        let held = state.parked.get(aggregate);
+        if held.parking == 0 || held.parked > 0 || held.telling > 0 {
+            return;
+        }
+        let behind = state.parking_behind(aggregate, &self.entries);
+        if behind.len() != held.parking as usize {
+            return;
+        }
+        state.parked.update(aggregate, |held| held.parking = 0);
+        for index in behind {
+            self.entries[index].state = State::Waiting;
+            if self.entries[index].route == Routed::Unknown {
+                self.wait_for_topic(index);
+            }
+            self.admit(index);
+        }
     }
 }

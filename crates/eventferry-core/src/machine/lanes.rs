@@ -4,8 +4,8 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::action::{Action, Notice, ParkOrder};
-use super::entry::{Entries, Entry, Origin, State};
+use super::action::{Action, Notice, ParkOrder, ParkWhy};
+use super::entry::{AggregateKey, Entries, Entry, Origin, State};
 use super::held::{Loaded, ParkedBook};
 use super::ledger::{Effect, Telling};
 use super::{Core, Drain};
@@ -127,6 +127,19 @@ impl<M: Clone> LaneState<M> {
         }
         self.changes.push(telling);
         self.carried = true;
+    }
+
+    /// The records of an aggregate that wait to be parked behind another.
+    pub(super) fn parking_behind(&self, key: AggregateKey, entries: &Entries<M>) -> Vec<u32> {
+        let waits = |index: &u32| {
+            let entry = &entries[*index];
+            entry.aggregate == key && entry.state == State::Parking(ParkWhy::Behind)
+        };
+        let records = self.log.iter().filter_map(|handed| match handed {
+            Handed::Record(index) => Some(*index),
+            Handed::Passed(_) => None,
+        });
+        records.filter(waits).collect()
     }
 
     pub(super) fn has_news(&self) -> bool {

@@ -21,6 +21,8 @@ pub(super) struct LedgerDesk {
     told: Vec<Told>,
     failures: u32,
     settled_at: Duration,
+    /// The first lane that the last settlement left out for want of room: the next one begins with it, at once.
+    left_out: Option<Lane>,
     /// The last parked event known, while lanes are listed.
     listed: Option<ParkedKey>,
 }
@@ -74,6 +76,7 @@ impl LedgerDesk {
             told: Vec::new(),
             failures: 0,
             settled_at: Duration::ZERO,
+            left_out: None,
             listed: None,
         }
     }
@@ -131,7 +134,9 @@ impl<M: Clone> Core<M> {
 
     /// When the next settlement is due, if there is anything to tell.
     fn settle_at(&self) -> Option<Duration> {
-        let paused = self.ledger.settled_at + self.settings.settle_pause;
+        let pause =
+            if self.ledger.left_out.is_some() { Duration::ZERO } else { self.settings.settle_pause };
+        let paused = self.ledger.settled_at + pause;
         let due = |state: &LaneState<M>| match state.phase {
             _ if !state.has_news() => None,
             LanePhase::Draining => Some(self.now),
@@ -145,11 +150,19 @@ impl<M: Clone> Core<M> {
         let idle_before = self.now.saturating_sub(self.settings.settle_idle);
         let mut items = 0;
         let mut orders = Vec::new();
-        for state in self.lanes.values_mut() {
+        let first = self.ledger.left_out.take().unwrap_or(Lane(0));
+        let mut lanes: Vec<Lane> = self.lanes.keys().copied().collect();
+        lanes.sort_by_key(|lane| (*lane < first, *lane));
+        for lane in lanes {
+            let Some(state) = self.lanes.get_mut(&lane) else { continue };
             let due = state.carried || state.phase == LanePhase::Draining || state.settled_at <= idle_before;
             let size = state.prefix.len() + state.park.len() + state.changes.len();
             let items_max = self.ledger.items_max;
-            if !state.has_news() || !due || (items > 0 && items + size > items_max) {
+            if !state.has_news() || !due {
+                continue;
+            }
+            if items > 0 && items + size > items_max {
+                self.ledger.left_out.get_or_insert(lane);
                 continue;
             }
             items += size;
@@ -250,6 +263,7 @@ impl<M: Clone> Core<M> {
             if let Some(index) = entry {
                 self.drop_entry(*index);
             }
+            self.let_go_behind(lane, *aggregate);
         }
     }
 

@@ -1,6 +1,7 @@
 //! Transcripts of what the simulator found about parked events.
 
 use super::parked::*;
+use crate::parked::{Decision, End, Stage as ParkedStage};
 use super::*;
 
 const TOPIC_REFUSED: Outcome = Outcome::Refused(PublishFaultKind::TopicRefused);
@@ -79,4 +80,39 @@ fn a_parked_event_in_hand_keeps_no_others_out_however_small_the_pages_are() {
     let asked = stage.asked.len();
     stage.later(Duration::from_millis(1_100));
     assert_eq!(stage.asked.len(), asked + 1);
+}
+
+#[test]
+fn a_lane_with_much_to_tell_keeps_no_other_lane_waiting() {
+    let mut stage = Stage::with(Settings::default(), 2);
+    stage.core.ledger.items_max = 1;
+    stage.turn();
+    for round in 0..3 {
+        let tokens = stage.page(&[(0, round, 1, 1), (1, round, 2, 2)]);
+        stage.acknowledge(tokens[0]);
+        stage.acknowledge(tokens[1]);
+        stage.later(Duration::from_millis(50));
+    }
+    let lanes: Vec<u16> = stage.settled.iter().map(|order| order.lease.lane.0).collect();
+    assert_eq!(lanes, [0, 1, 0, 1, 0, 1]);
+}
+
+#[test]
+fn records_to_be_parked_behind_an_event_that_is_settled_meanwhile_go_after_all() {
+    let decision = DecidedItem {
+        key: key(1),
+        aggregate: AggregateKey(1),
+        decision: Decision::Discard,
+        stage: ParkedStage::Waiting,
+    };
+    let mut stage = Stage::with_parked(settings(), &[1], list(&[]));
+    // The first of the lane is not acknowledged, so nothing behind it can be parked yet.
+    let tokens = stage.page(&[(0, 1, 2, 2), (0, 2, 1, 1), (0, 3, 1, 1)]);
+    assert_eq!(stage.sent(), [tokens[0]]);
+    stage.due.push_back(DueList { decisions: vec![decision], ..DueList::default() });
+    stage.later(Duration::from_secs(1));
+    assert_eq!(stage.told(), [(1, ChangeWhat::Settled(End::Discarded))]);
+    assert_eq!(stage.sent()[1..], tokens[1..2]);
+    stage.acknowledge(tokens[1]);
+    assert_eq!(stage.sent()[1..], tokens[2..]);
 }
