@@ -105,7 +105,7 @@ impl Stage {
             store: self.ground.store(&self.database)?,
             books: self.database.clone(),
             publisher: self.ground.publisher(),
-            lease: plan.lease,
+            lease: plan.lease.unwrap_or(scene.lease),
             grace: plan.grace,
         };
         let mut reader = Reader::start(&self.world, &self.topics)?;
