@@ -57,7 +57,8 @@ struct Plan {
     seed: u64,
     /// The script is repeated until then.
     time: Duration,
-    lease: Duration,
+    /// Other than the scene's.
+    lease: Option<Duration>,
     grace: Duration,
     /// Whether the database and the topics stay when a promise broke, to be looked into.
     keep: bool,
@@ -91,13 +92,11 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     let time_default = if chosen.is_some() || minutes.is_some() { 0 } else { 60 };
     let random = || RandomState::new().build_hasher().finish() % 1_000_000;
-    let lease = arguments.duration("lease", Duration::from_secs(2))?;
     let mut plan = Plan {
         seed: arguments.optional("seed")?.unwrap_or_else(random),
         time: arguments.duration("seconds", Duration::from_secs(time_default))?,
-        lease,
-        // A drain must end before the lease would, less its margin of a fifth.
-        grace: arguments.duration("grace", lease * 4 / 5)?,
+        lease: Some(arguments.duration("lease", Duration::ZERO)?).filter(|lease| !lease.is_zero()),
+        grace: arguments.duration("grace", Duration::from_secs(8))?,
         keep: arguments.text("keep").is_some_and(|keep| keep == "yes"),
     };
     let program = Program {

@@ -189,7 +189,9 @@ BEGIN
                         change_classes, change_messages)
                  AS c (lane, ordinal, round, change, pause, attempts, class, message)
             WHERE c.round = pass AND p.lane = c.lane AND p.ordinal = c.ordinal AND p.lane = ANY (moved)
-              AND p.settled_at IS NULL;
+              AND p.settled_at IS NULL
+              -- A refusal with fewer attempts than count comes late.
+              AND (c.change NOT LIKE 'refused%' OR c.attempts >= p.attempts);
         END LOOP;
         SELECT array_agg(p.lane), array_agg(p.aggregate_type), array_agg(p.aggregate_id) INTO of_lanes, of_types, of_ids
         FROM unnest(change_lanes, change_ordinals, change_rounds) AS c (lane, ordinal, round)

@@ -100,13 +100,15 @@ impl Stage {
     }
 
     async fn blow(&mut self, scene: &'static Scene, plan: &Plan) -> Result<Report, Failure> {
+        let lease = plan.lease.unwrap_or(scene.lease);
         let program = Program {
             path: Program::beside_this()?,
             store: self.ground.store(&self.database)?,
             books: self.database.clone(),
             publisher: self.ground.publisher(),
-            lease: plan.lease,
-            grace: plan.grace,
+            lease,
+            // A drain must end before the lease would, less its margin of a fifth.
+            grace: plan.grace.min(lease * 4 / 5),
         };
         let mut reader = Reader::start(&self.world, &self.topics)?;
         let clock_topic = match scene.broker {

@@ -17,6 +17,8 @@ pub(super) struct Scene {
     pub(super) script: &'static [Step],
     /// Whether the database may forget what it has confirmed.
     pub(super) tail: Tail,
+    /// How long a lease is.
+    pub(super) lease: Duration,
     /// How long, after the worst is over, what had piled up may take to arrive.
     pub(super) recovers_within: Duration,
     /// What else it needs that a machine may lack.
@@ -131,6 +133,9 @@ pub(super) enum Step {
 
     CrashDatabase,
     StartDatabase,
+    /// All its processes stand still.
+    FreezeDatabase,
+    ThawDatabase,
     /// The standby hears no more.
     CutReplication,
     /// The primary crashes and the standby becomes the primary.
@@ -150,6 +155,10 @@ pub(super) enum Step {
     Slow(Side, u64),
     /// Half-open: connections are there, and nothing passes.
     Silence(Side),
+    /// What relays say arrives, and nobody answers.
+    Deafen(Side),
+    /// What is said arrives when it is clear again.
+    Stall(Side),
     Spoil(Side),
     Clear(Side),
 }

@@ -20,9 +20,14 @@ const PLAIN: Scene = Scene {
     load: Load::Hostile(16),
     script: &[],
     tail: Tail::Kept,
+    // Short, so that much happens in little time.
+    lease: Duration::from_secs(2),
     recovers_within: Duration::from_secs(60),
     asks_for: &[],
 };
+
+/// A lease that no trouble of such a scene outlasts, on a busy machine neither: nothing may come twice.
+const LONG_LEASE: Duration = Duration::from_secs(30);
 
 /// What a storm without a scene plays.
 pub(super) const KILLED: Scene = Scene {
@@ -52,6 +57,7 @@ pub(super) const SCENES: &[Scene] = &[
         sentence: "a relay that is asked to end hands its lanes over within a second, and nothing comes twice",
         load: Load::Hostile(4),
         script: &[Calm(2_500, 4_000), HandOver, Calm(3_000, 4_000), HandOver, Calm(1_000, 2_000)],
+        lease: LONG_LEASE,
         ..PLAIN
     },
     Scene {
@@ -100,6 +106,7 @@ pub(super) const SCENES: &[Scene] = &[
         sentence: "a topic is deleted when it has been read, and created again: its events wait, and all come",
         load: Load::Hostile(8),
         script: &[Calm(2_000, 3_000), DeleteTopic, Calm(500, 4_000), CreateTopic, Calm(2_000, 3_000)],
+        lease: LONG_LEASE,
         ..PLAIN
     },
     Scene {
@@ -108,6 +115,7 @@ pub(super) const SCENES: &[Scene] = &[
         broker: Guarded,
         load: Load::Hostile(8),
         script: &[Calm(2_000, 3_000), DenyTopic, Calm(2_000, 4_000), AllowTopic, Calm(2_000, 3_000)],
+        lease: LONG_LEASE,
         ..PLAIN
     },
     Scene {
@@ -161,6 +169,34 @@ pub(super) const SCENES: &[Scene] = &[
         ..PLAIN
     },
     Scene {
+        name: "kafka-deaf",
+        sentence: "what is sent arrives at the broker, and no answer comes back for a while",
+        database: OwnDatabase,
+        broker: OwnBroker,
+        way: Way::Proxies,
+        load: Load::Hostile(8),
+        script: &[Calm(1_500, 2_500), Deafen(Broker), Calm(1_000, 4_000), Clear(Broker), Calm(2_000, 3_000)],
+        recovers_within: Duration::from_secs(120),
+        ..PLAIN
+    },
+    Scene {
+        name: "kafka-stalled",
+        sentence: "what was sent to the broker arrives late, when relays have gone or given up",
+        database: OwnDatabase,
+        broker: OwnBroker,
+        way: Way::Proxies,
+        script: &[
+            Calm(1_500, 2_500),
+            Stall(Broker),
+            Calm(500, 1_500),
+            KillRelay,
+            Calm(2_000, 4_000),
+            Clear(Broker),
+            Calm(2_000, 3_000),
+        ],
+        ..PLAIN
+    },
+    Scene {
         name: "slow-network",
         sentence: "everything takes 100 ms longer each way, at both sides: nothing comes twice",
         database: OwnDatabase,
@@ -176,6 +212,7 @@ pub(super) const SCENES: &[Scene] = &[
             Clear(Broker),
             Calm(1_000, 2_000),
         ],
+        lease: LONG_LEASE,
         ..PLAIN
     },
     Scene {
@@ -196,6 +233,7 @@ pub(super) const SCENES: &[Scene] = &[
             Clear(Database),
             Calm(2_000, 3_000),
         ],
+        lease: LONG_LEASE,
         ..PLAIN
     },
     Scene {
@@ -216,6 +254,49 @@ pub(super) const SCENES: &[Scene] = &[
         ..PLAIN
     },
     Scene {
+        name: "postgres-deaf",
+        sentence: "what relays tell the database is done, and no answer comes back: told again, it changes nothing",
+        database: OwnDatabase,
+        broker: OwnBroker,
+        way: Way::Proxies,
+        load: Load::Hostile(8),
+        script: &[
+            Calm(1_500, 2_500),
+            Deafen(Database),
+            Calm(500, 4_000),
+            Clear(Database),
+            Calm(2_000, 3_000),
+        ],
+        recovers_within: Duration::from_secs(90),
+        ..PLAIN
+    },
+    Scene {
+        name: "postgres-stalled",
+        sentence: "what relays told the database is done late, when others have their lanes: it moves nothing",
+        database: OwnDatabase,
+        broker: OwnBroker,
+        way: Way::Proxies,
+        script: &[
+            Calm(1_500, 2_500),
+            Stall(Database),
+            Calm(500, 1_500),
+            KillRelay,
+            Calm(500, 3_000),
+            Clear(Database),
+            Calm(2_000, 3_000),
+        ],
+        recovers_within: Duration::from_secs(90),
+        ..PLAIN
+    },
+    Scene {
+        name: "postgres-frozen",
+        sentence: "the database stands still for longer than the leases, and then does what it was told before",
+        database: OwnDatabase,
+        script: &[Calm(1_500, 2_500), FreezeDatabase, Calm(500, 5_000), ThawDatabase, Calm(2_000, 3_000)],
+        recovers_within: Duration::from_secs(90),
+        ..PLAIN
+    },
+    Scene {
         name: "postgres-spoilt",
         sentence: "what the database answers is no message: the connection is torn, and nothing wrong is carried",
         database: OwnDatabase,
@@ -232,6 +313,7 @@ pub(super) const SCENES: &[Scene] = &[
             Clear(Database),
             Calm(2_000, 3_000),
         ],
+        lease: LONG_LEASE,
         ..PLAIN
     },
     Scene {
@@ -247,6 +329,7 @@ pub(super) const SCENES: &[Scene] = &[
             StartDatabase,
             Calm(2_000, 3_000),
         ],
+        lease: LONG_LEASE,
         ..PLAIN
     },
     Scene {
@@ -320,6 +403,7 @@ pub(super) const SCENES: &[Scene] = &[
         name: "long-transaction",
         sentence: "a transaction is open for the whole run: nobody waits for it, and its event comes when it commits",
         script: &[BeginLong, Calm(7_000, 9_000), CommitLong, Calm(500, 1_000)],
+        lease: LONG_LEASE,
         ..PLAIN
     },
     Scene {
@@ -329,6 +413,7 @@ pub(super) const SCENES: &[Scene] = &[
         way: Way::Pooler,
         script: &[Calm(4_000, 5_000), KillPooler, Calm(100, 1_000), StartPooler, Calm(3_000, 4_000)],
         asks_for: &[Tool::PgBouncer],
+        lease: LONG_LEASE,
         ..PLAIN
     },
     Scene {
@@ -364,6 +449,13 @@ const ANYTHING: Step = OneOf(&[
     &[Cut(Database), Calm(0, 2_500), Clear(Database)],
     &[Cut(Broker), Calm(0, 2_500), Clear(Broker)],
     &[Silence(Database), Calm(200, 2_500), Clear(Database)],
+    &[Deafen(Database), Calm(200, 2_500), Clear(Database)],
+    &[Deafen(Broker), Calm(200, 2_500), Cut(Broker), Clear(Broker)],
+    &[Stall(Database), Calm(200, 1_500), KillRelay, Calm(0, 2_500), Clear(Database)],
+    &[Stall(Broker), Calm(200, 1_500), KillRelay, Calm(0, 2_500), Clear(Broker)],
+    &[Stall(Broker), Calm(200, 1_500), FreezeRelay, Calm(1_000, 3_000), Clear(Broker), ThawRelay],
+    &[FreezeDatabase, Calm(500, 4_000), ThawDatabase],
+    &[FreezeDatabase, Calm(200, 1_500), KillRelay, Calm(500, 3_000), ThawDatabase],
     &[Spoil(Database), Calm(50, 500), Clear(Database)],
     &[Spoil(Broker), Calm(50, 500), Clear(Broker)],
     &[Slow(Database, 200), Calm(500, 1_500), KillRelay, Clear(Database)],
@@ -399,16 +491,16 @@ mod tests {
                     CrashDatabase | RevokeLogin => {
                         assert_ne!(scene.database, GivenDatabase, "{}", scene.name)
                     }
-                    Cut(_) | Slow(..) | Silence(_) | Spoil(_) | Clear(_) => {
+                    Cut(_) | Slow(..) | Silence(_) | Deafen(_) | Stall(_) | Spoil(_) | Clear(_) => {
                         assert_eq!(scene.way, Way::Proxies, "{}", scene.name);
                     }
                     _ => {}
                 }
                 broken += match step {
                     FreezeRelay | KillBroker | FreezeBroker | FillBrokerDisk | DeleteTopic | DenyTopic
-                    | CrashDatabase | RevokeLogin | BeginLong | KillPooler => 1,
+                    | CrashDatabase | FreezeDatabase | RevokeLogin | BeginLong | KillPooler => 1,
                     ThawRelay | StartBroker | ThawBroker | FreeBrokerDisk | CreateTopic | AllowTopic
-                    | StartDatabase | ReturnLogin | CommitLong | StartPooler => -1,
+                    | StartDatabase | ThawDatabase | ReturnLogin | CommitLong | StartPooler => -1,
                     _ => 0,
                 };
             }

@@ -139,6 +139,8 @@ impl<'a> Trouble<'a> {
             Step::Cut(side) => self.weather(side, Weather::Cut).await,
             Step::Slow(side, by) => self.weather(side, Weather::Slow(Duration::from_millis(by))).await,
             Step::Silence(side) => self.weather(side, Weather::Silent).await,
+            Step::Deafen(side) => self.weather(side, Weather::Deaf).await,
+            Step::Stall(side) => self.weather(side, Weather::Stalled).await,
             Step::Spoil(side) => self.weather(side, Weather::Spoilt).await,
             Step::Clear(side) => self.weather(side, Weather::Fair).await,
             _ => self.trouble_database(step).await,
@@ -252,6 +254,11 @@ impl<'a> Trouble<'a> {
                 self.ground.postgres()?.start().await?;
                 self.healed("database crashed").await
             }
+            Step::FreezeDatabase => self.ground.postgres()?.freeze(true).await,
+            Step::ThawDatabase => {
+                self.ground.postgres()?.freeze(false).await?;
+                self.healed("database frozen").await
+            }
             Step::CutReplication => {
                 if let Some(replication) = &self.ground.replication {
                     replication.set(Weather::Cut);
@@ -289,8 +296,7 @@ impl<'a> Trouble<'a> {
             Side::Database => "database out of reach",
         };
         // What is only slow is not uncertain; nor is what the broker acknowledged while the database was away.
-        let uncertain =
-            side == Side::Broker && matches!(weather, Weather::Cut | Weather::Silent | Weather::Spoilt);
+        let uncertain = side == Side::Broker && !matches!(weather, Weather::Fair | Weather::Slow(_));
         if uncertain {
             self.cut(what).await?;
         }

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::process::Command;
 
-use super::process::{Account, Process, free_port, run};
+use super::process::{Account, Process, free_port, run, send};
 use crate::database::connect;
 use crate::failure::{Attempt as _, Failure, failure};
 
@@ -169,6 +169,26 @@ impl Postgres {
             Some(process) => process.end("QUIT").await.map(drop),
             None => Ok(()),
         }
+    }
+
+    /// Stops all its processes where they stand, or lets them go on.
+    pub(in crate::storm) async fn freeze(&self, frozen: bool) -> Result<(), Failure> {
+        let process = self.process.as_ref().ok_or_else(|| failure("there is no PostgreSQL to freeze"))?;
+        let pid = process.pid()?;
+        // The first of them begets the others, so it stands still first and goes on last.
+        let mut first = vec![pid];
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.attempt("look for PostgreSQL's processes")?;
+        let children = children.split_whitespace().filter_map(|pid| pid.parse().ok());
+        if frozen {
+            send(pid, "STOP").await?;
+        }
+        first.splice(if frozen { 1..1 } else { 0..0 }, children);
+        for pid in first {
+            // A session may have ended meanwhile.
+            send(pid, if frozen { "STOP" } else { "CONT" }).await.ok();
+        }
+        Ok(())
     }
 
     /// Makes a standby a primary.

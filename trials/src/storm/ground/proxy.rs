@@ -28,6 +28,10 @@ pub(in crate::storm) enum Weather {
     /// Connections are there and nothing passes. Those of such a time stay silent for ever, also when new ones can be
     /// made again: the other side has forgotten them.
     Silent,
+    /// What the client says arrives, and what the server answers does not. Such connections stay so for ever, too.
+    Deaf,
+    /// Nothing passes now, and everything will: also what was said on connections that were given up meanwhile.
+    Stalled,
     /// The next message from the server on each connection is no message.
     Spoilt,
 }
@@ -150,7 +154,8 @@ async fn pump(
         match now {
             Weather::Cut => return,
             Weather::Silent => return hold_silently((from, to), weather).await,
-            Weather::Fair | Weather::Slow(_) | Weather::Spoilt => {}
+            Weather::Deaf if frames.is_some() => return hold_silently((from, to), weather).await,
+            _ => {}
         }
         let length = tokio::select! {
             read = from.read(&mut chunk) => match read {
@@ -167,6 +172,11 @@ async fn pump(
         }
         if let Weather::Slow(by) = now {
             tokio::time::sleep(by).await;
+        }
+        while *weather.borrow_and_update() == Weather::Stalled {
+            if weather.changed().await.is_err() {
+                return;
+            }
         }
         if to.write_all(&chunk[..length]).await.is_err() {
             return;
@@ -284,6 +294,13 @@ mod tests {
         other.write_all(&[7]).await.unwrap();
         other.read_exact(&mut byte).await.unwrap();
         assert_eq!(byte, [7]);
+        proxy.set(Weather::Stalled);
+        other.write_all(&[8]).await.unwrap();
+        let silence = tokio::time::timeout(Duration::from_millis(50), other.read_exact(&mut byte)).await;
+        assert!(silence.is_err());
+        proxy.set(Weather::Fair);
+        other.read_exact(&mut byte).await.unwrap();
+        assert_eq!(byte, [8], "it was only late");
         proxy.set(Weather::Cut);
         assert!(other.read_exact(&mut byte).await.is_err());
     }
