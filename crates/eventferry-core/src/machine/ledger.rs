@@ -134,8 +134,7 @@ impl<M: Clone> Core<M> {
 
     /// When the next settlement is due, if there is anything to tell.
     fn settle_at(&self) -> Option<Duration> {
-        let pause =
-            if self.ledger.left_out.is_some() { Duration::ZERO } else { self.settings.settle_pause };
+        let pause = if self.ledger.left_out.is_some() { Duration::ZERO } else { self.settings.settle_pause };
         let paused = self.ledger.settled_at + pause;
         let due = |state: &LaneState<M>| match state.phase {
             _ if !state.has_news() => None,

@@ -1,8 +1,8 @@
 //! Transcripts of what the simulator found about parked events.
 
 use super::parked::*;
-use crate::parked::{Decision, End, Stage as ParkedStage};
 use super::*;
+use crate::parked::{Decision, End, Stage as ParkedStage};
 
 const TOPIC_REFUSED: Outcome = Outcome::Refused(PublishFaultKind::TopicRefused);
 
