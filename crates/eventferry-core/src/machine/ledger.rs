@@ -25,6 +25,8 @@ pub(super) struct LedgerDesk {
     left_out: Option<Lane>,
     /// The last parked event known, while lanes are listed.
     listed: Option<ParkedKey>,
+    /// The open listing is for the sizes of parked events that are known.
+    counts: bool,
 }
 
 struct Told {
@@ -78,6 +80,7 @@ impl LedgerDesk {
             settled_at: Duration::ZERO,
             left_out: None,
             listed: None,
+            counts: false,
         }
     }
 
@@ -134,8 +137,7 @@ impl<M: Clone> Core<M> {
 
     /// When the next settlement is due, if there is anything to tell.
     fn settle_at(&self) -> Option<Duration> {
-        let pause =
-            if self.ledger.left_out.is_some() { Duration::ZERO } else { self.settings.settle_pause };
+        let pause = if self.ledger.left_out.is_some() { Duration::ZERO } else { self.settings.settle_pause };
         let paused = self.ledger.settled_at + pause;
         let due = |state: &LaneState<M>| match state.phase {
             _ if !state.has_news() => None,
@@ -267,18 +269,49 @@ impl<M: Clone> Core<M> {
         }
     }
 
-    /// Lists the parked events of lanes just opened, before they are read.
+    /// Lists the parked events of lanes just opened, before they are read; or of lanes that seem to be full, for their
+    /// sizes.
     fn next_listing(&mut self) -> Option<Action<M>> {
+        let counting = self.counting();
+        if !counting.is_empty() {
+            (self.ledger.call, self.ledger.counts) = (Call::Listing, true);
+            return Some(Action::ReadParked { lanes: counting, after: self.ledger.listed });
+        }
+        if core::mem::take(&mut self.ledger.counts) {
+            self.ledger.listed = None;
+        }
         let lanes = &self.lanes;
         let listing = |lane: &Lane| lanes.get(lane).is_some_and(|state| state.phase == LanePhase::Listing);
         self.feed.listing.retain(listing);
         let lanes = self.feed.listing.clone();
         if lanes.is_empty() {
             self.ledger.listed = None;
-            return None;
+            return self.next_count();
         }
         self.ledger.call = Call::Listing;
         Some(Action::ReadParked { lanes, after: self.ledger.listed })
+    }
+
+    fn counting(&self) -> Vec<Lane> {
+        let counting = self.lanes.iter().filter(|(_, state)| state.parked.is_counting());
+        counting.map(|(lane, _)| *lane).collect()
+    }
+
+    fn next_count(&mut self) -> Option<Action<M>> {
+        let bytes_max = self.settings.lane_parked_bytes_max;
+        for state in self.lanes.values_mut() {
+            // What is settled and not told is still listed.
+            let told = state.changes.is_empty();
+            if state.phase == LanePhase::Active && told && state.parked.wants_count(bytes_max) {
+                state.parked.begin_count();
+            }
+        }
+        let lanes = self.counting();
+        if lanes.is_empty() {
+            return None;
+        }
+        (self.ledger.call, self.ledger.counts) = (Call::Listing, true);
+        Some(Action::ReadParked { lanes, after: None })
     }
 
     /// [`Action::ReadParked`] was answered: the aggregates of the events listed, the last one's key, and whether
@@ -299,9 +332,13 @@ impl<M: Clone> Core<M> {
         };
         self.store_answered();
         self.ledger.failures = 0;
+        let counts = self.ledger.counts;
         for ParkedItem { lane, aggregate, size_bytes } in list.events {
-            if let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.phase == LanePhase::Listing) {
-                state.parked.add(aggregate, size_bytes);
+            let Some(state) = self.lanes.get_mut(&lane) else { continue };
+            match state.phase {
+                _ if counts => state.parked.count(size_bytes),
+                LanePhase::Listing => state.parked.add(aggregate, size_bytes),
+                _ => {}
             }
         }
         self.ledger.listed = list.last.or(self.ledger.listed);
@@ -309,6 +346,11 @@ impl<M: Clone> Core<M> {
             return;
         }
         self.ledger.listed = None;
+        if counts {
+            self.ledger.counts = false;
+            self.lanes.values_mut().for_each(|state| state.parked.end_count());
+            return;
+        }
         for lane in core::mem::take(&mut self.feed.listing) {
             if let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.phase == LanePhase::Listing) {
                 state.phase = LanePhase::Active;

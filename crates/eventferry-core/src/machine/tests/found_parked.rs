@@ -1,8 +1,8 @@
 //! Transcripts of what the simulator found about parked events.
 
 use super::parked::*;
-use crate::parked::{Decision, End, Stage as ParkedStage};
 use super::*;
+use crate::parked::{Decision, End, Stage as ParkedStage};
 
 const TOPIC_REFUSED: Outcome = Outcome::Refused(PublishFaultKind::TopicRefused);
 
@@ -115,4 +115,25 @@ fn records_to_be_parked_behind_an_event_that_is_settled_meanwhile_go_after_all()
     assert_eq!(stage.sent()[1..], tokens[1..2]);
     stage.acknowledge(tokens[1]);
     assert_eq!(stage.sent()[1..], tokens[2..]);
+}
+
+#[test]
+fn a_lane_whose_parked_bytes_were_guessed_is_counted_anew_before_it_counts_as_full() {
+    let decision = DecidedItem {
+        key: key(1),
+        aggregate: AggregateKey(1),
+        decision: Decision::Discard,
+        stage: ParkedStage::Waiting,
+    };
+    let mut stage = Stage::with(Settings { lane_parked_bytes_max: 500, ..settings() }, 1);
+    let item = |size_bytes| ParkedItem { lane: LANE, aggregate: AggregateKey(1), size_bytes };
+    stage.parked = vec![item(900), item(100), item(100)];
+    stage.due.push_back(DueList { decisions: vec![decision], ..DueList::default() });
+    stage.turn();
+    assert!(stage.reads.is_empty(), "the lane is full");
+    // What was discarded was the largest, which the core does not know.
+    stage.parked.remove(0);
+    assert_eq!(stage.told(), [(1, ChangeWhat::Settled(End::Discarded))]);
+    stage.later(Duration::from_millis(100));
+    assert_eq!(stage.reads, [[LANE]]);
 }
