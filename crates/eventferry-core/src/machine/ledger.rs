@@ -169,6 +169,9 @@ impl<M: Clone> Core<M> {
             }
             items += size;
             let (order, told) = settle_order(state, items_max);
+            if state.has_news() {
+                self.ledger.left_out.get_or_insert(lane);
+            }
             self.ledger.told.push(told);
             orders.push(order);
         }
@@ -368,7 +371,8 @@ impl<M: Clone> Core<M> {
 /// What a lane has to tell, no more than fits one call; its position moves only with all that became of its parked
 /// events before.
 fn settle_order<M: Clone>(state: &mut LaneState<M>, items_max: usize) -> (SettleOrder<M>, Told) {
-    let changes: Vec<Telling> = state.changes.drain(..state.changes.len().min(items_max)).collect();
+    let room = items_max.saturating_sub(state.park.len()).max(1);
+    let changes: Vec<Telling> = state.changes.drain(..state.changes.len().min(room)).collect();
     let (mut prefix, mut park) = (Vec::new(), Vec::new());
     if state.changes.is_empty() && (changes.is_empty() || changes.len() + state.park.len() <= items_max) {
         prefix = core::mem::take(&mut state.prefix);
