@@ -251,7 +251,8 @@ pub(super) const SCENES: &[Scene] = &[
     },
     Scene {
         name: "postgres-forgetful",
-        sentence: "the database crashes again and again, and no commit waited for the disk: what it forgets was not sent",
+        sentence: "the database crashes again and again, and no commit waited for the disk: what it forgets was \
+             not sent",
         database: OwnDatabase,
         load: Load::Forgetful(8),
         script: &[

@@ -234,7 +234,7 @@ impl Database {
         let tried =
             decision != Decision::Retry || row.stage != Stage::Topic || row.cause.is_some() || row.topic_held;
         let fits = row.is_unsettled() && row.decision.is_none() && tried && decision.fits(row.stage);
-        if !fits && !(fits_all && row.is_unsettled()) {
+        if !(fits || fits_all && row.is_unsettled()) {
             return false;
         }
         row.decision = Some(decision);

@@ -82,8 +82,8 @@ impl World {
         };
         // Mostly what fits.
         let decision = match stage {
-            Stage::Held if decree.pick % 3 > 0 => Decision::Release,
-            Stage::Waiting if decree.pick % 3 > 0 => Decision::Retry,
+            Stage::Held if !decree.pick.is_multiple_of(3) => Decision::Release,
+            Stage::Waiting if !decree.pick.is_multiple_of(3) => Decision::Retry,
             _ => decree.decision,
         };
         for (one, of, event, _) in rows {
