@@ -15,6 +15,10 @@ pub(super) struct ParkedBook {
     pub(super) records: usize,
     /// About how many bytes those take.
     pub(super) bytes: u64,
+    /// Some of them left whose size was not known.
+    guessed: bool,
+    /// What the ledger has listed so far, while the bytes are counted anew, less what was settled meanwhile.
+    count: Option<i64>,
 }
 
 /// An aggregate of which something is parked.
@@ -93,10 +97,40 @@ impl ParkedBook {
         let average = self.bytes / self.records.max(1) as u64;
         self.records = self.records.saturating_sub(1);
         self.bytes = self.bytes.saturating_sub(size_bytes.unwrap_or(average));
+        self.guessed |= size_bytes.is_none();
         if self.records == 0 {
-            self.bytes = 0;
+            (self.bytes, self.guessed) = (0, false);
+        }
+        if let (Some(count), Some(size_bytes)) = (&mut self.count, size_bytes) {
+            *count -= size_bytes as i64;
         }
         self.update(key, |held| held.parked = held.parked.saturating_sub(1));
+    }
+
+    /// Whether its bytes are a guess that reaches this bound: a guess that is too high would keep its lane full for ever.
+    pub(super) fn wants_count(&self, bytes_max: u64) -> bool {
+        self.guessed && self.bytes >= bytes_max && self.count.is_none()
+    }
+
+    /// The ledger is going to list all its events, for their sizes.
+    pub(super) fn begin_count(&mut self) {
+        self.count = Some(0);
+    }
+
+    pub(super) fn is_counting(&self) -> bool {
+        self.count.is_some()
+    }
+
+    pub(super) fn count(&mut self, size_bytes: u64) {
+        if let Some(count) = &mut self.count {
+            *count += size_bytes as i64;
+        }
+    }
+
+    pub(super) fn end_count(&mut self) {
+        if let Some(count) = self.count.take() {
+            (self.bytes, self.guessed) = (u64::try_from(count).unwrap_or(0), false);
+        }
     }
 
     /// An event leaves the hand unsettled: what was found behind it has to leave too.

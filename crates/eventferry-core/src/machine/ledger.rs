@@ -25,6 +25,8 @@ pub(super) struct LedgerDesk {
     left_out: Option<Lane>,
     /// The last parked event known, while lanes are listed.
     listed: Option<ParkedKey>,
+    /// The open listing is for the sizes of parked events that are known.
+    counts: bool,
 }
 
 struct Told {
@@ -78,6 +80,7 @@ impl LedgerDesk {
             settled_at: Duration::ZERO,
             left_out: None,
             listed: None,
+            counts: false,
         }
     }
 
@@ -166,6 +169,9 @@ impl<M: Clone> Core<M> {
             }
             items += size;
             let (order, told) = settle_order(state, items_max);
+            if state.has_news() {
+                self.ledger.left_out.get_or_insert(lane);
+            }
             self.ledger.told.push(told);
             orders.push(order);
         }
@@ -266,18 +272,49 @@ impl<M: Clone> Core<M> {
         }
     }
 
-    /// Lists the parked events of lanes just opened, before they are read.
+    /// Lists the parked events of lanes just opened, before they are read; or of lanes that seem to be full, for their
+    /// sizes.
     fn next_listing(&mut self) -> Option<Action<M>> {
+        let counting = self.counting();
+        if !counting.is_empty() {
+            (self.ledger.call, self.ledger.counts) = (Call::Listing, true);
+            return Some(Action::ReadParked { lanes: counting, after: self.ledger.listed });
+        }
+        if core::mem::take(&mut self.ledger.counts) {
+            self.ledger.listed = None;
+        }
         let lanes = &self.lanes;
         let listing = |lane: &Lane| lanes.get(lane).is_some_and(|state| state.phase == LanePhase::Listing);
         self.feed.listing.retain(listing);
         let lanes = self.feed.listing.clone();
         if lanes.is_empty() {
             self.ledger.listed = None;
-            return None;
+            return self.next_count();
         }
         self.ledger.call = Call::Listing;
         Some(Action::ReadParked { lanes, after: self.ledger.listed })
+    }
+
+    fn counting(&self) -> Vec<Lane> {
+        let counting = self.lanes.iter().filter(|(_, state)| state.parked.is_counting());
+        counting.map(|(lane, _)| *lane).collect()
+    }
+
+    fn next_count(&mut self) -> Option<Action<M>> {
+        let bytes_max = self.settings.lane_parked_bytes_max;
+        for state in self.lanes.values_mut() {
+            // What is settled and not told is still listed.
+            let told = state.changes.is_empty();
+            if state.phase == LanePhase::Active && told && state.parked.wants_count(bytes_max) {
+                state.parked.begin_count();
+            }
+        }
+        let lanes = self.counting();
+        if lanes.is_empty() {
+            return None;
+        }
+        (self.ledger.call, self.ledger.counts) = (Call::Listing, true);
+        Some(Action::ReadParked { lanes, after: None })
     }
 
     /// [`Action::ReadParked`] was answered: the aggregates of the events listed, the last one's key, and whether
@@ -298,9 +335,13 @@ impl<M: Clone> Core<M> {
         };
         self.store_answered();
         self.ledger.failures = 0;
+        let counts = self.ledger.counts;
         for ParkedItem { lane, aggregate, size_bytes } in list.events {
-            if let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.phase == LanePhase::Listing) {
-                state.parked.add(aggregate, size_bytes);
+            let Some(state) = self.lanes.get_mut(&lane) else { continue };
+            match state.phase {
+                _ if counts => state.parked.count(size_bytes),
+                LanePhase::Listing => state.parked.add(aggregate, size_bytes),
+                _ => {}
             }
         }
         self.ledger.listed = list.last.or(self.ledger.listed);
@@ -308,6 +349,11 @@ impl<M: Clone> Core<M> {
             return;
         }
         self.ledger.listed = None;
+        if counts {
+            self.ledger.counts = false;
+            self.lanes.values_mut().for_each(|state| state.parked.end_count());
+            return;
+        }
         for lane in core::mem::take(&mut self.feed.listing) {
             if let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.phase == LanePhase::Listing) {
                 state.phase = LanePhase::Active;
@@ -325,7 +371,8 @@ impl<M: Clone> Core<M> {
 /// What a lane has to tell, no more than fits one call; its position moves only with all that became of its parked
 /// events before.
 fn settle_order<M: Clone>(state: &mut LaneState<M>, items_max: usize) -> (SettleOrder<M>, Told) {
-    let changes: Vec<Telling> = state.changes.drain(..state.changes.len().min(items_max)).collect();
+    let room = items_max.saturating_sub(state.park.len()).max(1);
+    let changes: Vec<Telling> = state.changes.drain(..state.changes.len().min(room)).collect();
     let (mut prefix, mut park) = (Vec::new(), Vec::new());
     if state.changes.is_empty() && (changes.is_empty() || changes.len() + state.park.len() <= items_max) {
         prefix = core::mem::take(&mut state.prefix);

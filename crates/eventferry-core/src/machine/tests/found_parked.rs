@@ -116,3 +116,43 @@ fn records_to_be_parked_behind_an_event_that_is_settled_meanwhile_go_after_all()
     stage.acknowledge(tokens[1]);
     assert_eq!(stage.sent()[1..], tokens[2..]);
 }
+
+#[test]
+fn a_lane_whose_parked_bytes_were_guessed_is_counted_anew_before_it_counts_as_full() {
+    let decision = DecidedItem {
+        key: key(1),
+        aggregate: AggregateKey(1),
+        decision: Decision::Discard,
+        stage: ParkedStage::Waiting,
+    };
+    let mut stage = Stage::with(Settings { lane_parked_bytes_max: 500, ..settings() }, 1);
+    let item = |size_bytes| ParkedItem { lane: LANE, aggregate: AggregateKey(1), size_bytes };
+    stage.parked = vec![item(900), item(100), item(100)];
+    stage.due.push_back(DueList { decisions: vec![decision], ..DueList::default() });
+    stage.turn();
+    assert!(stage.reads.is_empty(), "the lane is full");
+    // What was discarded was the largest, which the core does not know.
+    stage.parked.remove(0);
+    assert_eq!(stage.told(), [(1, ChangeWhat::Settled(End::Discarded))]);
+    stage.later(Duration::from_millis(100));
+    assert_eq!(stage.reads, [[LANE]]);
+}
+
+#[test]
+fn what_became_of_parked_events_leaves_room_for_what_is_to_be_parked() {
+    let mut stage = Stage::with(settings(), 1);
+    stage.core.ledger.items_max = 4;
+    let item = |aggregate| ParkedItem { lane: LANE, aggregate: AggregateKey(aggregate), size_bytes: 100 };
+    // Of the second aggregate nothing comes back: what follows is to be parked behind it.
+    stage.parked = vec![item(1), item(2)];
+    stage.due.push_back(list(&[due(1, 1)]));
+    stage.turn();
+    let tokens = stage.page(&[(0, 1, 2, 2), (0, 2, 2, 2), (0, 3, 2, 2), (0, 4, 2, 2)]);
+    stage.acknowledge(stage.came(0));
+    stage.later(Duration::from_millis(50));
+    let order = stage.settled.first().unwrap();
+    assert_eq!((order.changes.len(), order.park.len()), (1, 2));
+    stage.later(Duration::from_millis(50));
+    let parked: usize = stage.settled.iter().map(|order| order.park.len()).sum();
+    assert_eq!(parked, tokens.len());
+}
