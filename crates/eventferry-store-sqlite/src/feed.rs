@@ -14,6 +14,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use eventferry_core::PackedRow;
 use eventferry_core::store::{Anchor, Feed, Opened, Page, Rest, Wish};
 use eventferry_core::{Lane, Lease, MessageId, Record, Row, StoreFault, StoreFaultKind};
+use rusqlite::types::ToSqlOutput;
 use rusqlite::{CachedStatement, OptionalExtension, Transaction};
 
 use crate::config::SqliteConfig;
@@ -371,8 +372,10 @@ impl Again<'_> {
         if self.through.get(usize::from(lane.0)).is_none_or(|through| id > *through) {
             return Ok(false);
         }
+        let column = |at| row.get_ref(at).map(ToSqlOutput::Borrowed);
         let message_id = bytes_of(row.get_ref(8)?).unwrap_or_default();
-        self.is_parked.query_row([message_id], |row| row.get(0))
+        let event = (message_id, column(10)?, column(4)?, column(1)?, column(2)?);
+        self.is_parked.query_row(event, |row| row.get(0))
     }
 }
 

@@ -468,8 +468,9 @@ async fn what_is_parked_is_known_under_another_id_and_to_the_next_owner() {
             "CREATE TABLE copy AS SELECT * FROM eventferry_outbox;
              DELETE FROM eventferry_outbox;
              DELETE FROM sqlite_sequence WHERE name = 'eventferry_outbox';
-             INSERT INTO eventferry_outbox (message_id, topic, aggregate_type, aggregate_id, payload)
-             SELECT message_id, topic, aggregate_type, aggregate_id, payload FROM copy WHERE id > 1 ORDER BY id DESC",
+             INSERT INTO eventferry_outbox (message_id, topic, aggregate_type, aggregate_id, payload, enqueued_at)
+             SELECT message_id, topic, aggregate_type, aggregate_id, payload, enqueued_at
+             FROM copy WHERE id > 1 ORDER BY id DESC",
         )
         .unwrap();
     database.pass(LEASE * 2);
@@ -512,8 +513,9 @@ async fn a_lane_begun_anew_knows_what_is_parked_under_a_later_id_than_it_ever_re
             "CREATE TABLE copy AS SELECT * FROM eventferry_outbox;
              DELETE FROM eventferry_outbox;
              DELETE FROM sqlite_sequence WHERE name = 'eventferry_outbox';
-             INSERT INTO eventferry_outbox (message_id, topic, aggregate_type, aggregate_id, payload)
-             SELECT message_id, topic, aggregate_type, aggregate_id, payload FROM copy ORDER BY id <= 10, id;
+             INSERT INTO eventferry_outbox (message_id, topic, aggregate_type, aggregate_id, payload, enqueued_at)
+             SELECT message_id, topic, aggregate_type, aggregate_id, payload, enqueued_at
+             FROM copy ORDER BY id <= 10, id;
              UPDATE eventferry_lane SET position = 0",
         )
         .unwrap();
@@ -541,4 +543,24 @@ async fn a_lane_whose_row_was_put_back_knows_what_is_parked() {
     let leases = hold(&mut relay, &[], 1).await.unwrap();
     assert_eq!(relay.feed.open(&leases).await.unwrap()[0].anchor, Anchor::First);
     assert_eq!(read_payloads(&read_all(&mut relay, &[Lane(0)]).await), ["2"]);
+}
+
+#[tokio::test]
+async fn an_event_with_the_message_id_of_one_that_was_parked_comes_all_the_same() {
+    let (database, mut relay, _, _) =
+        parked_events(&[(event(1, "dead"), Some(refused_for_good("no")))]).await;
+    // As a replay of dead letters enqueues it.
+    database.commit(&[event(2, "again")]);
+    database
+        .app()
+        .execute_batch(
+            "UPDATE eventferry_outbox SET enqueued_at = p.enqueued_at + 1000, message_id = p.message_id,
+                 topic = p.topic, aggregate_type = p.aggregate_type, aggregate_id = p.aggregate_id
+             FROM eventferry_parked AS p WHERE eventferry_outbox.id = 2;
+             UPDATE eventferry_lane SET position = 0",
+        )
+        .unwrap();
+    let leases = hold(&mut relay, &[], 1).await.unwrap();
+    relay.feed.open(&leases).await.unwrap();
+    assert_eq!(read_payloads(&read_all(&mut relay, &[Lane(0)]).await), ["again"]);
 }
