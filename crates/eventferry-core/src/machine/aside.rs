@@ -129,8 +129,8 @@ impl<M: Clone> Core<M> {
         self.let_go_behind(lane, aggregate);
     }
 
-    /// Nothing of an aggregate is parked any more: its records that were to be parked behind go after all, if the ledger
-    /// has been told of none of them. What keeps their lane's position back may last for long.
+    /// Nothing of an aggregate is parked any more: its records that were to be parked behind go after all, if the
+    /// ledger has been told of none of them. What keeps their lane's position back may last for long.
     pub(super) fn let_go_behind(&mut self, lane: Lane, aggregate: AggregateKey) {
         let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.phase == LanePhase::Active) else {
             return;
