@@ -347,10 +347,10 @@ fn settings(dice: &mut Dice) -> Settings {
         settings.lane_parked_max = dice.between(2, 10) as usize;
     }
     if dice.chance(15) {
-        settings.lane_parked_bytes_max = dice.between(200, 1_000);
+        settings.lane_parked_bytes_max = settings.page_bytes_max + dice.below(500);
     }
     settings.parked_poll = milliseconds(dice, 50, 1_000);
-    settings.topic_patience = milliseconds(dice, 50, 2_000);
+    settings.topic_patience = milliseconds(dice, 50, 2_000).clamp(settings.retry_min, settings.lease);
     settings.dead_letters = dice.chance(70);
     settings
 }

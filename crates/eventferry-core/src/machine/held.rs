@@ -107,8 +107,7 @@ impl ParkedBook {
         self.update(key, |held| held.parked = held.parked.saturating_sub(1));
     }
 
-    /// Whether its bytes are a guess that reaches this bound: a guess that is too high would keep its lane full for
-    /// ever.
+    /// Whether its bytes are a guess that reaches this bound: one that is too high would keep its lane full for ever.
     pub(super) fn wants_count(&self, bytes_max: u64) -> bool {
         self.guessed && self.bytes >= bytes_max && self.count.is_none()
     }

@@ -144,6 +144,8 @@ impl Database {
         self.applied.push(Applied { told, before: row.as_deref().cloned() });
         let Some(row) = row else { return };
         match told.what {
+            // It comes late.
+            ChangeWhat::Refused { attempts, .. } if attempts < row.attempts => {}
             ChangeWhat::Refused { attempts, next, .. } => {
                 let (stage, due_at) = next_stage(now, next);
                 (row.attempts, row.stage, row.due_at) = (attempts, stage, due_at);
