@@ -12,7 +12,9 @@ pub struct Settings {
     /// How long a lease lasts without renewal; default 10 s. After a crash, a lane waits this long for its next
     /// owner; a shorter lease survives shorter pauses of the database.
     pub lease: Duration,
-    /// How often leases are renewed; default 2.5 s, so that three renewals in a row may fail.
+    /// How often leases are renewed, and lanes looked for that are nobody's; default 500 ms, whatever the lease: this
+    /// is how long lanes wait that a leaving relay has handed over, and how much longer than the lease those of a
+    /// killed one. With the default lease nineteen renewals in a row may fail.
     pub renewal: Duration,
     /// How long before its lease ends a relay stops sending; default 2 s: what it has handed to the network by then
     /// has time to arrive before the next owner begins.
@@ -54,11 +56,14 @@ pub struct Settings {
     pub lane_parked_max: usize,
 }
 
+/// The longest time between two renewals by default. A renewal is one statement of about a millisecond.
+const RENEWAL_MAX: Duration = Duration::from_millis(500);
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(10),
-            renewal: Duration::from_millis(2_500),
+            renewal: RENEWAL_MAX,
             margin: Duration::from_secs(2),
             grace: Duration::from_secs(8),
             page_records_max: 5_000,
@@ -82,9 +87,9 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The default settings with this lease, and renewal, margin scaled to it.
+    /// The default settings with this lease, the margin scaled to it, and at least four renewals in it.
     pub fn with_lease(lease: Duration) -> Self {
-        Self { lease, renewal: lease / 4, margin: lease / 5, ..Self::default() }
+        Self { lease, renewal: (lease / 4).min(RENEWAL_MAX), margin: lease / 5, ..Self::default() }
     }
 
     /// Holds the settings against each other.
@@ -155,6 +160,16 @@ mod tests {
     fn the_defaults_agree() {
         assert_eq!(Settings::default().check(), Ok(()));
         assert_eq!(Settings::with_lease(Duration::from_secs(2)).check(), Ok(()));
+    }
+
+    #[test]
+    fn lanes_that_are_nobodys_are_found_within_a_second_whatever_the_lease() {
+        for lease in [1, 2, 10, 3_600].map(Duration::from_secs) {
+            let settings = Settings::with_lease(lease);
+            assert_eq!(settings.check(), Ok(()));
+            assert!(settings.renewal <= Duration::from_millis(500), "{lease:?}");
+        }
+        assert!(Settings::default().renewal <= Duration::from_millis(500));
     }
 
     #[test]
