@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventferry_core::{StoreFault, StoreFaultKind};
+use tokio::sync::watch;
 use tokio_postgres::{Client, NoTls};
 
 use crate::config::PostgresConfig;
@@ -17,6 +18,37 @@ pub(crate) struct Connection {
     /// How often it was made.
     generation: u64,
     acquaintance: Acquaintance,
+    company: Company,
+    /// The last one was given up because nothing came.
+    fell_silent: bool,
+}
+
+/// What the connections of one relay tell each other: how often one that had fallen silent was made anew.
+///
+/// A network that forgets connections lets them wait for ever, each by itself. Leases are asked for often and waited
+/// for briefly, so theirs is the first to find out; when it is answered on a new connection, the others have little
+/// reason to go on waiting on old ones, and what they wait for is of lanes whose leases are over.
+#[derive(Clone, Debug)]
+pub(crate) struct Company(Arc<watch::Sender<u64>>);
+
+/// How long an answer may still take when another connection had to be made anew, and could be.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+impl Default for Company {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+}
+
+impl Company {
+    /// Waits until another was made anew, and for last words.
+    async fn moved_on(&self) {
+        let mut anew = self.0.subscribe();
+        if anew.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(LAST_WORDS).await;
+    }
 }
 
 impl std::fmt::Debug for Connection {
@@ -27,12 +59,19 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(crate) fn new(config: PostgresConfig) -> Self {
-        Self { config, client: None, generation: 0, acquaintance: Acquaintance::New }
+        Self {
+            config,
+            client: None,
+            generation: 0,
+            acquaintance: Acquaintance::New,
+            company: Company::default(),
+            fell_silent: false,
+        }
     }
 
     /// A connection to a server that has answered for its schema already.
-    pub(crate) fn to_known(config: PostgresConfig) -> Self {
-        Self { acquaintance: Acquaintance::Known, ..Self::new(config) }
+    pub(crate) fn to_known(config: PostgresConfig, company: &Company) -> Self {
+        Self { acquaintance: Acquaintance::Known, company: company.clone(), ..Self::new(config) }
     }
 
     /// Changes whenever the connection was lost: what was known of the server's history must be compared anew.
@@ -72,17 +111,24 @@ impl Connection {
         limit: Duration,
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, StoreFault> {
-        match tokio::time::timeout(limit, answer).await {
-            Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
+        let answered = tokio::select! {
+            biased;
+            answered = answer => Some(answered),
+            () = tokio::time::sleep(limit) => None,
+            () = self.company.moved_on() => None,
+        };
+        match answered {
+            Some(Ok(answer)) => Ok(answer),
+            Some(Err(error)) => {
                 // The server's word leaves the connection usable; anything else does not.
                 if error.as_db_error().is_none() || error.is_closed() {
                     self.client = None;
                 }
                 Err(fault(what, error, self.acquaintance))
             }
-            Err(_) => {
+            None => {
                 self.client = None;
+                self.fell_silent = true;
                 Err(timed_out(what, limit))
             }
         }
@@ -92,6 +138,9 @@ impl Connection {
         self.client = None;
         let client = connect(&self.config, self.acquaintance).await?;
         self.generation += 1;
+        if std::mem::take(&mut self.fell_silent) {
+            self.company.0.send_modify(|times| *times += 1);
+        }
         Ok(client)
     }
 }

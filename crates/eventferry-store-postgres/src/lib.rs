@@ -26,7 +26,7 @@ pub use schema::sql as schema_sql;
 pub use upkeep::PostgresUpkeep;
 pub use window::PostgresMark;
 
-use connection::Connection;
+use connection::{Company, Connection};
 use eventferry_core::PackedRow;
 use eventferry_core::StoreFault;
 use eventferry_core::store::{
@@ -81,7 +81,8 @@ impl Store for PostgresStore {
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {
         // They come after `prepare`: what the server refuses from now on it had granted before.
-        let connection = || Connection::to_known(self.config.clone());
+        let company = Company::default();
+        let connection = || Connection::to_known(self.config.clone(), &company);
         let positions = Positions::default();
         Roles {
             lanes: PostgresLanes::new(connection(), relay),

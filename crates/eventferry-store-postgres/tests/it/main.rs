@@ -8,5 +8,6 @@ mod refusals;
 mod retention;
 mod roles;
 mod server;
+mod silence;
 mod traps;
 mod windows;
