@@ -113,23 +113,23 @@ impl Connection {
     ) -> Result<T, StoreFault> {
         let answered = tokio::select! {
             biased;
-            answered = answer => Some(answered),
-            () = tokio::time::sleep(limit) => None,
-            () = self.company.moved_on() => None,
+            answered = answer => Ok(answered),
+            () = tokio::time::sleep(limit) => Err(timed_out(what, limit)),
+            () = self.company.moved_on() => Err(left_behind(what)),
         };
         match answered {
-            Some(Ok(answer)) => Ok(answer),
-            Some(Err(error)) => {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => {
                 // The server's word leaves the connection usable; anything else does not.
                 if error.as_db_error().is_none() || error.is_closed() {
                     self.client = None;
                 }
                 Err(fault(what, error, self.acquaintance))
             }
-            None => {
+            Err(silent) => {
                 self.client = None;
                 self.fell_silent = true;
-                Err(timed_out(what, limit))
+                Err(silent)
             }
         }
     }
@@ -167,6 +167,11 @@ pub(crate) async fn connect(
         }
     });
     Ok(client)
+}
+
+fn left_behind(what: &str) -> StoreFault {
+    let message = format!("{what}: no answer, and another connection had to be made anew");
+    StoreFault::new(StoreFaultKind::Unavailable, message)
 }
 
 fn timed_out(what: &str, limit: Duration) -> StoreFault {

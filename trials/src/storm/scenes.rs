@@ -26,6 +26,9 @@ const PLAIN: Scene = Scene {
     asks_for: &[],
 };
 
+/// The lease of relays that are not told another.
+const DEFAULT_LEASE: Duration = Duration::from_secs(10);
+
 /// A lease that no trouble of such a scene outlasts, on a busy machine neither: nothing may come twice.
 const LONG_LEASE: Duration = Duration::from_secs(30);
 
@@ -49,7 +52,8 @@ pub(super) const SCENES: &[Scene] = &[
     Scene {
         name: "take-over",
         sentence: "a killed relay's lanes have other owners within the lease and a second",
-        script: &[Calm(2_500, 4_000), TakeOver, Calm(3_000, 4_000), TakeOver, Calm(1_000, 2_000)],
+        script: &[Calm(2_500, 4_000), TakeOver, Calm(3_000, 4_000)],
+        lease: DEFAULT_LEASE,
         ..PLAIN
     },
     Scene {
