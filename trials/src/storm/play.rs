@@ -195,6 +195,7 @@ impl Stage {
             figures,
             transactions: self.world.history.transactions(),
             troubles: self.world.troubles.load(Ordering::SeqCst),
+            held: [held.parked.len() as u64, held.dead.len() as u64],
             spoilt: self.ground.spoilt(),
             scripts,
             kills: fleet.kills,

@@ -65,7 +65,7 @@ async fn nobody_waits_on_an_old_connection_when_leases_had_to_be_asked_for_on_a_
             roles.lanes.hold(claim()).await.unwrap();
         };
         // Long before the 30 s that a call may take.
-        let both = async { tokio::join!(read, renewed) };
+        let both = Box::pin(async { tokio::join!(read, renewed) });
         let (read, ()) = tokio::time::timeout(Duration::from_secs(15), both).await.unwrap();
         assert_eq!(*read.map(drop).unwrap_err().kind(), StoreFaultKind::Unavailable);
         roles.feed.open(&leases).await.unwrap();
