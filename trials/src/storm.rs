@@ -16,6 +16,7 @@ mod history;
 mod judge;
 mod lost;
 mod order;
+mod parked;
 mod play;
 mod prepared;
 mod reader;

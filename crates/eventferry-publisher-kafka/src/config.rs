@@ -20,6 +20,14 @@ pub(crate) const RECORD_BYTES_MAX: usize = 104_857_600 - 4096;
 /// The bound of `linger`: beyond it nobody waits for throughput.
 const LINGER_MAX: Duration = Duration::from_secs(60);
 
+/// How long, in milliseconds, a broker may be silent until the connection is given up: a network may have forgotten it,
+/// and librdkafka's own minute is long for those whose events wait. As Java's client has it. A frozen broker that comes
+/// back later has written nothing twice, for what goes again goes with the same sequence numbers.
+const SILENCE_MAX_MS: &str = "30000";
+
+/// How long, in milliseconds, a broker waits for its replicas: it must say so before it counts as silent.
+const REPLICAS_MAX_MS: &str = "20000";
+
 /// How to reach a Kafka cluster, and how to send to it.
 ///
 /// The guarantees (acknowledgement by all replicas, idempotence, requests in flight, timeouts) are not settings.
@@ -287,6 +295,7 @@ impl KafkaConfig {
 
     fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
+        client.set("request.timeout.ms", REPLICAS_MAX_MS).set("socket.timeout.ms", SILENCE_MAX_MS);
         for (property, value) in &self.properties {
             client.set(property, value);
         }

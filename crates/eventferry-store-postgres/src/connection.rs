@@ -5,6 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventferry_core::{StoreFault, StoreFaultKind};
+use tokio::sync::watch;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 use crate::config::PostgresConfig;
@@ -18,6 +20,37 @@ pub(crate) struct Connection {
     generation: u64,
     /// Whether this configuration was let in once: from then on a refusal is an outage.
     let_in: bool,
+    company: Company,
+    /// The last one was given up because nothing came.
+    fell_silent: bool,
+}
+
+/// What the connections of one relay tell each other: how often one that had fallen silent was made anew.
+///
+/// A network that forgets connections lets them wait for ever, each by itself. Leases are asked for often and waited
+/// for briefly, so theirs is the first to find out; when it is answered on a new connection, the others have little
+/// reason to go on waiting on old ones, and what they wait for is of lanes whose leases are over.
+#[derive(Clone, Debug)]
+pub(crate) struct Company(Arc<watch::Sender<u64>>);
+
+/// How long an answer may still take when another connection had to be made anew, and could be.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+impl Default for Company {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+}
+
+impl Company {
+    /// Waits until another was made anew, and for last words.
+    async fn moved_on(&self) {
+        let mut anew = self.0.subscribe();
+        if anew.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(LAST_WORDS).await;
+    }
 }
 
 impl std::fmt::Debug for Connection {
@@ -28,12 +61,13 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(crate) fn new(config: PostgresConfig) -> Self {
-        Self { config, client: None, generation: 0, let_in: false }
+        let (company, fell_silent) = (Company::default(), false);
+        Self { config, client: None, generation: 0, let_in: false, company, fell_silent }
     }
 
     /// For a role of a relay: its store was prepared over the same configuration.
-    pub(crate) fn of_role(config: PostgresConfig) -> Self {
-        Self { let_in: true, ..Self::new(config) }
+    pub(crate) fn of_role(config: PostgresConfig, company: &Company) -> Self {
+        Self { let_in: true, company: company.clone(), ..Self::new(config) }
     }
 
     /// Changes whenever the connection was lost: what was known of the server's history must be compared anew.
@@ -73,18 +107,28 @@ impl Connection {
         limit: Duration,
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, StoreFault> {
-        match tokio::time::timeout(limit, answer).await {
+        let answered = tokio::select! {
+            biased;
+            answered = answer => Ok(answered),
+            () = tokio::time::sleep(limit) => Err(timed_out(what, limit)),
+            () = self.company.moved_on() => Err(left_behind(what)),
+        };
+        match answered {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 // The server's word leaves the connection usable; anything else does not.
                 if error.as_db_error().is_none() || error.is_closed() {
                     self.client = None;
                 }
-                Err(fault(what, error))
+                // A privilege that a running relay lacks was taken from it: its store was prepared with it.
+                let taken = self.let_in && error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+                let fault = fault(what, error);
+                Err(if taken { shut_out(fault) } else { fault })
             }
-            Err(_) => {
+            Err(silent) => {
                 self.client = None;
-                Err(timed_out(what, limit))
+                self.fell_silent = true;
+                Err(silent)
             }
         }
     }
@@ -94,6 +138,9 @@ impl Connection {
         let judged = |fault| if self.let_in { shut_out(fault) } else { fault };
         let client = connect(&self.config).await.map_err(judged)?;
         self.generation += 1;
+        if std::mem::take(&mut self.fell_silent) {
+            self.company.0.send_modify(|times| *times += 1);
+        }
         Ok(client)
     }
 }
@@ -117,6 +164,11 @@ pub(crate) async fn connect(config: &PostgresConfig) -> Result<Client, StoreFaul
         }
     });
     Ok(client)
+}
+
+fn left_behind(what: &str) -> StoreFault {
+    let message = format!("{what}: no answer, and another connection had to be made anew");
+    StoreFault::new(StoreFaultKind::Unavailable, message)
 }
 
 fn timed_out(what: &str, limit: Duration) -> StoreFault {
@@ -153,7 +205,7 @@ mod tests {
         let config = PostgresConfig::from_url(&url).unwrap();
         let start = Connection::new(config.clone()).client().await.err().unwrap();
         assert_eq!(*start.kind(), StoreFaultKind::Misconfigured, "{start}");
-        let later = Connection::of_role(config).client().await.err().unwrap();
+        let later = Connection::of_role(config, &Company::default()).client().await.err().unwrap();
         assert_eq!(*later.kind(), StoreFaultKind::Unavailable, "{later}");
         assert!(later.message().contains("check user and password"), "{later}");
     }

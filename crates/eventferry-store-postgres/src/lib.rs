@@ -28,7 +28,7 @@ pub use schema::sql as schema_sql;
 pub use upkeep::PostgresUpkeep;
 pub use window::PostgresMark;
 
-use connection::Connection;
+use connection::{Company, Connection};
 use eventferry_core::PackedRow;
 use eventferry_core::StoreFault;
 use eventferry_core::store::{
@@ -83,7 +83,8 @@ impl Store for PostgresStore {
     }
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {
-        let connection = || Connection::of_role(self.config.clone());
+        let company = Company::default();
+        let connection = || Connection::of_role(self.config.clone(), &company);
         let positions = Positions::default();
         Roles {
             lanes: PostgresLanes::new(connection(), relay),

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use tokio::process::Command;
 
+use super::relays::Program;
 use super::scene::{BrokerNeed, DatabaseNeed, Scene, Side, Tool, Way};
 use crate::database::{Database, connect, random_name, with_database};
 use crate::failure::{Attempt as _, Failure, failure};
@@ -313,6 +314,9 @@ pub(super) fn lacks(scene: &Scene) -> Option<&'static str> {
     scene.asks_for.iter().find_map(|tool| match tool {
         Tool::PgBouncer if pooler::program().is_none() => Some("PgBouncer"),
         Tool::PgDump if !(has("pg_dump") && has("psql")) => Some("pg_dump and psql"),
+        Tool::DeadLetters if !Program::delivers_dead_letters() => {
+            Some("a program that delivers dead letters, which this version does not yet")
+        }
         Tool::Root if !root() => Some("root, to mount a small disk"),
         _ => None,
     })

@@ -8,6 +8,7 @@ use eventferry::core::Lane;
 use super::findings::{Breach, Findings};
 use super::history::{Fate, Written};
 use super::order::{self, Demanded, First};
+use super::parked::Held;
 use super::reader::Arrival;
 use super::repeats::{Deliveries, Repeats};
 use super::scene::Tail;
@@ -22,6 +23,7 @@ pub(super) struct Conditions<'a> {
     /// The numbers of what the database has in the end, where it may have forgotten.
     pub(super) book: Option<&'a BTreeSet<u64>>,
     pub(super) tail: Tail,
+    pub(super) held: &'a Held,
 }
 
 /// What the verdict counts.
@@ -50,6 +52,7 @@ pub(super) fn lost(
     written: &[Written],
     arrivals: &[Arrival],
     book: Option<&BTreeSet<u64>>,
+    held: &Held,
 ) -> Vec<MessageId> {
     const TRACED_MAX: usize = 20;
     let arrived: BTreeSet<u64> = arrivals.iter().filter_map(|arrival| arrival.number).collect();
@@ -57,7 +60,8 @@ pub(super) fn lost(
         Some(book) => book.contains(&event.number),
         None => matches!(event.fate, Fate::Committed { .. }),
     };
-    let is_lost = |event: &&Written| must_arrive(event) && !arrived.contains(&event.number);
+    let is_lost =
+        |event: &&Written| must_arrive(event) && !arrived.contains(&event.number) && !held.has(event.number);
     written.iter().filter(is_lost).filter_map(|event| event.message_id).take(TRACED_MAX).collect()
 }
 
@@ -157,7 +161,7 @@ fn check_fate(
     let confirmed = matches!(event.fate, Fate::Committed { .. });
     let lasting = conditions.book.map_or(confirmed, |book| book.contains(&number));
     match deliveries.first() {
-        None if lasting => {
+        None if lasting && !conditions.held.has(number) => {
             findings.add(Breach::Lost, || format!("event {number} never arrived: {event:?}"));
         }
         Some(first) if event.fate == Fate::RolledBack => {
@@ -256,7 +260,8 @@ mod tests {
     }
 
     const CONDITIONS: Conditions<'_> =
-        Conditions { lanes_total: 64, one_leader: true, book: None, tail: Tail::Kept };
+        Conditions { lanes_total: 64, one_leader: true, book: None, tail: Tail::Kept, held: &NONE };
+    const NONE: Held = Held { parked: BTreeSet::new(), dead: BTreeSet::new() };
 
     /// What was found, how often.
     fn found(written: &[Written], arrivals: &[Arrival]) -> Vec<(Breach, u64)> {

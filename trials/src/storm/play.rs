@@ -17,13 +17,14 @@ use super::fleet::Fleet;
 use super::ground::Ground;
 use super::history::History;
 use super::judge::{Conditions, Judged, judge, lost};
+use super::parked::{self, Held};
 use super::prepared::Prepared;
 use super::reader::{Arrival, Arrived, Reader};
 use super::recovery::{self, Incident};
 use super::relays::{Left, Program};
 use super::report::Report;
-use super::scene::{BrokerNeed, Load, Scene};
-use super::subjects::Subjects;
+use super::scene::{BrokerNeed, DeadLetters, Load, Scene};
+use super::subjects::{LIMITED, Subjects};
 use super::trouble::Trouble;
 use super::writer::{self, World, Writer};
 use super::{CATCH_UP_MAX, LOOK, Plan, book, enqueue, repeats};
@@ -44,6 +45,8 @@ struct Stage {
     ground: Ground,
     database: Database,
     topics: Vec<Topic>,
+    /// Beside those that are written to.
+    dead_letters: Option<Topic>,
     world: Arc<World>,
     machine: serde_json::Value,
     lanes_total: u16,
@@ -76,7 +79,18 @@ impl Stage {
     async fn set(scene: &Scene, ground: Ground, database: Database, seed: u64) -> Result<Self, Failure> {
         let mut topics = Vec::new();
         for (place, partitions) in PARTITIONS.into_iter().enumerate() {
-            topics.push(Topic::create_timed(&ground.servers, &format!("storm-{place}"), partitions).await?);
+            let limit = scene.limit_bytes.filter(|_| place == LIMITED).map(|limit| limit.to_string());
+            let limit = limit.iter().map(|limit| ("max.message.bytes", limit.as_str()));
+            let settings: Vec<_> = limit.chain([("message.timestamp.type", "LogAppendTime")]).collect();
+            let purpose = format!("storm-{place}");
+            topics.push(Topic::create_with(&ground.servers, &purpose, partitions, &settings).await?);
+        }
+        let dead_letters = match scene.dead_letters {
+            DeadLetters::Nowhere => None,
+            _ => Some(Topic::create_timed(&ground.servers, "storm-dead", 2).await?),
+        };
+        if let (DeadLetters::Later, Some(topic)) = (scene.dead_letters, &dead_letters) {
+            topic.delete().await?;
         }
         let client = database.connect().await?;
         let machine = machine::describe(&client).await?;
@@ -96,7 +110,7 @@ impl Stage {
             over: Default::default(),
             gate: Default::default(),
         });
-        Ok(Self { ground, database, topics, world, machine, lanes_total, one_leader })
+        Ok(Self { ground, database, topics, dead_letters, world, machine, lanes_total, one_leader })
     }
 
     async fn blow(&mut self, scene: &'static Scene, plan: &Plan) -> Result<Report, Failure> {
@@ -106,11 +120,16 @@ impl Stage {
             store: self.ground.store(&self.database)?,
             books: self.database.clone(),
             publisher: self.ground.publisher(),
+            dead_letter_topic: self.dead_letters.as_ref().map(|topic| topic.name.clone()),
             lease,
             // A drain must end before the lease would, less its margin of a fifth.
             grace: plan.grace.min(lease * 4 / 5),
         };
-        let mut reader = Reader::start(&self.world, &self.topics)?;
+        let with_dead_letters = match scene.dead_letters {
+            DeadLetters::There => self.all_topics(),
+            _ => self.topics.clone(),
+        };
+        let mut reader = Reader::start(&self.world, &with_dead_letters)?;
         let clock_topic = match scene.broker {
             BrokerNeed::Given => Some(Topic::create_timed(&self.ground.servers, "storm-clock", 1).await?),
             _ => None,
@@ -129,22 +148,32 @@ impl Stage {
         let caught_up = ended.elapsed();
         fleet.end(&mut findings).await?;
         let left = fleet.left().await?;
-        note_left(left, &mut findings);
+        note_left(left, scene, &mut findings);
         let arrivals = self.read_to_the_end(reader).await?;
         if let Some(topic) = clock_topic {
             topic.remove().await;
         }
 
+        let client = self.database.connect().await?;
         let written = self.world.history.written();
+        let (arrivals, dead): (Vec<_>, Vec<_>) =
+            arrivals.into_iter().partition(|arrival| arrival.topic < self.topics.len());
+        let held = Held {
+            parked: parked::read(&client, &self.world.history).await?,
+            dead: dead.iter().filter_map(|arrival| arrival.number).collect(),
+        };
+        if let Some(limit) = scene.limit_bytes {
+            parked::check(&held, &written, |number| self.may_be_refused(number, limit), &mut findings);
+        }
         let conditions = Conditions {
             lanes_total: self.lanes_total,
             one_leader: self.one_leader,
             book: book.as_ref(),
             tail: scene.tail,
+            held: &held,
         };
         let Judged { mut figures, repeated, firsts } = judge(&written, &arrivals, conditions, &mut findings);
-        let client = self.database.connect().await?;
-        for line in super::lost::trace(&client, &lost(&written, &arrivals, book.as_ref())).await? {
+        for line in super::lost::trace(&client, &lost(&written, &arrivals, book.as_ref(), &held)).await? {
             eprintln!("lost: {line}");
         }
         for cut in &mut fleet.cuts {
@@ -168,6 +197,7 @@ impl Stage {
             figures,
             transactions: self.world.history.transactions(),
             troubles: self.world.troubles.load(Ordering::SeqCst),
+            held: [held.parked.len() as u64, held.dead.len() as u64],
             spoilt: self.ground.spoilt(),
             scripts,
             kills: fleet.kills,
@@ -203,6 +233,7 @@ impl Stage {
         let world = Arc::clone(&self.world);
         let mut trouble = Trouble::new(&mut self.ground, fleet, reader, &world, &self.topics, findings);
         trouble.asked = plan.time;
+        trouble.dead_letters = self.dead_letters.as_ref();
         let mut scripts = Scripts::new();
         let mut count = |performed: Vec<&'static str>| {
             performed.into_iter().for_each(|name| *scripts.entry(name).or_default() += 1);
@@ -249,7 +280,9 @@ impl Stage {
     ) -> Result<(), Failure> {
         let (started, mut arrived) = (Instant::now(), Arrived::default());
         let (mut count, mut since) = (reader.count(), Instant::now());
-        while !(reader.has_all(&mut arrived, book)? && fleet.left().await?.lag_events == 0) {
+        let client = self.database.connect().await?;
+        let mut parked = BTreeSet::new();
+        while !(reader.has_all(&mut arrived, book, &parked)? && fleet.left().await?.lag_events == 0) {
             if reader.count() != count {
                 (count, since) = (reader.count(), Instant::now());
             }
@@ -258,15 +291,30 @@ impl Stage {
             }
             fleet.look().await?;
             tokio::time::sleep(LOOK).await;
+            if scene.limit_bytes.is_some() && scene.dead_letters == DeadLetters::Nowhere {
+                parked = parked::read(&client, &self.world.history).await?;
+            }
         }
         Ok(())
+    }
+
+    /// Whether the broker may refuse an event for its size. Near the limit it depends on what is around the payload.
+    fn may_be_refused(&self, number: u64, limit: usize) -> bool {
+        self.world.history.event(number).is_some_and(|event| {
+            let limited = self.topics.get(LIMITED).is_some_and(|topic| topic.name == event.topic);
+            limited && event.payload.is_some_and(|payload| payload.len() > limit * 9 / 10)
+        })
+    }
+
+    fn all_topics(&self) -> Vec<Topic> {
+        self.topics.iter().chain(&self.dead_letters).cloned().collect()
     }
 
     /// Waits until the consumer has read all that the topics have.
     async fn read_to_the_end(&self, reader: Reader) -> Result<Vec<Arrival>, Failure> {
         const SILENCE_MAX: Duration = Duration::from_secs(30);
         let started = Instant::now();
-        while !reader.is_at_the_end(&self.topics)? {
+        while !reader.is_at_the_end(&self.all_topics())? {
             if started.elapsed() > SILENCE_MAX {
                 return Err(failure(format!("the consumer does not reach the end: {}", reader.trouble())));
             }
@@ -278,7 +326,7 @@ impl Stage {
     /// Removes the topics and the database, and ends the servers that were started.
     async fn strike(self, scene: &Scene, failed: bool) -> Result<(), Failure> {
         if scene.broker == BrokerNeed::Given {
-            for topic in self.topics {
+            for topic in self.all_topics() {
                 topic.remove().await;
             }
         }
@@ -298,11 +346,12 @@ fn performed(
     ended?.map_err(|fault| failure(format!("a writer failed: {fault}")))
 }
 
-fn note_left(left: Left, findings: &mut Findings) {
+fn note_left(left: Left, scene: &Scene, findings: &mut Findings) {
+    let may_park = scene.limit_bytes.is_some() && scene.dead_letters == DeadLetters::Nowhere;
     if left.lag_events > 0 {
         findings.add(Breach::Left, || format!("{} events, by `eventferry status`", left.lag_events));
     }
-    if left.parked_events > 0 {
+    if left.parked_events > 0 && !may_park {
         findings.add(Breach::Parked, || format!("{} events, by `eventferry status`", left.parked_events));
     }
 }

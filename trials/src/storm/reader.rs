@@ -146,19 +146,22 @@ impl Reader {
         lock(&self.shared.arrivals).len()
     }
 
-    /// Whether every event that must arrive has: what the database has, or else what was confirmed.
+    /// Whether every event that must arrive has, but for what is parked: what the database has, or else what was
+    /// confirmed.
     pub(super) fn has_all(
         &self,
         arrived: &mut Arrived,
         book: Option<&BTreeSet<u64>>,
+        parked: &BTreeSet<u64>,
     ) -> Result<bool, Failure> {
         if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(failure("the consumer ended"));
         }
         arrived.look(&lock(&self.shared.arrivals));
+        let is_there = |number: u64| arrived.is_there(number) || parked.contains(&number);
         Ok(match book {
-            Some(book) => book.iter().all(|number| arrived.is_there(*number)),
-            None => self.shared.world.history.all_committed(|number| arrived.is_there(number)),
+            Some(book) => book.iter().all(|number| is_there(*number)),
+            None => self.shared.world.history.all_committed(is_there),
         })
     }
 
@@ -222,13 +225,15 @@ impl Shared {
         let topics = &self.world.subjects.topics;
         Arrival {
             number,
-            topic: topics.iter().position(|(name, _)| name == message.topic()).unwrap_or(usize::MAX),
+            // The one that nobody writes to is for dead letters, and comes last.
+            topic: topics.iter().position(|(name, _)| name == message.topic()).unwrap_or(topics.len()),
             partition: message.partition(),
             offset: message.offset(),
             appended_ms: message.timestamp().to_millis().unwrap_or(0),
             seen: self.world.history.now(),
             message_id: id,
             amiss: number
+                .filter(|_| topics.iter().any(|(name, _)| name == message.topic()))
                 .and_then(|number| self.world.history.event(number))
                 .and_then(|event| difference(&event, message, &headers)),
         }

@@ -21,6 +21,7 @@ pub(super) struct Program {
     pub(super) store: String,
     pub(super) books: Database,
     pub(super) publisher: String,
+    pub(super) dead_letter_topic: Option<String>,
     pub(super) lease: Duration,
     pub(super) grace: Duration,
 }
@@ -67,6 +68,14 @@ impl Program {
         Ok(path)
     }
 
+    /// Whether this version of it tries refused events again, and delivers dead letters.
+    pub(super) fn delivers_dead_letters() -> bool {
+        let asked = Self::beside_this().ok().and_then(|path| {
+            std::process::Command::new(path).args(["parked", "--help"]).stderr(Stdio::null()).output().ok()
+        });
+        asked.is_some_and(|output| output.status.success())
+    }
+
     /// Starts a relay of this name.
     pub(super) fn start(&self, id: String) -> Result<Relay, Failure> {
         let mut child = self
@@ -74,6 +83,7 @@ impl Program {
             .args(["run", "--relay-id", &id, "--lease", &millis(self.lease), "--grace", &millis(self.grace)])
             .env("EVENTFERRY_STORE", &self.store)
             .env("EVENTFERRY_PUBLISHER", &self.publisher)
+            .envs(self.dead_letter_topic.iter().map(|topic| ("EVENTFERRY_DEAD_LETTER_TOPIC", topic)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()

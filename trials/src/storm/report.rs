@@ -120,6 +120,8 @@ pub(super) struct Report {
     pub(super) scripts: BTreeMap<&'static str, u64>,
     /// Transactions that failed because the database went away.
     pub(super) troubles: u64,
+    /// Parked in the end, and given up.
+    pub(super) held: [u64; 2],
     /// Messages that a proxy spoilt.
     pub(super) spoilt: u64,
     pub(super) kills: usize,
@@ -197,6 +199,8 @@ impl Report {
             "forgotten_by_database": self.figures.forgotten,
             "forgotten_arrived": self.figures.forgotten_arrived,
             "transactions_troubled": self.troubles,
+            "parked": self.held[0],
+            "dead_letters": self.held[1],
             "messages_spoilt": self.spoilt,
             "incidents": incidents,
             "lanes_changed_ms": self.changes.iter().map(|(what, took)| json!([what, took.as_millis() as u64]))
@@ -240,6 +244,13 @@ impl fmt::Display for Report {
                     "{} transactions failed; it forgot {forgotten} events, {forgotten_arrived} of which had arrived",
                     self.troubles
                 ),
+            )?;
+        }
+        if self.held != [0, 0] {
+            let [parked, dead] = self.held;
+            line(
+                "refused for good",
+                format!("{parked} events are parked, {dead} went to the dead-letter topic"),
             )?;
         }
         if self.spoilt > 0 {

@@ -19,6 +19,10 @@ pub(super) struct Scene {
     pub(super) tail: Tail,
     /// How long a lease is.
     pub(super) lease: Duration,
+    /// The limit of one topic, in bytes a message, below what some events have: those are refused for good.
+    pub(super) limit_bytes: Option<usize>,
+    /// Where what is given up goes.
+    pub(super) dead_letters: DeadLetters,
     /// How long, after the worst is over, what had piled up may take to arrive.
     pub(super) recovers_within: Duration,
     /// What else it needs that a machine may lack.
@@ -69,6 +73,8 @@ pub(super) enum Tool {
     PgDump,
     /// Mounting a file system.
     Root,
+    /// A program that tries refused events again and delivers dead letters.
+    DeadLetters,
 }
 
 /// Who writes.
@@ -89,6 +95,16 @@ pub(super) enum Tail {
     Kept,
     /// It may go, though it was sent: what counts is what the database has in the end.
     Lost,
+}
+
+/// Whether there is a topic for events that are given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeadLetters {
+    /// None: they stay parked.
+    Nowhere,
+    There,
+    /// It is named, and not there until the script makes it.
+    Later,
 }
 
 /// Which connection of the relays.
@@ -127,6 +143,9 @@ pub(super) enum Step {
     /// The topic's events are consumed to the last, and it is deleted.
     DeleteTopic,
     CreateTopic,
+    /// Each hot aggregate gets an event that the broker refuses.
+    Poison,
+    CreateDeadLetterTopic,
     /// The relays' permission to write to a topic is taken.
     DenyTopic,
     AllowTopic,

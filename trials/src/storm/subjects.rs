@@ -52,6 +52,9 @@ pub(super) struct Draft {
     way: Way,
 }
 
+/// The topic that may have a limit.
+pub(super) const LIMITED: usize = 1;
+
 /// The header that holds the number of an event without a payload.
 pub(super) const NUMBER: &str = "number";
 
@@ -82,6 +85,12 @@ impl Subjects {
             bytes: if dice.once_in(300) { dice.below(100_000) } else { dice.below(200) },
             way,
         }
+    }
+
+    /// Sketches an event of this aggregate that is over the limit of the topic that has one, the second.
+    pub(super) fn poison(&self, aggregate: u32) -> Draft {
+        let (body, way) = (Body::Bytes, Way::Outbox);
+        Draft { aggregate, body, topic: LIMITED, partition: None, key: None, headers: 0, bytes: 60_000, way }
     }
 
     /// The aggregate that an event is about, as its number here.

@@ -1,5 +1,6 @@
 //! Performing a script: what goes wrong, and when it is put right.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use super::ground::{Ground, Weather};
 use super::reader::{Arrived, Reader};
 use super::recovery::Incident;
 use super::scene::{Scene, Side, Step};
-use super::subjects::Way;
+use super::subjects::{HOT, Way};
 use super::writer::World;
 use super::{CATCH_UP_MAX, LOOK};
 use crate::failure::{Attempt as _, Failure, failure};
@@ -32,6 +33,7 @@ pub(super) struct Trouble<'a> {
     pub(super) reader: &'a mut Reader,
     pub(super) world: &'a Arc<World>,
     pub(super) topics: &'a [Topic],
+    pub(super) dead_letters: Option<&'a Topic>,
     pub(super) findings: &'a mut Findings,
     pub(super) dice: Dice,
     /// The time that was asked for.
@@ -61,6 +63,7 @@ impl<'a> Trouble<'a> {
             reader,
             world,
             topics,
+            dead_letters: None,
             findings,
             dice,
             asked,
@@ -135,6 +138,14 @@ impl<'a> Trouble<'a> {
             | Step::FreeBrokerDisk => self.trouble_broker(step).await,
             Step::DeleteTopic | Step::CreateTopic | Step::DenyTopic | Step::AllowTopic => {
                 self.trouble_topic(step).await
+            }
+            Step::Poison => self.poison().await,
+            Step::CreateDeadLetterTopic => {
+                let topic = self.dead_letters.ok_or_else(|| failure("the scene has no dead-letter topic"))?;
+                topic.create_again().await?;
+                self.reader.rest()?;
+                self.reader.go_on(&[self.topics, std::slice::from_ref(topic)].concat())?;
+                self.healed("dead-letter topic missing").await
             }
             Step::Cut(side) => self.weather(side, Weather::Cut).await,
             Step::Slow(side, by) => self.weather(side, Weather::Slow(Duration::from_millis(by))).await,
@@ -215,7 +226,9 @@ impl<'a> Trouble<'a> {
                 self.world.prepared.decide(&client, self.world, true).await?;
                 let mut arrived = Arrived::default();
                 let started = Instant::now();
-                while !self.reader.has_all(&mut arrived, None)? || self.fleet.left().await?.lag_events > 0 {
+                while !self.reader.has_all(&mut arrived, None, &BTreeSet::new())?
+                    || self.fleet.left().await?.lag_events > 0
+                {
                     if started.elapsed() > CATCH_UP_MAX {
                         return Err(failure("the topic was not read to its end"));
                     }
@@ -308,6 +321,23 @@ impl<'a> Trouble<'a> {
             Side::Broker => self.mend(what).await,
             Side::Database => self.healed(what).await,
         }
+    }
+
+    /// Each hot aggregate gets an event over the limit of its topic, in a transaction of its own.
+    async fn poison(&mut self) -> Result<(), Failure> {
+        let mut client = self.world.reach().await?;
+        let World { subjects, history, seed, .. } = &**self.world;
+        for aggregate in 0..HOT {
+            let transaction = history.begin(false);
+            client.batch_execute("BEGIN").await.attempt("begin to poison")?;
+            let draft = subjects.poison(aggregate);
+            let enqueuer = Enqueuer { subjects, history, seed: *seed, transaction };
+            enqueuer.enqueue(&mut client, &mut self.dice, Way::Outbox, &[draft]).await?;
+            history.committing(transaction);
+            client.batch_execute("COMMIT").await.attempt("poison")?;
+            history.committed(transaction);
+        }
+        Ok(())
     }
 
     /// A transaction with an old snapshot, an old id, and an event.

@@ -311,9 +311,10 @@ impl<M: Clone> Core<M> {
         self.hold.next_at = sent_at + self.settings.renewal;
         let owned = self.lanes.len() as u16;
         if self.drain.is_none() && owned < self.hold.share {
-            let pause = if self.hold.asked { self.settings.renewal / 5 } else { Duration::ZERO };
-            self.hold.next_at = self.hold.next_at.min(now + pause);
-            self.hold.asked = true;
+            // Once at once: the share may just have become known. After that at each renewal.
+            if !core::mem::replace(&mut self.hold.asked, true) {
+                self.hold.next_at = now;
+            }
         } else {
             self.hold.asked = false;
         }

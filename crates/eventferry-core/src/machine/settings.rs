@@ -27,8 +27,9 @@ pub struct Settings {
     /// its next owner, and a pause of the database (a failover, a checkpoint on a slow disk) of less than that stops
     /// nobody.
     pub lease: Duration,
-    /// How often leases are renewed; at most half of what the margin leaves of a lease. Default 2.5 s: two renewals
-    /// in a row may fail, and a relay costs the database less than one statement a second.
+    /// How often leases are renewed, and lanes looked for that are nobody's; at most half of what the margin leaves of
+    /// a lease. Default 250 ms, whatever the lease: this is how long lanes wait that a leaving relay has handed over,
+    /// and how much longer than the lease those of a killed one. With the default lease thirty renewals in a row may fail.
     pub renewal: Duration,
     /// How long before its lease ends a relay stops sending; over zero. Default 2 s: what it has handed to the
     /// network by then has time to arrive before the next owner begins, and its clock may run a fifth slower than the
@@ -103,11 +104,15 @@ pub struct Settings {
     pub seed: u64,
 }
 
+/// The longest time between two renewals by default. A renewal is one statement of about a millisecond, and an idle
+/// relay asks for events as often.
+const RENEWAL_MAX: Duration = Duration::from_millis(250);
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(10),
-            renewal: Duration::from_millis(2_500),
+            renewal: RENEWAL_MAX,
             margin: Duration::from_secs(2),
             grace: Duration::from_secs(8),
             page_records_max: 5_000,
@@ -137,14 +142,14 @@ impl Default for Settings {
 }
 
 impl Settings {
-    /// The default settings with this lease, and what must fit into it scaled to it: renewal, margin, and, where the
+    /// The default settings with this lease, and what must fit into it scaled to it: the margin, and, where the
     /// lease is short, grace and the patience with topics.
     pub fn with_lease(lease: Duration) -> Self {
         let default = Self::default();
         let margin = lease / 5;
         Self {
             lease,
-            renewal: lease / 4,
+            renewal: (lease / 4).min(RENEWAL_MAX),
             margin,
             grace: default.grace.min(lease.saturating_sub(margin)),
             topic_patience: default.topic_patience.min(lease),
@@ -377,6 +382,16 @@ mod tests {
         let mut settings = Settings::default();
         change(&mut settings);
         settings.check().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn lanes_that_are_nobodys_are_found_within_a_second_whatever_the_lease() {
+        for lease in [1, 2, 10, 3_600].map(Duration::from_secs) {
+            let settings = Settings::with_lease(lease);
+            assert_eq!(settings.check(), Ok(()));
+            assert!(settings.renewal <= Duration::from_millis(250), "{lease:?}");
+        }
+        assert!(Settings::default().renewal <= Duration::from_millis(250));
     }
 
     #[test]

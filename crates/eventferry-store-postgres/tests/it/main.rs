@@ -11,6 +11,7 @@ mod refusals;
 mod retention;
 mod roles;
 mod server;
+mod silence;
 mod tombstones;
 mod traps;
 mod upgrade;
