@@ -18,13 +18,20 @@ fn a_core_without_room_for_parked_events_sleeps() {
 
 #[test]
 fn the_log_and_parked_events_are_not_asked_for_into_the_same_room() {
-    let settings = Settings { page_records_max: 4, memory_records_max: 5, ..settings() };
+    let settings = Settings { page_records_max: 15, memory_records_max: 16, ..settings() };
     let mut stage = Stage::with(settings, 1);
     stage.parked = vec![ParkedItem { lane: LANE, aggregate: AggregateKey(1), size_bytes: 100 }];
     stage.due_open = true;
     stage.turn();
     assert!(stage.reading, "both are asked for");
-    assert_eq!((stage.room_due, stage.room_log), (1, 4));
+    assert_eq!((stage.room_due, stage.room_log), (4, 12));
+    // The log is read when the next round begins.
+    stage.answer_due();
+    stage.page(&[]);
+    stage.later(Duration::from_millis(20));
+    assert!(stage.reading);
+    stage.later(Duration::from_secs(1));
+    assert_eq!((stage.room_due, stage.room_log), (1, 15));
 }
 
 #[test]
@@ -87,14 +94,18 @@ fn a_lane_with_much_to_tell_keeps_no_other_lane_waiting() {
     let mut stage = Stage::with(Settings::default(), 2);
     stage.core.ledger.items_max = 1;
     stage.turn();
-    for round in 0..3 {
-        let tokens = stage.page(&[(0, round, 1, 1), (1, round, 2, 2)]);
-        stage.acknowledge(tokens[0]);
-        stage.acknowledge(tokens[1]);
-        stage.later(Duration::from_millis(50));
-    }
+    let tokens = stage.page(&[(0, 1, 1, 1), (0, 2, 3, 3), (1, 1, 2, 2)]);
+    stage.settle_answers = false;
+    stage.acknowledge(tokens[0]);
+    stage.acknowledge(tokens[2]);
+    stage.later(Duration::from_millis(50));
+    // The first lane has more to tell before it is answered.
+    stage.acknowledge(tokens[1]);
+    stage.settle_answers = true;
+    stage.core.handle_settled(stage.now, Ok(&[Verdict::Done]));
+    stage.turn();
     let lanes: Vec<u16> = stage.settled.iter().map(|order| order.lease.lane.0).collect();
-    assert_eq!(lanes, [0, 1, 0, 1, 0, 1]);
+    assert_eq!(lanes, [0, 1, 0], "and none of them waits for a pause");
 }
 
 #[test]
