@@ -12,9 +12,9 @@ pub struct Settings {
     /// How long a lease lasts without renewal; default 10 s. After a crash, a lane waits this long for its next
     /// owner; a shorter lease survives shorter pauses of the database.
     pub lease: Duration,
-    /// How often leases are renewed, and lanes looked for that are nobody's; default 500 ms, whatever the lease: this
+    /// How often leases are renewed, and lanes looked for that are nobody's; default 250 ms, whatever the lease: this
     /// is how long lanes wait that a leaving relay has handed over, and how much longer than the lease those of a
-    /// killed one. With the default lease nineteen renewals in a row may fail.
+    /// killed one. With the default lease thirty renewals in a row may fail.
     pub renewal: Duration,
     /// How long before its lease ends a relay stops sending; default 2 s: what it has handed to the network by then
     /// has time to arrive before the next owner begins.
@@ -56,8 +56,9 @@ pub struct Settings {
     pub lane_parked_max: usize,
 }
 
-/// The longest time between two renewals by default. A renewal is one statement of about a millisecond.
-const RENEWAL_MAX: Duration = Duration::from_millis(500);
+/// The longest time between two renewals by default. A renewal is one statement of about a millisecond, and an idle
+/// relay asks for events as often.
+const RENEWAL_MAX: Duration = Duration::from_millis(250);
 
 impl Default for Settings {
     fn default() -> Self {
@@ -167,9 +168,9 @@ mod tests {
         for lease in [1, 2, 10, 3_600].map(Duration::from_secs) {
             let settings = Settings::with_lease(lease);
             assert_eq!(settings.check(), Ok(()));
-            assert!(settings.renewal <= Duration::from_millis(500), "{lease:?}");
+            assert!(settings.renewal <= Duration::from_millis(250), "{lease:?}");
         }
-        assert!(Settings::default().renewal <= Duration::from_millis(500));
+        assert!(Settings::default().renewal <= Duration::from_millis(250));
     }
 
     #[test]
