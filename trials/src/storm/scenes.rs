@@ -76,8 +76,7 @@ pub(super) const SCENES: &[Scene] = &[
     },
     Scene {
         name: "outage",
-        sentence: "the broker is away under 1,000 events/s: nothing is parked, memory stays flat, and a minute \
-             drains it",
+        sentence: "the broker is away under 1,000 events/s: nothing is parked, memory stays flat, a minute drains it",
         broker: OwnBroker,
         load: Load::Paced(1_000),
         script: &[
@@ -164,8 +163,7 @@ pub(super) const SCENES: &[Scene] = &[
     },
     Scene {
         name: "kafka-spoilt",
-        sentence: "what the broker answers is no message: the connection is torn, and nothing wrong is taken \
-             for an answer",
+        sentence: "what the broker answers is no message: the connection is torn, and nothing counts as an answer",
         database: OwnDatabase,
         broker: OwnBroker,
         way: Way::Proxies,
@@ -231,8 +229,7 @@ pub(super) const SCENES: &[Scene] = &[
     },
     Scene {
         name: "postgres-cut",
-        sentence: "connections to the database are cut and refused for a while: what was acknowledged is \
-             settled, not sent again",
+        sentence: "connections to the database are cut for a while: what was acknowledged is settled, not sent again",
         database: OwnDatabase,
         broker: OwnBroker,
         way: Way::Proxies,
