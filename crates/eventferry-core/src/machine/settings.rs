@@ -29,7 +29,7 @@ pub struct Settings {
     pub lease: Duration,
     /// How often leases are renewed, and lanes looked for that are nobody's; at most half of what the margin leaves of
     /// a lease. Default 250 ms, whatever the lease: this is how long lanes wait that a leaving relay has handed over,
-    /// and how much longer than the lease those of a killed one. With the default lease thirty renewals in a row may fail.
+    /// and how much longer than the lease those of a killed one. With the default lease thirty in a row may fail.
     pub renewal: Duration,
     /// How long before its lease ends a relay stops sending; over zero. Default 2 s: what it has handed to the
     /// network by then has time to arrive before the next owner begins, and its clock may run a fifth slower than the

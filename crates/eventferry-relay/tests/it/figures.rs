@@ -116,7 +116,7 @@ fn what_happens_is_counted_once() {
 
 /// Keeps every line for people.
 #[derive(Clone, Default)]
-struct Lines(Arc<Mutex<Vec<String>>>);
+pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Lines {
     fn with(&self, part: &str) -> Vec<String> {

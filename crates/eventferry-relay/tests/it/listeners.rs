@@ -5,6 +5,7 @@ use std::sync::mpsc::channel;
 use eventferry_relay::Happening;
 
 use crate::broker::rejected;
+use crate::figures::Lines;
 use crate::scene::{Scene, attempts, hearing};
 
 /// Many events of a few aggregates, one of them refused once.
@@ -61,6 +62,9 @@ async fn a_listener_that_never_comes_back_holds_nothing_up_and_hears_all_when_it
 
 #[tokio::test(start_paused = true)]
 async fn a_listener_that_panics_changes_nothing_for_events_and_other_listeners() {
+    // `tracing` settles for good whether anybody hears of a line when it is first said: said in a thread that nobody
+    // listens to, at the moment at which the test of that line begins to listen, it would never be heard.
+    let _guard = tracing::subscriber::set_default(Lines::default());
     let mut scene = scene().await;
     let (listener, heard) = hearing();
     let panics = |_: Happening| panic!("a bug in the listener");
