@@ -84,8 +84,8 @@ impl LedgerDesk {
         }
     }
 
-    /// The most events that one call parks. Half of it is for what became of parked events: else neither would leave room
-    /// for the other.
+    /// The most events that one call parks. Half of it is for what became of parked events: else neither would leave
+    /// room for the other.
     pub(super) fn parks_max(&self) -> usize {
         (self.items_max / 2).max(1)
     }
