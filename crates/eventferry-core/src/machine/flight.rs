@@ -205,7 +205,6 @@ impl<M: Clone> Core<M> {
     /// Moves a lane's settled prefix, wherever it now ends.
     pub(super) fn advance_lane(&mut self, lane: Lane) {
         let Some(state) = self.lanes.get_mut(&lane) else { return };
-        // Half of a call is for what became of parked events: else neither would leave room for the other.
-        state.advance(&mut self.entries, self.keeps, (self.ledger.items_max / 2).max(1));
+        state.advance(&mut self.entries, self.keeps, self.ledger.parks_max());
     }
 }

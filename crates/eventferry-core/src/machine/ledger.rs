@@ -84,6 +84,12 @@ impl LedgerDesk {
         }
     }
 
+    /// The most events that one call parks. Half of it is for what became of parked events: else neither would leave
+    /// room for the other.
+    pub(super) fn parks_max(&self) -> usize {
+        (self.items_max / 2).max(1)
+    }
+
     pub(super) fn busy_with(&self, lease: Lease) -> bool {
         self.told.iter().any(|told| told.lease == lease)
     }
@@ -168,8 +174,9 @@ impl<M: Clone> Core<M> {
                 continue;
             }
             items += size;
+            let cut = state.park.len() >= self.ledger.parks_max();
             let (order, told) = settle_order(state, items_max);
-            if state.has_news() {
+            if cut || state.has_news() {
                 self.ledger.left_out.get_or_insert(lane);
             }
             self.ledger.told.push(told);
