@@ -61,7 +61,7 @@ impl Lanes for PostgresLanes {
             (&epochs, Type::INT8_ARRAY),
             (&take_max, Type::INT4),
         ];
-        let client = self.connection.client().await?;
+        let client = self.connection.client_within(limit).await?;
         let query = client.query_typed_one(include_str!("../sql/hold.sql"), &params);
         let row = self.connection.answer_within(WHAT, limit, query).await?;
         if let Some(until) = row.get::<_, Option<String>>(4) {
