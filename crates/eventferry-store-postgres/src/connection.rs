@@ -85,6 +85,13 @@ impl Connection {
         Ok(client)
     }
 
+    /// The client, connected within `limit`: where the server takes connections and says nothing, that is soon enough.
+    pub(crate) async fn client_within(&mut self, limit: Duration) -> Result<Arc<Client>, StoreFault> {
+        let place = self.config.place();
+        let connected = tokio::time::timeout(limit, self.client()).await;
+        connected.unwrap_or_else(|_| Err(unanswered(&place, limit)))
+    }
+
     /// Gives the connection up: what it was still to say is not wanted.
     pub(crate) fn give_up(&mut self) {
         self.client = None;

@@ -99,9 +99,8 @@ pub(super) fn markdown(played: &[Played]) -> String {
     }
     text.push_str(
         "\nIncidents: what was put right again, relays killed, leases that ran out. At most: what was in flight, \
-         summed over the incidents that leave a send uncertain. Recovery: until all that was committed by the \
-         end of an \
-         incident had arrived, the slowest.\n",
+         summed over the incidents that leave a send uncertain. Recovery: until all that was committed by the end of \
+         an incident had arrived, the slowest.\n",
     );
     text
 }

@@ -37,7 +37,7 @@ const HOT: [(&str, &str); 6] = [
                       'FILLED:AFTER:FILLED',
                       pg_current_snapshot(), 1000000, 0, 0, 500000, decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
     ("windows", "SELECT eventferry.open_windows(ARRAY['1:1:', pg_current_snapshot()]::pg_snapshot[])"),
-    ("lanes", "SELECT eventferry.hold('r', gen_random_uuid(), 60000, '{}', '{}', 64)"),
+    ("lanes", "SELECT eventferry.hold('r', gen_random_uuid(), 1, 60000, '{}', '{}', 64)"),
     ("settlement", "SELECT eventferry.settle('r', h.system_identifier, h.timeline, ARRAY[0, 1], ARRAY[1, 1]::bigint[],
                       ARRAY[0, 0]::bigint[], ARRAY[p.read_window, p.read_window], ARRAY[1, 2]::bigint[],
                       '{}', '{}', '{}', '{}', '{}', '{}',

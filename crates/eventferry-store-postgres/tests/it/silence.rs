@@ -1,6 +1,8 @@
 //! A network that forgets its connections: they stay open, and nothing passes any more.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use eventferry_core::StoreFaultKind;
 use eventferry_core::store::{Claim, Feed as _, Lanes as _, Prepare, RelayId, Store as _, Wish};
@@ -14,6 +16,8 @@ use crate::server::{Database, on_every_server};
 struct Way {
     url: String,
     forgotten: watch::Sender<u32>,
+    /// New connections are taken, and lead nowhere.
+    closed: Arc<AtomicBool>,
 }
 
 impl Way {
@@ -23,9 +27,17 @@ impl Way {
         let (server, listener) = (server.to_owned(), TcpListener::bind(("127.0.0.1", 0)).await.unwrap());
         let url = format!("{credentials}@{}/{rest}", listener.local_addr().unwrap());
         let forgotten = watch::Sender::new(0);
-        let seen = forgotten.clone();
+        let closed = Arc::new(AtomicBool::new(false));
+        let (seen, is_closed) = (forgotten.clone(), Arc::clone(&closed));
         tokio::spawn(async move {
             while let Ok((mut near, _)) = listener.accept().await {
+                if is_closed.load(Ordering::SeqCst) {
+                    tokio::spawn(async move {
+                        let _held = near;
+                        std::future::pending::<()>().await
+                    });
+                    continue;
+                }
                 let (server, mut forgotten) = (server.clone(), seen.subscribe());
                 tokio::spawn(async move {
                     let mut far = TcpStream::connect(server).await.unwrap();
@@ -37,7 +49,7 @@ impl Way {
                 });
             }
         });
-        Self { url, forgotten }
+        Self { url, forgotten, closed }
     }
 
     /// Connections that are there fall silent for good; new ones can be made.
@@ -69,6 +81,23 @@ async fn nobody_waits_on_an_old_connection_when_leases_had_to_be_asked_for_on_a_
         let (read, ()) = tokio::time::timeout(Duration::from_secs(15), both).await.unwrap();
         assert_eq!(*read.map(drop).unwrap_err().kind(), StoreFaultKind::Unavailable);
         roles.feed.open(&leases).await.unwrap();
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lease_waits_no_longer_than_itself_for_a_server_that_takes_connections_and_says_nothing() {
+    on_every_server(async |database| {
+        let way = Way::to(&database).await;
+        let mut store = PostgresStore::new(PostgresConfig::from_url(&way.url).unwrap());
+        store.prepare(Prepare::Check).await.unwrap();
+        let mut roles = store.roles(&RelayId("unheard".into()));
+        way.closed.store(true, Ordering::SeqCst);
+        let claim = Claim { keep: Vec::new(), take_max: 64, lease: Duration::from_secs(2) };
+        let asked = Instant::now();
+        let fault = roles.lanes.hold(claim).await.unwrap_err();
+        assert_eq!(*fault.kind(), StoreFaultKind::Unavailable, "{fault}");
+        assert!(asked.elapsed() < Duration::from_secs(8), "the driver's own limit is 15 s");
     })
     .await;
 }
