@@ -21,6 +21,7 @@ mod window;
 
 pub(crate) use books::{Books, LOADED_BY, Row as LogRow};
 pub(crate) use feed::{Opening, PageRead, PageWish};
+pub(crate) use lanes::Claimant;
 pub(crate) use ledger::{Settled, ToldChange, ToldLane, ToldPark};
 pub(crate) use parked::{Applied, DueRead, DueRow, DueWish, ParkedRow};
 pub(crate) use window::{Mark, Window};

@@ -43,17 +43,16 @@ BEGIN
         PERFORM FROM (SELECT b.claim FROM eventferry.beat AS b
                       WHERE b.relay = me AND b.incarnation = my_incarnation ORDER BY b.at DESC LIMIT 100) AS lately
         WHERE lately.claim > my_claim;
-        IF FOUND THEN
-            RETURN;
+        IF NOT FOUND THEN
+            UPDATE eventferry.lane AS l SET owner = NULL
+            WHERE l.owner = me AND NOT EXISTS (
+                SELECT FROM unnest(keep_lanes, keep_epochs) AS k (lane, epoch) WHERE k.lane = l.lane AND k.epoch = l.epoch);
+            UPDATE eventferry.lane AS l SET owner = me, epoch = l.epoch + 1
+            FROM (SELECT c.lane FROM eventferry.lane AS c
+                  WHERE c.owner IS NULL OR (c.owner <> me AND NOT eventferry.relay_lives(c.owner))
+                  ORDER BY c.lane LIMIT greatest(take_max, 0) FOR UPDATE SKIP LOCKED) AS free
+            WHERE l.lane = free.lane;
         END IF;
-        UPDATE eventferry.lane AS l SET owner = NULL
-        WHERE l.owner = me AND NOT EXISTS (
-            SELECT FROM unnest(keep_lanes, keep_epochs) AS k (lane, epoch) WHERE k.lane = l.lane AND k.epoch = l.epoch);
-        UPDATE eventferry.lane AS l SET owner = me, epoch = l.epoch + 1
-        FROM (SELECT c.lane FROM eventferry.lane AS c
-              WHERE c.owner IS NULL OR (c.owner <> me AND NOT eventferry.relay_lives(c.owner))
-              ORDER BY c.lane LIMIT greatest(take_max, 0) FOR UPDATE SKIP LOCKED) AS free
-        WHERE l.lane = free.lane;
     ELSE
         -- Whoever takes over is done, or will see this heartbeat: else a late one and its successor would both be told
         -- that a lane is theirs.

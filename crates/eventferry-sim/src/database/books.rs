@@ -64,6 +64,8 @@ pub(crate) struct LaneRow {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beat {
     pub(super) incarnation: u32,
+    /// When the latest claim was made, by the relay's clock: its number.
+    pub(super) claimed_at: Time,
     pub(super) at: Time,
     pub(super) until: Time,
 }

@@ -11,7 +11,7 @@ use eventferry_core::{Lane, Lease};
 use super::reading::Reading;
 use super::{What, World};
 use crate::agenda::{MILLISECOND, Time};
-use crate::database::{DueRead, DueWish, Mark, ParkedRow, Settled, ToldLane};
+use crate::database::{Claimant, DueRead, DueWish, Mark, ParkedRow, Settled, ToldLane};
 use crate::flaw::Flaw;
 
 /// How the way to the database is now.
@@ -121,7 +121,7 @@ impl World {
         let Statement { name, answers, claimed_at, call, .. } = *statement;
         let answer = match call {
             Call::Hold(claim) => {
-                let held = self.hold(name, incarnation, &claim);
+                let held = self.hold(name, Claimant { incarnation, claimed_at }, &claim);
                 if held.leases != claim.keep {
                     self.note(|| format!("relay {relay} is given {:?} for {:?}", held.leases, claim.keep));
                 }
@@ -150,9 +150,9 @@ impl World {
         }
     }
 
-    fn hold(&mut self, name: usize, incarnation: u32, claim: &Claim) -> Held {
+    fn hold(&mut self, name: usize, by: Claimant, claim: &Claim) -> Held {
         let now = self.now;
-        let held = self.flushed_with(|database| database.hold(now, name, incarnation, claim));
+        let held = self.flushed_with(|database| database.hold(now, name, by, claim));
         if self.leases.len() <= name {
             self.leases.resize(name + 1, 0);
         }

@@ -7,6 +7,7 @@ use eventferry_core::store::Claim;
 
 use super::{What, World};
 use crate::agenda::{MILLISECOND, SECOND};
+use crate::database::Claimant;
 use crate::fault::FaultKind;
 use crate::flaw::Flaw;
 use crate::relay::Relay;
@@ -113,7 +114,9 @@ impl World {
         if self.has(Flaw::LeavesAtOnce) {
             let claim = Claim { keep: Vec::new(), take_max: 0, lease: Duration::ZERO };
             let now = self.now;
-            self.flushed_with(|database| database.hold(now, name, incarnation, &claim));
+            self.flushed_with(|database| {
+                database.hold(now, name, Claimant { incarnation, claimed_at: now }, &claim)
+            });
             self.end_process(relay);
             return;
         }

@@ -5,7 +5,9 @@ use std::time::Duration;
 use eventferry_core::store::{Anchor, Claim, Feed as _, Lanes as _, Ledger as _, Settlement, Verdict};
 use eventferry_core::{Lease, StoreFaultKind};
 
-use crate::server::{LEASE, Read, Relay, enqueue, expire, fail_over, on_every_server, read_by_owner};
+use crate::server::{
+    Database, LEASE, Read, Relay, enqueue, expire, fail_over, on_every_server, read_by_owner,
+};
 
 async fn settle(relay: &mut Relay, record: &Read) -> Verdict {
     let prefix = [record.mark.clone()];
@@ -221,7 +223,7 @@ async fn a_relay_that_renews_too_late_is_not_told_that_it_owns_what_another_is_t
         let lanes: Vec<i32> = late.leases.iter().map(|lease| i32::from(lease.lane.0)).collect();
         // The server is in the middle of the late renewal while another relay takes over.
         let renewing = app.transaction().await.unwrap();
-        let hold = "SELECT cardinality(lanes) FROM eventferry.hold('owner', $1, 10000, $2, $3, 0)";
+        let hold = "SELECT cardinality(lanes) FROM eventferry.hold('owner', $1, 1000, 10000, $2, $3, 0)";
         let kept: i32 = renewing.query_one(hold, &[&incarnation, &lanes, &epochs]).await.unwrap().get(0);
         let taking = tokio::spawn({
             let mut next = database.relay("next").await;
@@ -239,6 +241,31 @@ async fn a_relay_that_renews_too_late_is_not_told_that_it_owns_what_another_is_t
         }
         renewing.commit().await.unwrap();
         assert_eq!(kept as usize + taking.await.unwrap(), 64, "each lane has one owner");
+    })
+    .await;
+}
+
+/// A claim that was sent before all others of its process comes now. Says how many lanes the process has then.
+async fn claimed_late(database: &Database) -> i64 {
+    let owner = database.owner().await;
+    assert_eq!(owner.leases.len(), 64);
+    let app = database.client().await;
+    let late =
+        "SELECT eventferry.hold('owner', incarnation, 0, 10000, '{}', '{}', 0) FROM eventferry.beat LIMIT 1";
+    app.execute(late, &[]).await.unwrap();
+    app.query_one("SELECT count(*) FROM eventferry.lane WHERE owner = 'owner'", &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_comes_late_frees_no_lane_that_was_taken_since() {
+    on_every_server(async |database| assert_eq!(claimed_late(&database).await, 64)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_comes_late_would_free_lanes_that_are_worked_on() {
+    on_every_server(async |database| {
+        database.undo("hold", "IF NOT FOUND THEN", "IF true THEN").await;
+        assert_eq!(claimed_late(&database).await, 0, "with the mend undone");
     })
     .await;
 }
