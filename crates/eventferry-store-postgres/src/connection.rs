@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio::sync::watch;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 use crate::config::PostgresConfig;
-use crate::fault::{Acquaintance, fault, refused, unanswered};
+use crate::fault::{fault, refused, shut_out, unanswered};
 
 /// A connection that comes back by itself.
 pub(crate) struct Connection {
@@ -17,7 +18,8 @@ pub(crate) struct Connection {
     client: Option<Arc<Client>>,
     /// How often it was made.
     generation: u64,
-    acquaintance: Acquaintance,
+    /// Whether this configuration was let in once: from then on a refusal is an outage.
+    let_in: bool,
     company: Company,
     /// The last one was given up because nothing came.
     fell_silent: bool,
@@ -59,19 +61,13 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(crate) fn new(config: PostgresConfig) -> Self {
-        Self {
-            config,
-            client: None,
-            generation: 0,
-            acquaintance: Acquaintance::New,
-            company: Company::default(),
-            fell_silent: false,
-        }
+        let company = Company::default();
+        Self { config, client: None, generation: 0, let_in: false, company, fell_silent: false }
     }
 
-    /// A connection to a server that has answered for its schema already.
-    pub(crate) fn to_known(config: PostgresConfig, company: &Company) -> Self {
-        Self { acquaintance: Acquaintance::Known, company: company.clone(), ..Self::new(config) }
+    /// For a role of a relay: its store was prepared over the same configuration.
+    pub(crate) fn of_role(config: PostgresConfig, company: &Company) -> Self {
+        Self { let_in: true, company: company.clone(), ..Self::new(config) }
     }
 
     /// Changes whenever the connection was lost: what was known of the server's history must be compared anew.
@@ -131,7 +127,10 @@ impl Connection {
                 if error.as_db_error().is_none() || error.is_closed() {
                     self.client = None;
                 }
-                Err(fault(what, error, self.acquaintance))
+                let taken = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+                let fault = fault(what, error);
+                // What it had it may be given back, as a login is.
+                Err(if self.let_in && taken { shut_out(fault) } else { fault })
             }
             Err(silent) => {
                 self.client = None;
@@ -143,7 +142,8 @@ impl Connection {
 
     async fn connect(&mut self) -> Result<Client, StoreFault> {
         self.client = None;
-        let client = connect(&self.config, self.acquaintance).await?;
+        let judged = |fault| if self.let_in { shut_out(fault) } else { fault };
+        let client = connect(&self.config).await.map_err(judged)?;
         self.generation += 1;
         if std::mem::take(&mut self.fell_silent) {
             self.company.0.send_modify(|times| *times += 1);
@@ -153,10 +153,7 @@ impl Connection {
 }
 
 /// Connects, within a time: the driver's own limit ends when a socket is open, and what accepts it may never answer.
-pub(crate) async fn connect(
-    config: &PostgresConfig,
-    acquaintance: Acquaintance,
-) -> Result<Client, StoreFault> {
+pub(crate) async fn connect(config: &PostgresConfig) -> Result<Client, StoreFault> {
     let driver = &config.driver;
     let hosts = driver.get_hosts().len().max(driver.get_hostaddrs().len()).max(1);
     let socket = driver.get_connect_timeout().copied().unwrap_or(config.call_timeout);
@@ -166,7 +163,7 @@ pub(crate) async fn connect(
     let connected = tokio::time::timeout(limit, driver.connect(NoTls)).await;
     let (client, connection) = connected
         .map_err(|_| unanswered(&config.place(), limit))?
-        .map_err(|error| refused(&config.place(), error, acquaintance))?;
+        .map_err(|error| refused(&config.place(), error))?;
     tokio::spawn(async move {
         // Its end is seen by the next call.
         if let Err(error) = connection.await {
@@ -183,4 +180,40 @@ fn left_behind(what: &str) -> StoreFault {
 
 fn timed_out(what: &str, limit: Duration) -> StoreFault {
     StoreFault::new(StoreFaultKind::Unavailable, format!("{what}: no answer within {limit:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// The port of a server that lets nobody in.
+    fn strict_server() -> u16 {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let fields = b"SFATAL\0C28P01\0Mpassword authentication failed\0\0";
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                // What is not read when it closes would make the end a reset, and the word might be lost.
+                assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+                let length = fields.len() as u32 + 4;
+                stream.write_all(&[b"E", &length.to_be_bytes()[..], fields].concat()).unwrap();
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn a_refused_password_ends_a_start_and_is_an_outage_to_a_role() {
+        let url = format!("postgres://u:sesame@127.0.0.1:{}/d", strict_server());
+        let config = PostgresConfig::from_url(&url).unwrap();
+        let start = Connection::new(config.clone()).client().await.err().unwrap();
+        assert_eq!(*start.kind(), StoreFaultKind::Misconfigured, "{start}");
+        let later = Connection::of_role(config).client().await.err().unwrap();
+        assert_eq!(*later.kind(), StoreFaultKind::Unavailable, "{later}");
+        assert!(later.message().contains("check user and password"), "{later}");
+    }
 }

@@ -6,6 +6,7 @@
 
 mod config;
 mod connection;
+mod desk;
 mod enqueue;
 mod fault;
 mod feed;
@@ -18,6 +19,7 @@ mod upkeep;
 mod window;
 
 pub use config::PostgresConfig;
+pub use desk::PostgresDesk;
 pub use enqueue::PostgresOutbox;
 pub use feed::PostgresFeed;
 pub use lanes::PostgresLanes;
@@ -58,6 +60,7 @@ impl Store for PostgresStore {
     type Feed = PostgresFeed;
     type Ledger = PostgresLedger;
     type Upkeep = PostgresUpkeep;
+    type Desk = PostgresDesk;
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -80,15 +83,15 @@ impl Store for PostgresStore {
     }
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {
-        // They come after `prepare`: what the server refuses from now on it had granted before.
         let company = Company::default();
-        let connection = || Connection::to_known(self.config.clone(), &company);
+        let connection = || Connection::of_role(self.config.clone(), &company);
         let positions = Positions::default();
         Roles {
             lanes: PostgresLanes::new(connection(), relay),
             feed: PostgresFeed::new(connection(), positions.clone(), self.lanes_total),
             ledger: PostgresLedger::new(connection(), relay, positions),
             upkeep: PostgresUpkeep::new(connection()),
+            desk: PostgresDesk::new(connection()),
         }
     }
 }

@@ -37,6 +37,9 @@ use crate::topic::Topic;
 /// The partitions of the topics.
 const PARTITIONS: [i32; 3] = [1, 4, 8];
 
+/// How long relays may drain, where the lease allows it.
+const GRACE_MAX: Duration = Duration::from_secs(8);
+
 /// How many scripts of each kind were performed.
 type Scripts = BTreeMap<&'static str, u64>;
 
@@ -114,14 +117,16 @@ impl Stage {
     }
 
     async fn blow(&mut self, scene: &'static Scene, plan: &Plan) -> Result<Report, Failure> {
+        let lease = plan.lease.unwrap_or(scene.lease);
         let program = Program {
             path: Program::beside_this()?,
             store: self.ground.store(&self.database)?,
             books: self.database.clone(),
             publisher: self.ground.publisher(),
             dead_letter_topic: self.dead_letters.as_ref().map(|topic| topic.name.clone()),
-            lease: plan.lease.unwrap_or(scene.lease),
-            grace: plan.grace,
+            lease,
+            // A drain must end before the lease would, less its margin of a fifth.
+            grace: plan.grace.unwrap_or((lease * 4 / 5).min(GRACE_MAX)),
         };
         let with_dead_letters = match scene.dead_letters {
             DeadLetters::There => self.all_topics(),

@@ -4,12 +4,14 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::Core;
-use super::action::{Action, Notice, SettleOrder};
-use super::lanes::LanePhase;
+use super::action::{Action, ChangeOrder, Notice, ParkWhy, SettleOrder};
+use super::entry::{AggregateKey, State};
+use super::lanes::{LanePhase, LaneState};
 use crate::fault::StoreFaultKind;
 use crate::lane::{Lane, Lease};
+use crate::parked::ParkedKey;
 use crate::publisher::Token;
-use crate::store::{ParkedKey, Verdict};
+use crate::store::Verdict;
 
 /// The ledger's one open call.
 pub(super) struct LedgerDesk {
@@ -26,6 +28,28 @@ pub(super) struct LedgerDesk {
 struct Told {
     lease: Lease,
     parked: Vec<Token>,
+    changes: Vec<Telling>,
+}
+
+/// A change on its way to the ledger.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Telling {
+    pub(super) order: ChangeOrder,
+    pub(super) aggregate: AggregateKey,
+    /// The record whose refusal it tells.
+    pub(super) entry: Option<u32>,
+    pub(super) effect: Effect,
+}
+
+/// What is different once the ledger knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Effect {
+    /// Nothing: the aggregate went on when it was acknowledged.
+    None,
+    /// The event stays parked; until the ledger knows how, it would hand over what follows.
+    Stays,
+    /// The event is settled by a person: what follows goes when that is durable.
+    Ends,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -38,6 +62,8 @@ enum Call {
     Void,
     Listing,
     ListAgain(Duration),
+    /// Parked events are being asked for.
+    Asking,
 }
 
 impl LedgerDesk {
@@ -58,17 +84,22 @@ impl LedgerDesk {
 
     /// Whether a settlement is told and not answered: no lane may be opened meanwhile.
     pub(super) fn settling(&self) -> bool {
-        !matches!(self.call, Call::None | Call::Listing | Call::ListAgain(_))
+        !matches!(self.call, Call::None | Call::Listing | Call::ListAgain(_) | Call::Asking)
     }
 
     /// The marks told are of a history that is gone. Returns the records that were being parked.
     pub(super) fn throw_away(&mut self) -> Vec<Token> {
         self.listed = None;
         self.call = match self.call {
-            Call::Settling | Call::Listing | Call::Void => Call::Void,
+            Call::Settling | Call::Listing | Call::Asking | Call::Void => Call::Void,
             _ => Call::None,
         };
         self.told.drain(..).flat_map(|told| told.parked).collect()
+    }
+
+    /// A call was answered that is not repeated. Whether its answer counts for nothing.
+    pub(super) fn answered(&mut self) -> bool {
+        core::mem::replace(&mut self.call, Call::None) == Call::Void
     }
 }
 
@@ -87,23 +118,25 @@ impl<M: Clone> Core<M> {
             return Some(action);
         }
         self.ledger.call = Call::None;
-        if self.now < self.settle_at()? {
-            return None;
+        if self.settle_at().is_some_and(|at| self.now >= at) {
+            let orders = self.settle_orders();
+            self.ledger.call = Call::Settling;
+            self.ledger.settled_at = self.now;
+            return Some(Action::Settle(orders));
         }
-        let orders = self.settle_orders();
-        self.ledger.call = Call::Settling;
-        self.ledger.settled_at = self.now;
-        Some(Action::Settle(orders))
+        let action = self.next_due()?;
+        self.ledger.call = Call::Asking;
+        Some(action)
     }
 
     /// When the next settlement is due, if there is anything to tell.
     fn settle_at(&self) -> Option<Duration> {
         let paused = self.ledger.settled_at + self.settings.settle_pause;
-        let due = |state: &super::lanes::LaneState<M>| match (state.prefix.is_empty(), state.phase) {
-            (true, _) => None,
-            (false, LanePhase::Draining) => Some(self.now),
-            (false, _) if state.carried => Some(paused),
-            (false, _) => Some(state.settled_at + self.settings.settle_idle),
+        let due = |state: &LaneState<M>| match state.phase {
+            _ if !state.has_news() => None,
+            LanePhase::Draining => Some(self.now),
+            _ if state.carried => Some(paused),
+            _ => Some(state.settled_at + self.settings.settle_idle),
         };
         self.lanes.values().filter_map(due).min()
     }
@@ -114,19 +147,14 @@ impl<M: Clone> Core<M> {
         let mut orders = Vec::new();
         for state in self.lanes.values_mut() {
             let due = state.carried || state.phase == LanePhase::Draining || state.settled_at <= idle_before;
-            let size = state.prefix.len() + state.park.len();
-            if state.prefix.is_empty() || !due || (items > 0 && items + size > self.ledger.items_max) {
+            let size = state.prefix.len() + state.park.len() + state.changes.len();
+            let items_max = self.ledger.items_max;
+            if !state.has_news() || !due || (items > 0 && items + size > items_max) {
                 continue;
             }
             items += size;
-            let order = SettleOrder {
-                lease: state.lease,
-                prefix: core::mem::take(&mut state.prefix),
-                park: core::mem::take(&mut state.park),
-            };
-            let parked = order.park.iter().map(|park| park.token).collect();
-            state.carried = false;
-            self.ledger.told.push(Told { lease: order.lease, parked });
+            let (order, told) = settle_order(state, items_max);
+            self.ledger.told.push(told);
             orders.push(order);
         }
         orders
@@ -135,7 +163,7 @@ impl<M: Clone> Core<M> {
     pub(super) fn ledger_due(&self) -> Option<Duration> {
         match self.ledger.call {
             Call::SettleAgain(at) | Call::ListAgain(at) => Some(at),
-            Call::None => self.settle_at(),
+            Call::None => [self.settle_at(), self.due_at()].into_iter().flatten().min(),
             _ => None,
         }
     }
@@ -164,18 +192,19 @@ impl<M: Clone> Core<M> {
         self.ledger.call = Call::None;
         let mut lost = Vec::new();
         for (told, verdict) in core::mem::take(&mut self.ledger.told).into_iter().zip(verdicts) {
-            let here = self.lanes.get_mut(&told.lease.lane).filter(|state| state.lease == told.lease);
+            let lane = told.lease.lane;
+            let here = self.lanes.get_mut(&lane).filter(|state| state.lease == told.lease);
             match (verdict, here) {
                 (Verdict::Done, Some(state)) => {
                     state.settled_at = now;
-                    state.parked_records += told.parked.len();
-                    let lane = told.lease.lane;
+                    self.note_parked(lane, &told.parked);
+                    self.note_changed(lane, &told.changes);
                     self.advance_lane(lane);
                 }
                 (Verdict::Fenced, Some(_)) => {
-                    self.drop_lane(told.lease.lane);
-                    self.feed.close.push(told.lease.lane);
-                    lost.push(told.lease.lane);
+                    self.drop_lane(lane);
+                    self.feed.close.push(lane);
+                    lost.push(lane);
                 }
                 (_, None) => {}
             }
@@ -183,6 +212,44 @@ impl<M: Clone> Core<M> {
         }
         if !lost.is_empty() {
             self.say(Notice::Lost(lost));
+        }
+    }
+
+    /// Records of the log are parked now.
+    fn note_parked(&mut self, lane: Lane, tokens: &[Token]) {
+        for token in tokens {
+            let (Some(index), Some(state)) = (self.entries.find(*token), self.lanes.get_mut(&lane)) else {
+                continue;
+            };
+            let entry = &self.entries[index];
+            let (key, size_bytes) = (entry.aggregate, u64::from(entry.size_bytes));
+            state.parked.add(key, size_bytes);
+            state.parked.update(key, |held| held.parking = held.parking.saturating_sub(1));
+            let waits_for_its_time = entry.state != State::Parking(ParkWhy::Behind);
+            if waits_for_its_time || state.parked.get(key).in_hand > 0 {
+                self.due.hurry(self.now);
+            }
+        }
+    }
+
+    /// The ledger knows what became of parked events.
+    fn note_changed(&mut self, lane: Lane, changes: &[Telling]) {
+        for Telling { order, aggregate, entry, effect } in changes {
+            let Some(state) = self.lanes.get_mut(&lane) else { return };
+            state.parked.loaded.remove(&order.key.ordinal);
+            if *effect == Effect::Ends {
+                state.parked.settle(*aggregate, None);
+            }
+            if *effect != Effect::None {
+                state.parked.update(*aggregate, |held| held.telling = held.telling.saturating_sub(1));
+            }
+            // Of a run that is longer than a page, the rest comes when what was in hand is settled.
+            if *effect != Effect::None || state.parked.get(*aggregate).has_more() {
+                self.due.hurry(self.now);
+            }
+            if let Some(index) = entry {
+                self.drop_entry(*index);
+            }
         }
     }
 
@@ -204,7 +271,7 @@ impl<M: Clone> Core<M> {
     /// there are more.
     pub fn handle_parked(&mut self, now: Duration, result: Result<ParkedList, StoreFaultKind>) {
         self.now = now;
-        if core::mem::replace(&mut self.ledger.call, Call::None) == Call::Void {
+        if self.ledger.answered() {
             return;
         }
         let list = match result {
@@ -218,10 +285,9 @@ impl<M: Clone> Core<M> {
         };
         self.store_answered();
         self.ledger.failures = 0;
-        for (lane, aggregate) in list.aggregates {
+        for ParkedItem { lane, aggregate, size_bytes } in list.events {
             if let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.phase == LanePhase::Listing) {
-                state.held.insert(aggregate);
-                state.parked_records += 1;
+                state.parked.add(aggregate, size_bytes);
             }
         }
         self.ledger.listed = list.last.or(self.ledger.listed);
@@ -243,11 +309,38 @@ impl<M: Clone> Core<M> {
     }
 }
 
+/// What a lane has to tell, no more than fits one call; its position moves only with all that became of its parked
+/// events before.
+fn settle_order<M: Clone>(state: &mut LaneState<M>, items_max: usize) -> (SettleOrder<M>, Told) {
+    let changes: Vec<Telling> = state.changes.drain(..state.changes.len().min(items_max)).collect();
+    let (mut prefix, mut park) = (Vec::new(), Vec::new());
+    if state.changes.is_empty() && (changes.is_empty() || changes.len() + state.park.len() <= items_max) {
+        prefix = core::mem::take(&mut state.prefix);
+        park = core::mem::take(&mut state.park);
+    }
+    state.carried = state.has_news();
+    let parked = park.iter().map(|park| park.token).collect();
+    let told = Told { lease: state.lease, parked, changes: changes.clone() };
+    let changes = changes.into_iter().map(|telling| telling.order).collect();
+    (SettleOrder { lease: state.lease, prefix, park, changes }, told)
+}
+
+/// A parked event as the core must know it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ParkedItem {
+    /// Its lane.
+    pub lane: Lane,
+    /// Its aggregate.
+    pub aggregate: AggregateKey,
+    /// The bytes its copy takes.
+    pub size_bytes: u64,
+}
+
 /// Parked events as the core must know them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ParkedList {
-    /// Each event's lane and aggregate.
-    pub aggregates: Vec<(Lane, super::AggregateKey)>,
+    /// The events.
+    pub events: Vec<ParkedItem>,
     /// The last event's place.
     pub last: Option<ParkedKey>,
     /// Whether there are more.

@@ -2,48 +2,23 @@
 
 use std::time::Duration;
 
-use eventferry_core::PackedRow;
-use eventferry_core::store::{
-    Anchor, Claim, Feed as _, Lanes as _, Ledger as _, Park, ParkReason, ParkedAsk, Settlement, Upkeep as _,
-    Verdict,
-};
-use eventferry_core::{Lane, Lease, Record, StoreFaultKind};
-use eventferry_store_postgres::PostgresMark;
+use eventferry_core::store::{Anchor, Claim, Feed as _, Lanes as _, Ledger as _, Settlement, Verdict};
+use eventferry_core::{Lease, StoreFaultKind};
 
-use crate::server::{Database, LEASE, Relay, enqueue, on_every_server};
+use crate::server::{LEASE, Read, Relay, enqueue, expire, fail_over, on_every_server, read_by_owner};
 
-type Read = Record<PostgresMark, PackedRow>;
-
-async fn settle(relay: &mut Relay, record: &Read, park: Vec<Park<'_, PostgresMark, PackedRow>>) -> Verdict {
+async fn settle(relay: &mut Relay, record: &Read) -> Verdict {
     let prefix = [record.mark.clone()];
-    let lease = *relay.leases.iter().find(|lease| lease.lane == record.lane).unwrap();
-    let settlement = Settlement { lease, prefix: &prefix, park };
+    let settlement =
+        Settlement { lease: relay.lease(record.lane), prefix: &prefix, park: vec![], changes: vec![] };
     relay.roles.ledger.settle(&[settlement]).await.unwrap()[0]
-}
-
-/// One aggregate, three events, read by an owner.
-async fn three(database: &Database) -> (Relay, Vec<Read>) {
-    let app = database.client().await;
-    for number in 1..=3 {
-        enqueue(&app, "a", &number.to_string()).await;
-    }
-    let mut relay = database.owner().await;
-    let records = relay.read().await.records;
-    assert_eq!(records.len(), 3);
-    (relay, records)
-}
-
-/// Every lease runs out, by the database's clock.
-async fn expire(database: &Database) {
-    let past = "UPDATE eventferry.beat SET until = clock_timestamp() - interval '1 ms'";
-    database.client().await.execute(past, &[]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settled_prefix_is_not_read_again_and_the_rest_is() {
     on_every_server(async |database| {
-        let (mut relay, records) = three(&database).await;
-        assert_eq!(settle(&mut relay, &records[1], vec![]).await, Verdict::Done);
+        let (mut relay, records) = read_by_owner(&database, 3).await;
+        assert_eq!(settle(&mut relay, &records[1]).await, Verdict::Done);
         relay.open_again().await;
         assert_eq!(relay.read_all().await, ["a/3"]);
     })
@@ -54,19 +29,19 @@ async fn a_settled_prefix_is_not_read_again_and_the_rest_is() {
 const FIRST_AGAIN: &str = "
     SELECT s.verdict FROM eventferry.position AS p, eventferry.current_history() AS h,
         eventferry.settle('owner', h.system_identifier, h.timeline, ARRAY[p.lane], ARRAY[p.epoch], ARRAY[0::bigint],
-            ARRAY[p.read_window], ARRAY[p.last_id], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}') AS s
+            ARRAY[p.read_window], ARRAY[p.last_id], '{}', '{}', '{}', '{}', '{}', '{}') AS s
     WHERE p.lane = $1 AND p.version = 1";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_settlement_is_done_and_a_late_one_changes_nothing() {
     on_every_server(async |database| {
-        let (mut relay, records) = three(&database).await;
+        let (mut relay, records) = read_by_owner(&database, 3).await;
         let app = database.client().await;
         let lane = i32::from(records[0].lane.0);
-        assert_eq!(settle(&mut relay, &records[0], vec![]).await, Verdict::Done);
+        assert_eq!(settle(&mut relay, &records[0]).await, Verdict::Done);
         let again: String = app.query_one(FIRST_AGAIN, &[&lane]).await.unwrap().get(0);
         assert_eq!(again, "done");
-        assert_eq!(settle(&mut relay, &records[2], vec![]).await, Verdict::Done);
+        assert_eq!(settle(&mut relay, &records[2]).await, Verdict::Done);
         // From a connection that was thought lost, after the next settlement.
         let late: String = app.query_one(FIRST_AGAIN, &[&lane]).await.unwrap().get(0);
         assert_eq!(late, "stale");
@@ -88,10 +63,10 @@ async fn without_the_version_a_late_settlement_moves_a_position_back() {
                 "(SELECT max(n.version) + 1 FROM eventferry.position AS n WHERE n.lane = t.lane), t.epoch",
             )
             .await;
-        let (mut relay, records) = three(&database).await;
+        let (mut relay, records) = read_by_owner(&database, 3).await;
         let lane = i32::from(records[0].lane.0);
-        settle(&mut relay, &records[0], vec![]).await;
-        settle(&mut relay, &records[2], vec![]).await;
+        settle(&mut relay, &records[0]).await;
+        settle(&mut relay, &records[2]).await;
         database.client().await.query_one(FIRST_AGAIN, &[&lane]).await.unwrap();
         relay.open_again().await;
         assert_eq!(relay.read_all().await, ["a/2", "a/3"], "with the mend undone they are sent again");
@@ -102,13 +77,13 @@ async fn without_the_version_a_late_settlement_moves_a_position_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_former_owner_can_settle_nothing() {
     on_every_server(async |database| {
-        let (mut former, records) = three(&database).await;
+        let (mut former, records) = read_by_owner(&database, 3).await;
         expire(&database).await;
         let mut next = database.relay("next").await;
         next.take(64).await;
         assert_eq!(next.leases.len(), 64);
         assert!(next.leases.iter().all(|lease| lease.epoch == 2));
-        assert_eq!(settle(&mut former, &records[0], vec![]).await, Verdict::Fenced);
+        assert_eq!(settle(&mut former, &records[0]).await, Verdict::Fenced);
         assert_eq!(next.read_all().await, ["a/1", "a/2", "a/3"]);
     })
     .await;
@@ -133,33 +108,6 @@ async fn a_lane_whose_position_is_being_settled_is_not_taken_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parked_event_and_the_position_past_it_are_one() {
-    on_every_server(async |database| {
-        let (mut relay, records) = three(&database).await;
-        let park = vec![
-            Park { mark: &records[1].mark, row: &records[1].row, reason: ParkReason::Refused("too large") },
-            Park { mark: &records[2].mark, row: &records[2].row, reason: ParkReason::Behind },
-        ];
-        assert_eq!(settle(&mut relay, &records[2], park).await, Verdict::Done);
-        let lane: Lane = records[0].lane;
-        let ask = ParkedAsk { lanes: &[lane], after: None, limit: 1 };
-        let first = relay.roles.ledger.parked(ask).await.unwrap();
-        assert!(first.more);
-        assert_eq!(first.events[0].refused.as_deref(), Some("too large"));
-        let ask = ParkedAsk { lanes: &[lane], after: Some(first.events[0].key), limit: 10 };
-        let second = relay.roles.ledger.parked(ask).await.unwrap();
-        assert_eq!((second.events.len(), second.more), (1, false));
-        assert_eq!(second.events[0].refused, None);
-        relay.open_again().await;
-        assert!(relay.read_all().await.is_empty());
-        let gauge = relay.roles.upkeep.gauge().await.unwrap();
-        assert_eq!(gauge.lanes[usize::from(lane.0)].parked, 2);
-        assert_eq!(gauge.lanes.iter().map(|lane| lane.lag_records).sum::<u64>(), 0);
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn no_statement_touches_an_event_and_books_are_only_added_to() {
     on_every_server(async |database| {
         let app = database.client().await;
@@ -167,7 +115,7 @@ async fn no_statement_touches_an_event_and_books_are_only_added_to() {
         for number in 0..50 {
             enqueue(&app, "a", &number.to_string()).await;
             for record in relay.read().await.records {
-                assert_eq!(settle(&mut relay, &record, vec![]).await, Verdict::Done);
+                assert_eq!(settle(&mut relay, &record).await, Verdict::Done);
             }
             let keep = relay.leases.clone();
             relay.roles.lanes.hold(Claim { keep, take_max: 0, lease: LEASE }).await.unwrap();
@@ -232,13 +180,6 @@ async fn two_relays_never_hold_one_lane_and_see_each_other() {
         assert_eq!(two.leases.len(), 64);
     })
     .await;
-}
-
-/// The database is on another timeline from now on, as far as anybody can see.
-async fn fail_over(database: &Database) {
-    let file = "pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn())";
-    let look = format!("('x' || pg_catalog.substr({file}, 1, 8))::bit(32)::integer");
-    database.undo("current_history", &look, "99").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
