@@ -212,7 +212,7 @@ mod tests {
         let config = PostgresConfig::from_url(&url).unwrap();
         let start = Connection::new(config.clone()).client().await.err().unwrap();
         assert_eq!(*start.kind(), StoreFaultKind::Misconfigured, "{start}");
-        let later = Connection::of_role(config).client().await.err().unwrap();
+        let later = Connection::of_role(config, &Company::default()).client().await.err().unwrap();
         assert_eq!(*later.kind(), StoreFaultKind::Unavailable, "{later}");
         assert!(later.message().contains("check user and password"), "{later}");
     }
