@@ -60,7 +60,7 @@ struct Plan {
     time: Duration,
     /// Other than the scene's.
     lease: Option<Duration>,
-    grace: Duration,
+    grace: Option<Duration>,
     /// Whether the database and the topics stay when a promise broke, to be looked into.
     keep: bool,
 }
@@ -97,7 +97,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
         seed: arguments.optional("seed")?.unwrap_or_else(random),
         time: arguments.duration("seconds", Duration::from_secs(time_default))?,
         lease: Some(arguments.duration("lease", Duration::ZERO)?).filter(|lease| !lease.is_zero()),
-        grace: arguments.duration("grace", Duration::from_secs(8))?,
+        grace: Some(arguments.duration("grace", Duration::ZERO)?).filter(|grace| !grace.is_zero()),
         keep: arguments.text("keep").is_some_and(|keep| keep == "yes"),
     };
     let program = Program {

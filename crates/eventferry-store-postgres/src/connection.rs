@@ -61,8 +61,8 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(crate) fn new(config: PostgresConfig) -> Self {
-        let (company, fell_silent) = (Company::default(), false);
-        Self { config, client: None, generation: 0, let_in: false, company, fell_silent }
+        let company = Company::default();
+        Self { config, client: None, generation: 0, let_in: false, company, fell_silent: false }
     }
 
     /// For a role of a relay: its store was prepared over the same configuration.
@@ -127,10 +127,10 @@ impl Connection {
                 if error.as_db_error().is_none() || error.is_closed() {
                     self.client = None;
                 }
-                // A privilege that a running relay lacks was taken from it: its store was prepared with it.
-                let taken = self.let_in && error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+                let taken = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
                 let fault = fault(what, error);
-                Err(if taken { shut_out(fault) } else { fault })
+                // What it had it may be given back, as a login is.
+                Err(if self.let_in && taken { shut_out(fault) } else { fault })
             }
             Err(silent) => {
                 self.client = None;

@@ -37,6 +37,9 @@ use crate::topic::Topic;
 /// The partitions of the topics.
 const PARTITIONS: [i32; 3] = [1, 4, 8];
 
+/// How long relays may drain, where the lease allows it.
+const GRACE_MAX: Duration = Duration::from_secs(8);
+
 /// How many scripts of each kind were performed.
 type Scripts = BTreeMap<&'static str, u64>;
 
@@ -123,7 +126,7 @@ impl Stage {
             dead_letter_topic: self.dead_letters.as_ref().map(|topic| topic.name.clone()),
             lease,
             // A drain must end before the lease would, less its margin of a fifth.
-            grace: plan.grace.min(lease * 4 / 5),
+            grace: plan.grace.unwrap_or((lease * 4 / 5).min(GRACE_MAX)),
         };
         let with_dead_letters = match scene.dead_letters {
             DeadLetters::There => self.all_topics(),

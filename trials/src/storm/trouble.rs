@@ -145,7 +145,7 @@ impl<'a> Trouble<'a> {
                 topic.create_again().await?;
                 self.reader.rest()?;
                 self.reader.go_on(&[self.topics, std::slice::from_ref(topic)].concat())?;
-                self.healed("dead-letter topic missing").await
+                self.healed("dead letters down").await
             }
             Step::Cut(side) => self.weather(side, Weather::Cut).await,
             Step::Slow(side, by) => self.weather(side, Weather::Slow(Duration::from_millis(by))).await,
