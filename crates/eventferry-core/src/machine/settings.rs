@@ -400,13 +400,16 @@ mod tests {
         for (text, named) in [
             (said(|s| s.renewal = 5 * SECOND), ["lease (10s)", "renewal (5s)", "at least 12s", "up to 4s"]),
             (said(|s| s.renewal = ZERO), ["lease (10s)", "renewal (0ns)", "over zero", "up to 4s"]),
-            (said(|s| s.lease = SECOND), ["lease (1s)", "renewal (2.5s)", "at least 7s", "smaller margin"]),
+            (
+                said(|s| s.lease = SECOND),
+                ["lease (1s)", "renewal (250ms)", "at least 2.5s", "smaller margin"],
+            ),
             (said(|s| s.lease = Duration::MAX), ["lease", "crash", "86400s", "give less"]),
             (said(|s| s.renewal = Duration::MAX), ["lease (10s)", "renewal", "up to 4s", "may fail"]),
             (said(|s| s.grace = 12 * SECOND), ["grace (12s)", "lease (10s)", "at most 8s", "at least 15s"]),
             (said(|s| s.grace = Duration::MAX), ["grace", "lease (10s)", "at most 8s", "at least"]),
             (said(|s| s.margin = ZERO), ["margin (0ns)", "lease (10s)", "over zero", "a fifth"]),
-            (said(|s| s.margin = 10 * SECOND), ["lease (10s)", "margin (10s)", "at least 15s", "renewal"]),
+            (said(|s| s.margin = 10 * SECOND), ["lease (10s)", "margin (10s)", "at least 10.5s", "renewal"]),
             (
                 said(|s| s.memory_records_max = 10),
                 ["page_records_max (5000)", "memory_records_max (10)", "5000", "fit"],

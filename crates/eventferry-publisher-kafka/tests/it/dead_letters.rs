@@ -23,7 +23,8 @@ async fn fill_with(kafka: &Kafka, topic: &str, partition: i32, numbers: Range<u6
         .create()
         .unwrap();
     for number in numbers {
-        let payload = format!("{number:<bytes$}");
+        let mut payload = number.to_string();
+        payload.push_str(&" ".repeat(bytes.saturating_sub(payload.len())));
         let record = FutureRecord::to(topic).key("k").payload(&payload).partition(partition);
         producer.send(record, PATIENCE).await.unwrap();
     }
