@@ -95,7 +95,7 @@ impl<M: Clone> Core<M> {
     }
 
     fn next_open(&mut self) -> Option<Action<M>> {
-        if self.ledger.settling() || !self.feed.listing.is_empty() {
+        if self.ledger.settling() || !self.feed.listing.is_empty() || !self.may_send() {
             return None;
         }
         let mut leases: Vec<Lease> = Vec::new();

@@ -158,6 +158,8 @@ pub(super) struct HoldDesk {
     failures: u32,
     /// Until when this relay may send: its leases' end less the margin.
     send_until: Option<Duration>,
+    /// The open claim may have been answered in a history that is gone.
+    void: bool,
     share: u16,
     relays_live: u32,
     /// A round of taking was answered with less than asked for: wait for the next renewal.
@@ -171,6 +173,7 @@ impl HoldDesk {
             next_at: Duration::ZERO,
             failures: 0,
             send_until: None,
+            void: false,
             share: 0,
             relays_live: 0,
             asked: false,
@@ -284,6 +287,10 @@ impl<M: Clone> Core<M> {
     pub fn handle_held(&mut self, now: Duration, result: Result<Held, StoreFaultKind>) {
         self.now = now;
         let Some(sent_at) = self.hold.sent_at.take() else { return };
+        if core::mem::take(&mut self.hold.void) {
+            self.hold.next_at = now;
+            return;
+        }
         let held = match result {
             Ok(held) => held,
             Err(kind) => {
@@ -431,6 +438,10 @@ impl<M: Clone> Core<M> {
         let parking = self.ledger.throw_away();
         self.due.reset(self.now);
         self.drop_tokens(parking);
+        // A lease counts in the history in which it was given. What the database knows now may have given the lane to
+        // another: nothing is opened or sent before it says that the lane is still this relay's.
+        (self.hold.send_until, self.hold.next_at) = (None, self.now);
+        self.hold.void = self.hold.sent_at.is_some();
         self.say(Notice::HistoryLost);
     }
 

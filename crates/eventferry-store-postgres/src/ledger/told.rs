@@ -88,8 +88,10 @@ impl Told {
     fn add(&mut self, settlement: &Settlement<'_, PostgresMark, PackedRow>, positions: &Positions) {
         let known = positions.of(settlement.lease);
         let mark = match (settlement.prefix.last(), &known) {
-            // That or a later one was answered already: the lane stays where it is.
-            (Some(mark), Some(known)) if mark.place() <= known.mark.place() => {
+            // A later one was answered already: this one comes late.
+            (Some(mark), Some(known)) if mark.place() < known.mark.place() => return,
+            // The lane stays where it is. Told again, what became of parked events changes nothing.
+            (Some(mark), Some(known)) if mark.place() == known.mark.place() => {
                 if settlement.changes.is_empty() {
                     return;
                 }

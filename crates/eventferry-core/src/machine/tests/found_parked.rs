@@ -166,3 +166,37 @@ fn what_became_of_parked_events_leaves_room_for_what_is_to_be_parked() {
     let parked: usize = stage.settled.iter().map(|order| order.park.len()).sum();
     assert_eq!(parked, tokens.len(), "the rest is told at once");
 }
+
+#[test]
+fn a_lane_is_opened_in_another_history_only_if_it_is_still_this_relays_there() {
+    let mut stage = Stage::ready();
+    stage.store_answers = false;
+    assert!(core::mem::take(&mut stage.reading));
+    stage.core.handle_read_failed(stage.now, StoreFaultKind::HistoryLost);
+    stage.turn();
+    assert_eq!(stage.open_calls, 1, "its leases are asked for");
+    assert!(!stage.reading, "and nothing is opened before the answer");
+    // In the restored database the lane is another's.
+    let held = Held { leases: vec![], relays_live: 2, lanes_total: 1 };
+    stage.core.handle_held(stage.now, Ok(held));
+    stage.turn();
+    assert!(stage.said.contains(&Notice::Lost(vec![LANE])));
+    assert!(!stage.reading);
+}
+
+#[test]
+fn a_claim_that_was_open_when_the_history_was_lost_says_nothing_of_the_new_one() {
+    let mut stage = Stage::ready();
+    stage.store_answers = false;
+    stage.later(Settings::default().renewal);
+    assert_eq!(stage.open_calls, 1);
+    let leases = stage.owned.clone();
+    stage.core.handle_read_failed(stage.now, StoreFaultKind::HistoryLost);
+    stage.reading = false;
+    stage.turn();
+    let held = Held { leases, relays_live: 1, lanes_total: 1 };
+    stage.core.handle_held(stage.now, Ok(held));
+    stage.turn();
+    assert_eq!(stage.open_calls, 2, "it is asked again");
+    assert!(!stage.reading);
+}
