@@ -15,7 +15,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 pub(crate) use backlog::insertion;
-use backlog::{Backlog, PARTITIONS};
+use backlog::{Backlog, PARTITIONS, Poison};
 use outcome::{Outcome, Run};
 use sender::Sender;
 use stopwatch::Stopwatch;
@@ -36,6 +36,8 @@ enum Scenario {
     Drain,
     /// One aggregate for all events, beside many.
     HotKey,
+    /// Many aggregates, one of them with an event that the broker refuses.
+    Poison,
 }
 
 /// Who carries.
@@ -46,6 +48,8 @@ enum Contender {
     Eventferry,
     /// eventferry with many aggregates, beside the scenario of one.
     EventferryDrain,
+    /// eventferry with one event among the many that the broker refuses.
+    EventferryPoisoned,
     /// A table with a status, claimed by SKIP LOCKED and updated.
     StatusColumn,
 }
@@ -55,6 +59,7 @@ impl Scenario {
         match self {
             Self::Drain => "drain",
             Self::HotKey => "hot-key",
+            Self::Poison => "poison",
         }
     }
 
@@ -67,6 +72,15 @@ impl Scenario {
                 Contender::EventferryDrain,
                 Contender::StatusColumn,
             ],
+            Self::Poison => &[Contender::Eventferry, Contender::EventferryPoisoned],
+        }
+    }
+
+    /// Whom the others are held against.
+    fn base(self) -> Contender {
+        match self {
+            Self::Drain | Self::HotKey => Contender::RawPipe,
+            Self::Poison => Contender::Eventferry,
         }
     }
 }
@@ -77,6 +91,7 @@ impl Contender {
             Self::RawPipe => "raw-pipe",
             Self::Eventferry => "eventferry",
             Self::EventferryDrain => "eventferry-drain",
+            Self::EventferryPoisoned => "eventferry-poisoned",
             Self::StatusColumn => "status-column",
         }
     }
@@ -97,7 +112,8 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
     let scenario = match arguments.word().as_deref() {
         Some("drain") => Scenario::Drain,
         Some("hot-key") => Scenario::HotKey,
-        _ => return Err(failure("bench takes a scenario: drain or hot-key")),
+        Some("poison") => Scenario::Poison,
+        _ => return Err(failure("bench takes a scenario: drain, hot-key or poison")),
     };
     let only = arguments.text("only");
     let named = |contender: &Contender| only.as_deref().is_none_or(|only| only == contender.name());
@@ -130,16 +146,18 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
 async fn measure(servers: &Servers, plan: &Plan) -> Result<Outcome, Failure> {
     let server = connect(&servers.postgres).await?;
     let machine = machine::describe(&server).await?;
-    let mut loads = vec![plan.aggregates];
-    if plan.scenario == Scenario::HotKey {
-        loads.insert(0, 1);
+    let mut loads = vec![(plan.aggregates, None)];
+    match plan.scenario {
+        Scenario::Drain => {}
+        Scenario::HotKey => loads.insert(0, (1, None)),
+        Scenario::Poison => loads.push((plan.aggregates, Some(Poison::among(plan.events)))),
     }
     let mut backlogs = Vec::new();
     let mut runs = Vec::new();
     let load_and_race = async || {
-        for aggregates in loads {
+        for (aggregates, poison) in loads {
             eprintln!("loading {} events of {aggregates} aggregates", plan.events);
-            backlogs.push(Backlog::load(servers, plan.events, aggregates).await?);
+            backlogs.push(Backlog::load(servers, plan.events, aggregates, poison).await?);
         }
         warm_up(servers).await?;
         for round in 1..=plan.rounds {
@@ -167,7 +185,7 @@ async fn race(
     for turn in 0..contenders.len() {
         let contender = contenders[(turn + round - 1) % contenders.len()];
         let backlog = match contender {
-            Contender::EventferryDrain => &backlogs[1],
+            Contender::EventferryDrain | Contender::EventferryPoisoned => &backlogs[1],
             _ => &backlogs[0],
         };
         let database = backlog.database.copy().await?;
@@ -200,7 +218,7 @@ async fn carry(
 ) -> Result<Carried, Failure> {
     let url = database.url()?;
     let own = match contender {
-        Contender::Eventferry | Contender::EventferryDrain => None,
+        Contender::Eventferry | Contender::EventferryDrain | Contender::EventferryPoisoned => None,
         _ => Some(Topic::create(servers, contender.name(), PARTITIONS).await?),
     };
     let topic = own.as_ref().unwrap_or(&backlog.topic);
@@ -215,7 +233,13 @@ async fn carry(
             status_column::carry(&url, topic, events, &mut stopwatch).await
         }
         Contender::Eventferry | Contender::EventferryDrain => {
-            ferry::carry(&url, topic, events, &mut stopwatch).await
+            ferry::carry(&url, topic, events, 0, &mut stopwatch).await
+        }
+        Contender::EventferryPoisoned => {
+            let waiting = Poison::among(events).waiting(events, plan.aggregates);
+            let carried = ferry::carry(&url, topic, events, waiting, &mut stopwatch).await;
+            events -= waiting;
+            carried
         }
     };
     let settled = own.is_none().then(|| stopwatch.elapsed());

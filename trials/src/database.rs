@@ -1,6 +1,7 @@
 //! A database of a trial's own, with a random name, on the server the environment names.
 
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio_postgres::{Client, NoTls};
 
@@ -10,23 +11,23 @@ use crate::servers::Servers;
 /// A database of a trial's own. It is dropped by [`Database::remove`], not by going out of scope.
 #[derive(Clone, Debug)]
 pub(crate) struct Database {
-    server: String,
+    server: Arc<Mutex<String>>,
     name: String,
 }
 
 impl Database {
     /// Creates an empty one.
     pub(crate) async fn create(servers: &Servers) -> Result<Self, Failure> {
-        let this = Self { server: servers.postgres.clone(), name: random_name("eventferry_trial") };
+        let this = Self::on(&servers.postgres);
         let statement = format!("CREATE DATABASE {}", this.name);
-        connect(&this.server).await?.batch_execute(&statement).await.attempt("create a database")?;
+        connect(&this.server()).await?.batch_execute(&statement).await.attempt("create a database")?;
         Ok(this)
     }
 
     /// Creates one like this one, which nobody may be connected to.
     pub(crate) async fn copy(&self) -> Result<Self, Failure> {
-        let copy = Self { server: self.server.clone(), name: random_name("eventferry_trial") };
-        let server = connect(&self.server).await?;
+        let copy = Self::on(&self.server());
+        let server = connect(&copy.server()).await?;
         // Files are copied as they are: no round pays for the log of its own making.
         let version: String = server.query_one("SHOW server_version_num", &[]).await?.get(0);
         let strategy = if version.as_str() >= "150000" { "STRATEGY file_copy" } else { "" };
@@ -42,7 +43,21 @@ impl Database {
 
     /// Its URL.
     pub(crate) fn url(&self) -> Result<String, Failure> {
-        with_database(&self.server, &self.name)
+        with_database(&self.server(), &self.name)
+    }
+
+    /// It is on another server from now on, for all clones of this.
+    pub(crate) fn move_to(&self, server: &str) {
+        server.clone_into(&mut self.server.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    fn on(server: &str) -> Self {
+        let server = Arc::new(Mutex::new(server.to_owned()));
+        Self { server, name: random_name("eventferry_trial") }
+    }
+
+    fn server(&self) -> String {
+        self.server.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// A connection to it.
@@ -53,7 +68,8 @@ impl Database {
     /// Drops it, whoever is connected. A failure is said and passed over: the trial's outcome does not hang on it.
     pub(crate) async fn remove(self) {
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
-        let dropped = async { connect(&self.server).await?.batch_execute(&statement).await.attempt("drop") };
+        let dropped =
+            async { connect(&self.server()).await?.batch_execute(&statement).await.attempt("drop") };
         if let Err(failure) = dropped.await {
             eprintln!("trials: database {} stays behind: {failure}", self.name);
         }
@@ -74,7 +90,7 @@ pub(crate) fn random_name(prefix: &str) -> String {
 }
 
 /// The URL with another database's name.
-fn with_database(url: &str, name: &str) -> Result<String, Failure> {
+pub(crate) fn with_database(url: &str, name: &str) -> Result<String, Failure> {
     let (place, query) = url.split_once('?').map_or((url, None), |(place, query)| (place, Some(query)));
     let (scheme, rest) = place.split_once("://").ok_or_else(|| failure("the PostgreSQL URL has no `://`"))?;
     let authority = rest.split_once('/').map_or(rest, |(authority, _)| authority);

@@ -24,9 +24,9 @@ usage: cargo xtask TRIAL
 
   bench drain|hot-key [--events N] [--aggregates N] [--rounds N] [--only CONTENDER] [--json FILE]
       how fast a backlog is carried to Kafka, held against a raw pipe and against a status column
-  storm [--seconds N] [--seed S] [--kills N] [--kill-every TIME] [--lease TIME] [--grace TIME] [--keep yes]
-        [--json FILE]
-      hostile writers and killed relays: what must arrive does, once and in order
+  storm [--scene NAME[,NAME]] [--minutes M] [--seconds N] [--seed S] [--lease TIME] [--grace TIME] [--keep yes]
+        [--skip-missing yes] [--json FILE] [--report FILE] [--list yes]
+      hostile writers, and relays, servers and networks that fail: what must arrive does, once and in order
   memory drain|transaction|large [--events N] [--aggregates N] [--payload-bytes N] [--json FILE]
       how much memory the program takes to carry a backlog, one huge transaction, or large payloads
 ";
@@ -43,7 +43,8 @@ fn main() -> ExitCode {
 }
 
 fn run(words: &[String]) -> Result<ExitCode, Failure> {
-    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn".into());
+    // A client says that its broker is gone again and again; a storm knows, for it was the one.
+    let filter = std::env::var("RUST_LOG").unwrap_or_else(|_| "warn,rdkafka=off,librdkafka=off".into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     match words.split_first() {

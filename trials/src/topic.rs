@@ -21,6 +21,7 @@ pub(crate) struct Topic {
     brokers: String,
     pub(crate) name: String,
     pub(crate) partitions: i32,
+    settings: Vec<(String, String)>,
 }
 
 impl Topic {
@@ -47,18 +48,10 @@ impl Topic {
         settings: &[(&str, &str)],
     ) -> Result<Self, Failure> {
         let name = random_name(&format!("eventferry-trial-{purpose}")).replace('_', "-");
-        let this = Self { brokers: servers.brokers.clone(), name, partitions };
-        let topic = NewTopic::new(&this.name, partitions, TopicReplication::Fixed(1));
-        let topic = settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
-        let made = this.admin()?.create_topics(&[topic], &options()).await.attempt("create a topic")?;
-        match made.into_iter().next() {
-            Some(Ok(_)) => {
-                this.await_leaders().await?;
-                Ok(this)
-            }
-            Some(Err((name, code))) => Err(failure(format!("create topic {name}: {code}"))),
-            None => Err(failure("create a topic: no answer")),
-        }
+        let settings = settings.iter().map(|&(name, value)| (name.to_owned(), value.to_owned())).collect();
+        let this = Self { brokers: servers.brokers.clone(), name, partitions, settings };
+        this.create_again().await?;
+        Ok(this)
     }
 
     /// Where it is.
@@ -91,6 +84,35 @@ impl Topic {
         Ok(())
     }
 
+    /// Deletes it, and waits until it is gone.
+    pub(crate) async fn delete(&self) -> Result<(), Failure> {
+        let deleted =
+            self.admin()?.delete_topics(&[&self.name], &options()).await.attempt("delete a topic")?;
+        if let Some(Err((name, code))) = deleted.into_iter().next() {
+            return Err(failure(format!("delete topic {name}: {code}")));
+        }
+        let started = Instant::now();
+        while self.ends().is_ok() {
+            if started.elapsed() > ANSWER_MAX {
+                return Err(failure(format!("topic {} does not go", self.name)));
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Creates it again as it was.
+    pub(crate) async fn create_again(&self) -> Result<(), Failure> {
+        let topic = NewTopic::new(&self.name, self.partitions, TopicReplication::Fixed(1));
+        let topic = self.settings.iter().fold(topic, |topic, (name, value)| topic.set(name, value));
+        let made = self.admin()?.create_topics(&[topic], &options()).await.attempt("create a topic")?;
+        match made.into_iter().next() {
+            Some(Ok(_)) => self.await_leaders().await,
+            Some(Err((name, code))) => Err(failure(format!("create topic {name}: {code}"))),
+            None => Err(failure("create a topic: no answer")),
+        }
+    }
+
     /// Deletes it. A failure is said and passed over.
     pub(crate) async fn remove(self) {
         let deleted =
@@ -111,7 +133,8 @@ impl Topic {
         Ok(())
     }
 
-    fn ends(&self) -> Result<Vec<(i64, i64)>, Failure> {
+    /// The first and the next offset of each partition.
+    pub(crate) fn ends(&self) -> Result<Vec<(i64, i64)>, Failure> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
             .create()

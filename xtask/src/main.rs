@@ -26,9 +26,12 @@ usage: cargo xtask COMMAND
     --seeds N          so many; --seed S: one alone, line by line; --help: the rest
   tidy               check the rules of the house
   bench              how fast a backlog is carried, on real servers: see trials/
-  storm              hostile writers and killed relays, on real servers: does every promise hold?
-    --seconds N        for so long; 60
-    --seed S           what happens; random, and said
+  storm              hostile writers, and relays, servers and networks that fail: does every promise hold?
+    --scene NAME       what fails; relays-killed. Several with commas; --list yes: all, and what each proves
+    --minutes M        all scenes in turn for so long, each at least once
+    --seconds N        a scene's script is repeated for so long; 60 for storm alone
+    --seed S           what happens when; random, and said
+    --report FILE      a table of all that was played, in Markdown
     --json FILE        the figures for machines
   memory             how much memory the program takes, on real servers; takes drain, transaction or large
     --events N         5,000,000, 1,000,000 or 2,000 unless given

@@ -1,6 +1,19 @@
 //! What can be said on the command line.
 
+mod dead_letters;
+mod parked;
+
 use clap::{Args, Parser, Subcommand, value_parser};
+
+pub(crate) use dead_letters::{
+    DeadLettersArguments, DeadLettersCommand, ReplayArguments, ReplayFilterArguments,
+};
+#[cfg(test)]
+pub(crate) use parked::StageArgument;
+pub(crate) use parked::{
+    DecideArguments, ExportArguments, FilterArguments, ListArguments, ParkedArguments, ParkedCommand,
+    PersonArguments, ShowArguments,
+};
 
 use crate::ending::EXIT_CODES;
 
@@ -41,6 +54,10 @@ pub(crate) enum Command {
     Run(RunArguments),
     /// Show lag, owners, relays and refused events
     Status(StatusArguments),
+    /// Look at parked events, which the broker refused, and decide on them
+    Parked(ParkedArguments),
+    /// Send dead letters back to where they belonged
+    DeadLetters(DeadLettersArguments),
     /// See it work: a shop, a relay, a broker and a checker in this process
     ///
     /// A shop writes orders and their events in one transaction each, some of them rolled back; a relay carries the
@@ -111,9 +128,8 @@ pub(crate) struct RunArguments {
     /// The broker: kafka://host:9092[,host:9092][?option=value]
     #[arg(long, value_name = "URL")]
     pub(crate) publisher: Option<String>,
-    /// The topic for events that are given up on [default: none, they stay parked]
-    #[arg(long, value_name = "TOPIC")]
-    pub(crate) dead_letter_topic: Option<String>,
+    #[command(flatten)]
+    pub(crate) failures: FailureArguments,
     /// What this relay calls itself, unlike any other on the database [default: the host's name and random digits]
     #[arg(long, value_name = "ID")]
     pub(crate) relay_id: Option<String>,
@@ -129,6 +145,29 @@ pub(crate) struct RunArguments {
     /// Serve /livez and /readyz here, as in 127.0.0.1:8080 [default: nowhere]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,
+}
+
+/// What becomes of events that the broker refuses.
+#[derive(Debug, Default, Args)]
+pub(crate) struct FailureArguments {
+    /// The topic for events that are given up on; {topic} in it stands for the event's own, as in {topic}.dlq
+    /// [default: none, they stay parked]
+    #[arg(long, value_name = "TOPIC")]
+    pub(crate) dead_letter_topic: Option<String>,
+    /// Say in each dead letter where it was given up (the header dlq-detail) [default: false]
+    #[arg(long, value_name = "true|false", num_args = 0..=1, default_missing_value = "true")]
+    pub(crate) dead_letter_detail: Option<String>,
+    /// What follows a dead letter: its aggregate goes on, or waits for a person (continue or hold)
+    /// [default: continue]
+    #[arg(long, value_name = "WHAT")]
+    pub(crate) on_dead: Option<String>,
+    /// How many attempts a refused event has, the first included [default: 5]
+    #[arg(long, value_name = "N")]
+    pub(crate) retry_attempts: Option<String>,
+    /// How long to wait between them: exponential:MIN:MAX, linear:STEP:MAX or fixed:PAUSE
+    /// [default: exponential:200ms:30s]
+    #[arg(long, value_name = "BACKOFF")]
+    pub(crate) retry_backoff: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -179,5 +218,43 @@ mod tests {
     #[test]
     fn the_arguments_are_well_formed() {
         Arguments::command().debug_assert();
+    }
+
+    /// The commands in the code blocks of a page, without their comments.
+    fn commands(page: &str) -> Vec<String> {
+        let blocks = page.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+        let lines = blocks.flat_map(str::lines).filter(|line| line.starts_with("eventferry "));
+        lines.map(|line| line.split(" #").next().unwrap_or_default().trim().to_owned()).collect()
+    }
+
+    #[test]
+    fn every_command_that_the_docs_show_can_be_said() {
+        for (name, page, least) in [
+            ("README.md", include_str!("../../../README.md"), 3),
+            ("docs/operating.md", include_str!("../../../docs/operating.md"), 3),
+            ("docs/failures.md", include_str!("../../../docs/failures.md"), 10),
+        ] {
+            let commands = commands(page);
+            assert!(commands.len() >= least, "{name}: {commands:#?}");
+            for command in commands {
+                let said = Arguments::try_parse_from(words(&command));
+                assert!(said.is_ok(), "{name}: {command}: {}", said.unwrap_err());
+            }
+        }
+    }
+
+    /// The words of a command, as a shell divides it: what is in quotes is one.
+    fn words(command: &str) -> Vec<String> {
+        let (mut words, mut quote) = (vec![String::new()], None);
+        for character in command.chars() {
+            match (quote, character) {
+                (None, '\'' | '"') => quote = Some(character),
+                (None, ' ') => words.push(String::new()),
+                (Some(open), _) if open == character => quote = None,
+                _ => words.last_mut().into_iter().for_each(|word| word.push(character)),
+            }
+        }
+        words.retain(|word| !word.is_empty());
+        words
     }
 }

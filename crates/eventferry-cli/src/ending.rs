@@ -15,7 +15,7 @@ pub(crate) enum Ending {
     Usage,
     /// The store does not answer a command that asks once, or must be set right.
     Store,
-    /// The publisher must be set right, or does not answer the demonstration.
+    /// The publisher must be set right, or does not answer a command that asks once.
     Publisher,
     /// The grace time ran out before everything was settled.
     GraceOver,
@@ -29,8 +29,8 @@ Exit codes:
     0  done; for `run`: drained, everything in flight is settled
     1  a promise was seen broken (`demo`), or a bug
     2  the arguments, variables, file of settings or event cannot be used
-    3  the store is unreachable (`init`, `status`, `enqueue`, `demo`), or must be set right
-    4  the publisher is unreachable (`demo`), or must be set right
+    3  the store is unreachable (not for `run`, which waits), or must be set right
+    4  the publisher is unreachable (`demo`, `dead-letters`), or must be set right
     5  the grace time ran out: what was in flight is sent again by the next relay
   130  a second Ctrl-C: ended at once, as after a crash (143: a second SIGTERM)";
 

@@ -1,4 +1,5 @@
-//! The command line of eventferry: creates an outbox, carries its events to Kafka, and shows how far they are.
+//! The command line of eventferry: creates an outbox, carries its events to Kafka, shows how far they are, and puts
+//! those that the broker refused into people's hands.
 //!
 //! Exit codes, the same for every command:
 //!
@@ -7,8 +8,8 @@
 //! | 0 | done; for `run`: drained, everything in flight is settled |
 //! | 1 | a promise was seen broken (`demo`), or a bug |
 //! | 2 | the arguments, variables, file of settings or event cannot be used |
-//! | 3 | the store is unreachable (`init`, `status`, `enqueue`, `demo`), or must be set right |
-//! | 4 | the publisher is unreachable (`demo`), or must be set right |
+//! | 3 | the store is unreachable (not for `run`, which waits), or must be set right |
+//! | 4 | the publisher is unreachable (`demo`, `dead-letters`), or must be set right |
 //! | 5 | the grace time ran out: what was in flight is sent again by the next relay |
 //! | 130, 143 | a second Ctrl-C or SIGTERM: ended at once, as after a crash |
 //!
@@ -17,18 +18,23 @@
 
 mod arguments;
 mod database;
+mod dead_letters;
 mod demo;
 mod ending;
 mod enqueue;
+mod failures;
 mod health;
 mod init;
 mod output;
+mod parked;
+mod person;
 mod place;
 mod readiness;
 mod run;
 mod settings;
 mod shutdown;
 mod status;
+mod table;
 mod voice;
 
 use arguments::{Arguments, Command};
@@ -85,6 +91,8 @@ fn perform(arguments: Arguments) -> Result<Ending, Trouble> {
             Command::Enqueue(arguments) => enqueue::enqueue(&settings, arguments).await,
             Command::Run(arguments) => run::run(&settings, &arguments).await,
             Command::Status(arguments) => status::status(&settings, &arguments).await,
+            Command::Parked(arguments) => parked::parked(&settings, arguments).await,
+            Command::DeadLetters(arguments) => dead_letters::dead_letters(&settings, arguments).await,
             Command::Demo(arguments) => demo::demo(&arguments).await,
         }
     });

@@ -9,7 +9,7 @@ use crate::ending::Trouble;
 use crate::settings::Given;
 
 /// A database, by the scheme of its URL.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) enum StorePlace {
     /// `postgres://` or `postgresql://`.
     Postgres(PostgresConfig),
@@ -63,11 +63,20 @@ fn message(fault: StoreFault) -> String {
 /// # Errors
 /// It is none, or its options are not known or out of bounds.
 pub(crate) fn publisher(given: &Given) -> Result<KafkaPublisher, Trouble> {
+    let config = kafka(given)?;
+    given.parse(|_| KafkaPublisher::new(config).map_err(|fault| fault.message().to_owned()))
+}
+
+/// The Kafka cluster that a URL names, for whoever reads from it.
+///
+/// # Errors
+/// It is none, or its options are not known.
+pub(crate) fn kafka(given: &Given) -> Result<KafkaConfig, Trouble> {
     given.parse(|url| {
         if !url.starts_with("kafka://") {
             return Err("a publisher's URL begins with kafka://; give one like kafka://host:9092".to_owned());
         }
-        KafkaConfig::from_url(url).and_then(KafkaPublisher::new).map_err(|fault| fault.message().to_owned())
+        KafkaConfig::from_url(url).map_err(|fault| fault.message().to_owned())
     })
 }
 

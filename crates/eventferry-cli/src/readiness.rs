@@ -90,6 +90,7 @@ impl<S: Store> Store for WatchedStore<S> {
     type Feed = S::Feed;
     type Ledger = S::Ledger;
     type Upkeep = S::Upkeep;
+    type Desk = S::Desk;
 
     fn capabilities(&self) -> Capabilities {
         self.store.capabilities()
@@ -104,8 +105,8 @@ impl<S: Store> Store for WatchedStore<S> {
     }
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {
-        let Roles { lanes, feed, ledger, upkeep } = self.store.roles(relay);
-        Roles { lanes: WatchedLanes { lanes, readiness: self.readiness }, feed, ledger, upkeep }
+        let Roles { lanes, feed, ledger, upkeep, desk } = self.store.roles(relay);
+        Roles { lanes: WatchedLanes { lanes, readiness: self.readiness }, feed, ledger, upkeep, desk }
     }
 }
 

@@ -11,6 +11,7 @@ use eventferry::sqlite::SqliteStore;
 
 use crate::arguments::RunArguments;
 use crate::ending::{Ending, Trouble};
+use crate::failures::Failures;
 use crate::health::Health;
 use crate::place::{self, StorePlace};
 use crate::readiness::{Readiness, WatchedPublisher, WatchedStore};
@@ -23,7 +24,7 @@ struct Plan {
     id: String,
     numbers: eventferry::Settings,
     retention: Option<Duration>,
-    dead_letter_topic: Option<String>,
+    failures: Failures,
 }
 
 /// Carries events until a signal.
@@ -41,11 +42,6 @@ pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result
         Signals::hear().map_err(|error| Trouble::bug(format!("signals cannot be heard: {error}")))?;
 
     tracing::info!("eventferry {} carries {from} to {to}", env!("CARGO_PKG_VERSION"));
-    if plan.dead_letter_topic.is_some() {
-        tracing::warn!(
-            "this version delivers no dead letters yet: refused events stay parked, see `eventferry status`"
-        );
-    }
     if let Some(listen) = settings.find("listen", arguments.listen.as_deref()) {
         let health = Health::listen(&listen).await?;
         tracing::info!("/livez and /readyz are served on {}", health.address);
@@ -73,7 +69,7 @@ impl Plan {
             id: text("relay_id", &arguments.relay_id).unwrap_or_else(relay_id),
             numbers: settings::numbers(lease, grace),
             retention: settings.duration("retention", arguments.retention.as_deref())?,
-            dead_letter_topic: text("dead_letter_topic", &arguments.dead_letter_topic),
+            failures: Failures::of(settings, &arguments.failures)?,
         })
     }
 }
@@ -101,10 +97,7 @@ async fn carry<S: Store>(
     if let Some(retention) = plan.retention {
         relay = relay.retention(retention);
     }
-    if let Some(topic) = plan.dead_letter_topic {
-        relay = relay.dead_letters(topic);
-    }
-    let relay = relay.build().map_err(|error| Trouble::usage(error.to_string()))?;
+    let relay = plan.failures.tell(relay).build().map_err(|error| Trouble::usage(error.to_string()))?;
     match relay.run(first_signal(signals, readiness, grace)).await {
         Ok(Finished { shipped, parked, settled: true }) => {
             tracing::info!(shipped, parked, "drained: everything in flight is settled");

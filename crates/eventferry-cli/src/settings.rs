@@ -1,5 +1,7 @@
 //! Where settings come from: flags, then `EVENTFERRY_*` variables, then a file. No other room knows of either.
 
+mod file;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -8,15 +10,19 @@ use std::time::Duration;
 
 use eventferry::core::machine::Settings as Numbers;
 use jiff::SignedDuration;
-use toml::de::{DeTable, DeValue};
 
 use crate::ending::Trouble;
+use file::{File, read_file};
 
 /// What can be set in a file, and as a variable: `relay_id` is EVENTFERRY_RELAY_ID and `--relay-id`.
-const KEYS: [&str; 10] = [
+const KEYS: [&str; 14] = [
     "store",
     "publisher",
     "dead_letter_topic",
+    "dead_letter_detail",
+    "on_dead",
+    "retry_attempts",
+    "retry_backoff",
     "relay_id",
     "lease",
     "grace",
@@ -25,6 +31,9 @@ const KEYS: [&str; 10] = [
     "log_format",
     "log_level",
 ];
+
+/// What can be set for one topic, in the file's table `[topics."NAME"]`.
+const TOPIC_KEYS: [&str; 3] = ["on_dead", "retry_attempts", "retry_backoff"];
 
 /// The file that is read if it is there and no other is named.
 const FILE_DEFAULT: &str = "eventferry.toml";
@@ -45,7 +54,7 @@ const DURATION_MAX: Duration = Duration::from_secs(365 * 24 * 3600);
 #[derive(Debug, Default)]
 pub(crate) struct Settings {
     variables: BTreeMap<&'static str, String>,
-    file: BTreeMap<&'static str, Given>,
+    file: File,
     /// What was found but is not known, said in full.
     pub(crate) warnings: Vec<String>,
 }
@@ -94,7 +103,7 @@ impl Settings {
         settings.file = match file {
             Some(path) => read_file(&path)?,
             None if Path::new(FILE_DEFAULT).exists() => read_file(FILE_DEFAULT)?,
-            None => BTreeMap::new(),
+            None => File::default(),
         };
         Ok(settings)
     }
@@ -108,7 +117,7 @@ impl Settings {
         if let Some(text) = self.variables.get(key) {
             return Some(Given { text: text.clone(), origin: variable(key) });
         }
-        self.file.get(key).cloned()
+        self.file.settings.get(key).cloned()
     }
 
     /// The setting `key`, which must be given.
@@ -137,6 +146,25 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// The topics that have settings of their own, which only the file can give.
+    pub(crate) fn topics(&self) -> impl Iterator<Item = (&str, TopicSettings<'_>)> {
+        self.file.topics.iter().map(|(topic, settings)| (topic.as_str(), TopicSettings(settings)))
+    }
+}
+
+/// The settings of one topic.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct TopicSettings<'a>(&'a BTreeMap<&'static str, Given>);
+
+impl TopicSettings<'_> {
+    /// The setting `key` of this topic.
+    pub(crate) fn find(self, key: &'static str) -> Option<Given> {
+        debug_assert!(TOPIC_KEYS.contains(&key), "{key} is not listed");
+        self.0.get(key).cloned()
+    }
+}
+
 impl Given {
     /// What a flag says, for a command that looks nowhere else.
     pub(crate) fn flag(key: &str, text: &str) -> Self {
@@ -161,7 +189,7 @@ impl Given {
 }
 
 /// Reads `10s`, `250ms`, `1h 30m`; from nothing to a year.
-fn duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     let wrong = || {
         format!(
             "`{text}` is not a duration from 0s to a year; give a number and a unit, as in 250ms, 10s, 5m or 1h"
@@ -215,56 +243,14 @@ fn nearest(wrong: &str, known: impl IntoIterator<Item = &'static str>) -> Option
         .map(|(_, name)| name)
 }
 
-fn read_file(path: &str) -> Result<BTreeMap<&'static str, Given>, Trouble> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Trouble::usage(format!("the file of settings `{path}` cannot be read: {error}")))?;
-    file_settings(path, &text)
-}
-
-/// The settings of a file: one text each. Messages name a line and never show it: it may hold a password.
-fn file_settings(path: &str, text: &str) -> Result<BTreeMap<&'static str, Given>, Trouble> {
-    let at = |start: usize, what: String| {
-        let line = text.get(..start).unwrap_or(text).matches('\n').count() + 1;
-        Trouble::usage(format!("{path}, line {line}: {what}"))
-    };
-    let table = DeTable::parse(text).map_err(|error| {
-        let start = error.span().map_or(0, |span| span.start);
-        at(start, "this is not TOML; write lines like key = \"value\"".to_owned())
-    })?;
-    let mut settings = BTreeMap::new();
-    for (name, value) in table.get_ref() {
-        let start = name.span().start;
-        let name: &str = name.get_ref();
-        let Some(key) = KEYS.into_iter().find(|key| *key == name) else {
-            let near = nearest(&name.replace('-', "_"), KEYS);
-            let remedy = near.map_or_else(
-                || format!("known are {}", KEYS.join(", ")),
-                |near| format!("did you mean `{near}`?"),
-            );
-            return Err(at(start, format!("the key `{name}` is not known; {remedy}")));
-        };
-        let DeValue::String(value) = value.get_ref() else {
-            return Err(at(start, format!("`{name}` is not a text; write {name} = \"value\"")));
-        };
-        let line = text.get(..start).unwrap_or(text).matches('\n').count() + 1;
-        let origin = format!("{path}, line {line}, {key}");
-        settings.insert(key, Given { text: value.to_string(), origin });
-    }
-    Ok(settings)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn refusal(text: &str) -> String {
-        file_settings("e.toml", text).unwrap_err().message
-    }
-
     #[test]
     fn a_flag_goes_before_a_variable_and_a_variable_before_the_file() {
         let mut settings = Settings {
-            file: file_settings("e.toml", "# the lease\n\nlease = \"3s\"").unwrap(),
+            file: file::parsed("e.toml", "# the lease\n\nlease = \"3s\"").unwrap(),
             ..Settings::default()
         };
         assert_eq!(settings.duration("lease", None).unwrap(), Some(Duration::from_secs(3)));
@@ -277,7 +263,7 @@ mod tests {
     #[test]
     fn a_wrong_value_is_named_with_its_place() {
         let mut settings =
-            Settings { file: file_settings("e.toml", "\nlease = \"ten\"").unwrap(), ..Settings::default() };
+            Settings { file: file::parsed("e.toml", "\nlease = \"ten\"").unwrap(), ..Settings::default() };
         let said = |flag| settings.duration("lease", flag).unwrap_err().message;
         assert!(said(Some("10")).starts_with("--lease: `10` is not a duration"));
         assert!(said(None).starts_with("e.toml, line 2, lease: `ten`"));
@@ -305,33 +291,6 @@ mod tests {
         }
         for text in ["0s", "999ms", "3601s", "ten"] {
             assert!(lease(text).unwrap_err().contains(text));
-        }
-    }
-
-    #[test]
-    fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
-        assert_eq!(
-            refusal("store = \"sqlite:a.db\"\nrelay-id = \"one\""),
-            "e.toml, line 2: the key `relay-id` is not known; did you mean `relay_id`?"
-        );
-        assert_eq!(
-            refusal("\n[leese]\n"),
-            "e.toml, line 2: the key `leese` is not known; did you mean `lease`?"
-        );
-        assert!(refusal("xyzzy = 1").contains("known are store, publisher"));
-    }
-
-    #[test]
-    fn no_line_of_the_file_is_shown() {
-        for text in [
-            "stor = \"postgres://u:sesame@h/d\"",
-            "store = \"postgres://u:sesame@h/d",
-            "store = postgres://u:sesame@h/d",
-            "store = \"a\"\nstore = \"sesame\"",
-            "store = [\"sesame\"]",
-        ] {
-            let message = refusal(text);
-            assert!(!message.contains("sesame") && message.contains("line "), "{message}");
         }
     }
 

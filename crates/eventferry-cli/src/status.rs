@@ -4,11 +4,9 @@ mod table;
 
 use std::collections::BTreeMap;
 
-use eventferry::core::lane::Lane;
-use eventferry::core::store::{
-    Gauge, LAG_RECORDS_MAX, Ledger, ParkedAsk, ParkedEvent, Prepare, RelayId, Store, Upkeep,
-};
-use eventferry::core::{StoreFault, Timestamp};
+use eventferry::core::parked::{Desk, ParkedFilter, ShowAsk, ShownEvent};
+use eventferry::core::store::{Gauge, LAG_RECORDS_MAX, Prepare, RelayId, Store, Upkeep};
+use eventferry::core::{Row, StoreFault, Timestamp};
 use eventferry::postgres::PostgresStore;
 use eventferry::sqlite::SqliteStore;
 use serde::Serialize;
@@ -16,15 +14,17 @@ use serde::Serialize;
 use crate::arguments::StatusArguments;
 use crate::ending::{Ending, Trouble};
 use crate::output::print;
+use crate::parked::stage_name;
 use crate::place::{self, StorePlace};
 use crate::settings::Settings;
 
 /// How many refused events are listed.
 const REFUSED_LISTED_MAX: usize = 10;
 
-/// How many parked events are looked through for refused ones, a thousand at a time.
+/// How many parked events are looked through for refused ones: so many pages, of so many events and bytes.
 const PARKED_PAGES_MAX: usize = 10;
-const PARKED_PAGE: u32 = 1_000;
+const PARKED_PAGE_RECORDS: u32 = 1_000;
+const PARKED_PAGE_BYTES: u64 = 4 << 20;
 
 /// Prints the state of an outbox, for people or as JSON.
 pub(crate) async fn status(settings: &Settings, arguments: &StatusArguments) -> Result<Ending, Trouble> {
@@ -96,8 +96,14 @@ struct RefusedStatus {
     aggregate_type: String,
     aggregate_id: String,
     message_id: String,
+    /// The words of the last refusal.
     reason: String,
     parked_at: String,
+    /// Where it stands; the names are those of `eventferry parked --stage`.
+    stage: &'static str,
+    attempts: u32,
+    /// The last refusal's short name, which stays the same between versions.
+    class: String,
 }
 
 impl Status {
@@ -106,11 +112,12 @@ impl Status {
         // A name to look by; who never holds a lane never counts as a relay.
         let mut roles = store.roles(&RelayId("eventferry-status".into()));
         let gauge = roles.upkeep.gauge().await?;
-        let refused = refused(&mut roles.ledger, &gauge).await?;
+        let parked = gauge.lanes.iter().any(|lane| lane.parked > 0);
+        let refused = if parked { refused(&mut roles.desk).await? } else { Vec::new() };
         Ok(Self::of(gauge, refused))
     }
 
-    fn of(gauge: Gauge, refused: Vec<ParkedEvent>) -> Self {
+    fn of(gauge: Gauge, refused: Vec<RefusedStatus>) -> Self {
         let Gauge { at, lanes, relays } = gauge;
         let age = |since: Timestamp| (at.0.saturating_sub(since.0)).max(0) as f64 / 1e6;
         let mut owned: BTreeMap<&str, usize> = BTreeMap::new();
@@ -150,34 +157,45 @@ impl Status {
                     parked_events: lane.parked,
                 })
                 .collect(),
-            refused: refused.into_iter().filter_map(RefusedStatus::of).collect(),
+            refused,
         }
     }
 }
 
 impl RefusedStatus {
-    fn of(event: ParkedEvent) -> Option<Self> {
+    /// `None` if it was not refused itself.
+    fn of<R: Row>(event: ShownEvent<R>) -> Option<Self> {
+        let class = event.class?;
         Some(Self {
-            reason: event.refused?,
+            reason: event.message.unwrap_or_else(|| class.clone()),
             lane: event.key.lane.0,
-            topic: event.topic,
-            aggregate_type: event.aggregate_type,
-            aggregate_id: event.aggregate_id,
-            message_id: event.message_id.to_string(),
+            topic: event.row.topic().to_owned(),
+            aggregate_type: event.row.aggregate_type().to_owned(),
+            aggregate_id: event.row.aggregate_id().to_owned(),
+            message_id: event.row.message_id().to_string(),
             parked_at: written(event.parked_at),
+            stage: stage_name(event.stage),
+            attempts: event.attempts,
+            class,
         })
     }
 }
 
 /// The first parked events that were refused themselves.
-async fn refused<L: Ledger>(ledger: &mut L, gauge: &Gauge) -> Result<Vec<ParkedEvent>, StoreFault> {
-    let lanes: Vec<Lane> = gauge.lanes.iter().filter(|lane| lane.parked > 0).map(|lane| lane.lane).collect();
+async fn refused<D: Desk>(desk: &mut D) -> Result<Vec<RefusedStatus>, StoreFault> {
+    let filter = ParkedFilter::default();
     let mut refused = Vec::new();
     let mut after = None;
-    for _ in 0..if lanes.is_empty() { 0 } else { PARKED_PAGES_MAX } {
-        let page = ledger.parked(ParkedAsk { lanes: &lanes, after, limit: PARKED_PAGE }).await?;
-        after = page.events.last().map(|event| event.key);
-        refused.extend(page.events.into_iter().filter(|event| event.refused.is_some()));
+    for _ in 0..PARKED_PAGES_MAX {
+        let page = desk.show(ShowAsk {
+            filter: &filter,
+            after,
+            records_max: PARKED_PAGE_RECORDS,
+            bytes_max: PARKED_PAGE_BYTES,
+        });
+        let page = page.await?;
+        after = page.events.last().map(|event| event.key).or(after);
+        refused.extend(page.events.into_iter().filter_map(RefusedStatus::of));
         if !page.more || refused.len() >= REFUSED_LISTED_MAX {
             break;
         }

@@ -13,7 +13,7 @@ use crate::clause::Declared;
 use crate::erased::{self, AnyOutbox, AnyStore};
 use crate::pause::Pause;
 use crate::relay::Relay;
-use crate::subject::Subject;
+use crate::subject::{Audited, Subject};
 
 /// How long a clause waits for what must come in the end: a lease to run out, a lost race to be won, a retention to
 /// pass.
@@ -48,7 +48,11 @@ impl Bench {
             "the outbox has {} lanes; make it with {LANES_MIN} or more for these clauses",
             prepared.lanes
         );
-        let declared = Declared { capabilities: store.capabilities(), writers: site.outbox.writers() };
+        let declared = Declared {
+            capabilities: store.capabilities(),
+            writers: site.outbox.writers(),
+            reach: site.outbox.reach(),
+        };
         Ok(Self { site, declared, lanes: prepared.lanes })
     }
 
@@ -165,6 +169,16 @@ impl Site {
     pub(crate) async fn age(&self, by: Duration) -> Result<(), Broken> {
         let aged = self.outbox.age(by).await;
         aged.map(drop).map_err(|trouble| Broken::trouble("make the events older", &trouble))
+    }
+
+    /// Takes the outbox's positions back to the beginning.
+    pub(crate) async fn rewind(&self) -> Result<(), Broken> {
+        self.outbox.rewind().await.map_err(|trouble| Broken::trouble("take the positions back", &trouble))
+    }
+
+    /// The audit table, oldest line first.
+    pub(crate) async fn audit(&self) -> Result<Vec<Audited>, Broken> {
+        self.outbox.audit().await.map_err(|trouble| Broken::trouble("read the audit table", &trouble))
     }
 
     /// Lets a little time go by: on the outbox's own clock where that can be advanced, else in truth.

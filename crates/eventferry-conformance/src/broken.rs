@@ -40,7 +40,8 @@ impl fmt::Display for Broken {
 
 impl std::error::Error for Broken {}
 
-fn with_causes(error: &dyn std::error::Error) -> String {
+/// An error's words with those of what lies below.
+pub(crate) fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -11,7 +11,7 @@ use crate::broken::Broken;
 use crate::clauses::BY_PROMISE;
 use crate::erased::Work;
 use crate::pause::within;
-use crate::subject::{Subject, Writers};
+use crate::subject::{Reach, Subject, Writers};
 
 /// One sentence of the contract, as data.
 #[derive(Debug)]
@@ -54,10 +54,18 @@ pub const PROMISES: [Promise; 10] = [
     Promise {
         number: 3,
         name: "Order",
-        sentence: "An aggregate's events are read in the order in which they were enqueued or visibly committed.",
+        sentence: "An aggregate's events are read, and arrive, in the order of their enqueueing or visible commits.",
     },
-    Promise { number: 4, name: "Few duplicates", sentence: "What is settled is not read again." },
-    Promise { number: 5, name: "Fencing", sentence: "A relay that lost a lease can move nothing." },
+    Promise {
+        number: 4,
+        name: "Few duplicates",
+        sentence: "What is settled is not read again, and what is refused is not there.",
+    },
+    Promise {
+        number: 5,
+        name: "Fencing",
+        sentence: "A relay that lost a lease can move nothing, and a session that has ended sends nothing.",
+    },
     Promise {
         number: 6,
         name: "Isolation",
@@ -71,7 +79,7 @@ pub const PROMISES: [Promise; 10] = [
     Promise {
         number: 8,
         name: "Dead letters are durable",
-        sentence: "A parked event stays, visible, until it is carried or given up.",
+        sentence: "A parked event stays, visible, until it is carried, discarded, or a dead letter with its reason.",
     },
     Promise { number: 9, name: "Bounded memory", sentence: "However much there is, it comes in pieces." },
     Promise {
@@ -96,12 +104,16 @@ pub enum Need {
     Log,
     /// Lanes are leased one by one.
     LaneByLane,
+    /// The back end's test can take positions back.
+    Rewind,
+    /// The back end's test can read the audit table.
+    Audit,
 }
 
 impl Need {
     /// Whether a back end that declares this has it.
     pub fn is_met(self, declared: &Declared) -> bool {
-        let Declared { capabilities, writers } = declared;
+        let Declared { capabilities, writers, reach } = declared;
         match self {
             Self::Savepoints => capabilities.savepoints,
             Self::ManyWriters => *writers == Writers::Many,
@@ -109,6 +121,8 @@ impl Need {
             Self::Stall => capabilities.stall == Stall::SlowestTransaction,
             Self::Log => capabilities.keeps == Keeps::Log,
             Self::LaneByLane => capabilities.ownership == Ownership::PerLane,
+            Self::Rewind => reach.rewinds,
+            Self::Audit => reach.audits,
         }
     }
 
@@ -121,6 +135,8 @@ impl Need {
             Self::Stall => "the store holds no events back",
             Self::Log => "the store deletes events when they are settled",
             Self::LaneByLane => "the store leases all lanes at once",
+            Self::Rewind => "positions of this database are never taken back",
+            Self::Audit => "its test does not read the audit table",
         }
     }
 }
@@ -132,6 +148,8 @@ pub struct Declared {
     pub capabilities: Capabilities,
     /// What its [`Subject`] declares.
     pub writers: Writers,
+    /// What its [`Subject`] can do beside.
+    pub reach: Reach,
 }
 
 /// How a clause that was not broken ended.
@@ -144,7 +162,7 @@ pub enum Ended {
 }
 
 /// How long a clause may take in all: a back end that hangs breaks it.
-const CLAUSE_TIME_MAX: Duration = Duration::from_secs(120);
+pub(crate) const CLAUSE_TIME_MAX: Duration = Duration::from_secs(120);
 
 impl Clause {
     /// The first of the clause's needs that a back end lacks, in words; `None`: the clause applies.

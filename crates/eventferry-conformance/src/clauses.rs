@@ -1,8 +1,11 @@
-//! The clauses, one file a promise: what they say stands at the head of each file, how they ask below it.
+//! The clauses, one file an idea of a promise: what they say stands at the head of each file, how they ask below it.
 
 mod atomic;
 mod bytes;
+mod changes;
 mod dead_letters;
+mod desk;
+mod due;
 mod duplicates;
 mod enqueue;
 mod fencing;
@@ -16,7 +19,7 @@ mod ownership;
 use crate::clause::Clause;
 
 /// Every file's clauses, in the order of the promises.
-pub(crate) static BY_PROMISE: [&[Clause]; 12] = [
+pub(crate) static BY_PROMISE: [&[Clause]; 15] = [
     atomic::CLAUSES,
     lost::CLAUSES,
     bytes::CLAUSES,
@@ -27,6 +30,9 @@ pub(crate) static BY_PROMISE: [&[Clause]; 12] = [
     isolation::CLAUSES,
     outage::CLAUSES,
     dead_letters::CLAUSES,
+    due::CLAUSES,
+    changes::CLAUSES,
+    desk::CLAUSES,
     memory::CLAUSES,
     enqueue::CLAUSES,
 ];

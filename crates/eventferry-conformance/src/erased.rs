@@ -6,15 +6,20 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventferry_core::parked::{
+    Act, Change, Decision, Decisions, Desk, DueAsk, DueEvent, DuePage, Park, ParkReason, ParkedAsk,
+    ParkedFilter, ParkedKey, ParkedPage, ShowAsk, ShownEvent, ShownPage,
+};
 use eventferry_core::store::{
-    Capabilities, Claim, Feed, Gauge, Held, Lanes, Ledger, Opened, Park, ParkReason, ParkedAsk, ParkedPage,
-    Prepare, Prepared, RelayId, Rest, Roles, Settlement, Store, Swept, Upkeep, Verdict, Wish,
+    Capabilities, Claim, Feed, Gauge, Held, Lanes, Ledger, Opened, Prepare, Prepared, RelayId, Rest, Roles,
+    Settlement, Store, Swept, Upkeep, Verdict, Wish,
 };
 use eventferry_core::{
-    Aggregate, EnqueueFault, Event, Header, Lane, Lease, MessageId, Record, Row, StoreFault, Timestamp,
+    Aggregate, EnqueueFault, Event, Header, Lane, Lease, MessageId, Record, Row, StoreFault, StoredEvent,
+    Timestamp,
 };
 
-use crate::subject::{Step, Subject, Trouble, Writers};
+use crate::subject::{Audited, Reach, Step, Subject, Trouble, Writers};
 
 /// A piece of work that runs inside the back end's executor, on one thread.
 pub(crate) type Work<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
@@ -22,11 +27,14 @@ pub(crate) type Work<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 /// An outbox of some back end.
 pub(crate) trait AnyOutbox {
     fn writers(&self) -> Writers;
+    fn reach(&self) -> Reach;
     fn another(&self) -> Work<'_, Result<Box<dyn AnyOutbox>, Trouble>>;
     fn store(&self) -> Work<'_, Result<Box<dyn AnyStore>, Trouble>>;
     fn writer(&self) -> Work<'_, Result<Box<dyn AnyWriter>, Trouble>>;
     fn advance(&self, by: Duration) -> Work<'_, bool>;
     fn age(&self, by: Duration) -> Work<'_, Result<bool, Trouble>>;
+    fn rewind(&self) -> Work<'_, Result<(), Trouble>>;
+    fn audit(&self) -> Work<'_, Result<Vec<Audited>, Trouble>>;
 }
 
 /// An application's connection.
@@ -42,7 +50,7 @@ pub(crate) trait AnyStore {
     fn roles(self: Box<Self>, relay: &RelayId) -> Box<dyn AnyRoles>;
 }
 
-/// A store's four roles.
+/// A store's five roles.
 pub(crate) trait AnyRoles {
     fn hold(&mut self, claim: Claim) -> Work<'_, Result<Held, StoreFault>>;
     fn open<'a>(&'a mut self, leases: &'a [Lease]) -> Work<'a, Result<Vec<Opened>, StoreFault>>;
@@ -50,8 +58,17 @@ pub(crate) trait AnyRoles {
     fn read<'a>(&'a mut self, wish: Wish<'a>) -> Work<'a, Result<Sheet, StoreFault>>;
     fn settle<'a>(&'a mut self, carried: &'a [Carried]) -> Work<'a, Result<Vec<Verdict>, StoreFault>>;
     fn parked<'a>(&'a mut self, ask: ParkedAsk<'a>) -> Work<'a, Result<ParkedPage, StoreFault>>;
+    fn due<'a>(&'a mut self, ask: DueAsk<'a>) -> Work<'a, Result<DuePage<StoredEvent>, StoreFault>>;
     fn sweep(&mut self, retention: Duration) -> Work<'_, Result<Swept, StoreFault>>;
     fn gauge(&mut self) -> Work<'_, Result<Gauge, StoreFault>>;
+    fn show<'a>(&'a mut self, ask: ShowAsk<'a>) -> Work<'a, Result<ShownPage<StoredEvent>, StoreFault>>;
+    fn decide<'a>(
+        &'a mut self,
+        filter: &'a ParkedFilter,
+        decision: Decision,
+        act: &'a Act,
+    ) -> Work<'a, Result<Decisions, StoreFault>>;
+    fn record<'a>(&'a mut self, what: &'a str, act: &'a Act) -> Work<'a, Result<(), StoreFault>>;
 }
 
 /// A mark that its roles keep, by number.
@@ -87,6 +104,7 @@ pub(crate) struct Carried {
     pub(crate) lease: Lease,
     pub(crate) prefix: Vec<MarkAt>,
     pub(crate) park: Vec<Parking>,
+    pub(crate) changes: Vec<(ParkedKey, Change<'static>)>,
 }
 
 /// An event to park, as a clause says it.
@@ -94,8 +112,7 @@ pub(crate) struct Carried {
 pub(crate) struct Parking {
     pub(crate) mark: MarkAt,
     pub(crate) row: RowAt,
-    /// The broker's words; `None`: it waits behind an earlier one.
-    pub(crate) refused: Option<String>,
+    pub(crate) reason: ParkReason<'static>,
 }
 
 /// Makes an outbox in a back end.
@@ -112,6 +129,10 @@ struct Ground<S: Subject> {
 impl<S: Subject> AnyOutbox for Ground<S> {
     fn writers(&self) -> Writers {
         self.subject.writers()
+    }
+
+    fn reach(&self) -> Reach {
+        self.subject.reach()
     }
 
     fn another(&self) -> Work<'_, Result<Box<dyn AnyOutbox>, Trouble>> {
@@ -138,6 +159,14 @@ impl<S: Subject> AnyOutbox for Ground<S> {
 
     fn age(&self, by: Duration) -> Work<'_, Result<bool, Trouble>> {
         Box::pin(self.subject.age(&self.outbox, by))
+    }
+
+    fn rewind(&self) -> Work<'_, Result<(), Trouble>> {
+        Box::pin(self.subject.rewind(&self.outbox))
+    }
+
+    fn audit(&self) -> Work<'_, Result<Vec<Audited>, Trouble>> {
+        Box::pin(self.subject.audit(&self.outbox))
     }
 }
 
@@ -229,6 +258,7 @@ impl<S: Store> AnyRoles for Hands<S> {
                     lease: one.lease,
                     prefix,
                     park: one.park.iter().map(|parking| park(parking, marks, rows)).collect(),
+                    changes: one.changes.clone(),
                 })
                 .collect();
             roles.ledger.settle(&settlements).await
@@ -239,6 +269,19 @@ impl<S: Store> AnyRoles for Hands<S> {
         Box::pin(self.roles.ledger.parked(ask))
     }
 
+    fn due<'a>(&'a mut self, ask: DueAsk<'a>) -> Work<'a, Result<DuePage<StoredEvent>, StoreFault>> {
+        Box::pin(async move {
+            let DuePage { events, decisions, more, next_in } = self.roles.ledger.due(ask).await?;
+            let copied = events.into_iter().map(|DueEvent { key, row, attempts, death }| DueEvent {
+                key,
+                row: stored_of(&row),
+                attempts,
+                death,
+            });
+            Ok(DuePage { events: copied.collect(), decisions, more, next_in })
+        })
+    }
+
     fn sweep(&mut self, retention: Duration) -> Work<'_, Result<Swept, StoreFault>> {
         Box::pin(self.roles.upkeep.sweep(retention))
     }
@@ -246,11 +289,40 @@ impl<S: Store> AnyRoles for Hands<S> {
     fn gauge(&mut self) -> Work<'_, Result<Gauge, StoreFault>> {
         Box::pin(self.roles.upkeep.gauge())
     }
+
+    fn show<'a>(&'a mut self, ask: ShowAsk<'a>) -> Work<'a, Result<ShownPage<StoredEvent>, StoreFault>> {
+        Box::pin(async move {
+            let ShownPage { events, more } = self.roles.desk.show(ask).await?;
+            Ok(ShownPage { events: events.into_iter().map(shown_of).collect(), more })
+        })
+    }
+
+    fn decide<'a>(
+        &'a mut self,
+        filter: &'a ParkedFilter,
+        decision: Decision,
+        act: &'a Act,
+    ) -> Work<'a, Result<Decisions, StoreFault>> {
+        Box::pin(self.roles.desk.decide(filter, decision, act))
+    }
+
+    fn record<'a>(&'a mut self, what: &'a str, act: &'a Act) -> Work<'a, Result<(), StoreFault>> {
+        Box::pin(self.roles.desk.record(what, act))
+    }
 }
 
-fn park<'a, M, R>(parking: &'a Parking, marks: &'a [M], rows: &'a [R]) -> Park<'a, M, R> {
-    let reason = parking.refused.as_deref().map_or(ParkReason::Behind, ParkReason::Refused);
-    Park { mark: &marks[parking.mark.0], row: &rows[parking.row.0], reason }
+fn park<'a, M, R>(parking: &Parking, marks: &'a [M], rows: &'a [R]) -> Park<'a, M, R> {
+    Park { mark: &marks[parking.mark.0], row: &rows[parking.row.0], reason: parking.reason }
+}
+
+fn shown_of<R: Row>(shown: ShownEvent<R>) -> ShownEvent<StoredEvent> {
+    let ShownEvent { key, row, stage, attempts, class, message, parked_at, due_at, decision } = shown;
+    let row = stored_of(&row);
+    ShownEvent { key, row, stage, attempts, class, message, parked_at, due_at, decision }
+}
+
+fn stored_of(row: &impl Row) -> StoredEvent {
+    StoredEvent { message_id: row.message_id(), event: event_of(row), enqueued_at: row.enqueued_at() }
 }
 
 fn event_of(row: &impl Row) -> Event {

@@ -1,9 +1,9 @@
-//! The contract of eventferry's stores as data: clauses that can be put to any back end.
+//! The contract of eventferry's stores and publishers as data: clauses that can be put to any back end.
 //!
 //! A [`Clause`] is an id, a sentence and a function. [`clauses`] lists them, [`main`] runs them as a test binary,
 //! [`render_contract_md`] writes them down for people. What a back end cannot do it declares, and the clauses that
 //! need it are passed over, by name and with the reason. The [`model`] is the smallest store that keeps them all; its
-//! deliberate flaws are how each clause was seen to fail.
+//! deliberate flaws are how each clause was seen to fail. Publishers have clauses of their own: see [`publisher`].
 //!
 //! # Putting the clauses to a back end
 //!
@@ -67,9 +67,11 @@ mod broken;
 mod clause;
 mod clauses;
 mod contract_md;
+mod desk;
 mod erased;
 pub mod model;
 mod pause;
+pub mod publisher;
 mod relay;
 mod runner;
 mod subject;
@@ -79,4 +81,4 @@ pub use broken::Broken;
 pub use clause::{Clause, Declared, Ended, Need, PROMISES, Promise, clauses};
 pub use contract_md::render_contract_md;
 pub use runner::main;
-pub use subject::{Step, Subject, Trouble, Writers};
+pub use subject::{Audited, Reach, Step, Subject, Trouble, Writers};

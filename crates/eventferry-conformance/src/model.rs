@@ -11,16 +11,20 @@
 //! | who owns which lane | `lanes.rs` |
 //! | reading on from a position | `feed.rs` |
 //! | moving positions, parking | `ledger.rs` |
+//! | what is parked: changing it, handing it over when it is due | `parked.rs` |
 //! | removing what is settled, counting what is not | `upkeep.rs` |
+//! | what people see and decide | `desk.rs` |
 //!
 //! Told to declare less ([`Model::declaring`]) it does less: it deletes what is settled, leases all lanes at once,
 //! holds back what a slow transaction might still precede, or lets one transaction write at a time. [`Flaw`] lists
 //! what can be broken in it on purpose.
 
+mod desk;
 mod feed;
 mod flaw;
 mod lanes;
 mod ledger;
+mod parked;
 mod store;
 mod upkeep;
 mod world;
@@ -36,7 +40,9 @@ use std::time::Duration;
 use eventferry_core::store::{Capabilities, Keeps, Order, Ownership, Stall};
 use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
 
+pub use desk::ModelDesk;
 pub use feed::ModelFeed;
+pub(crate) use flaw::flaws;
 pub use flaw::{FLAWS, Flaw};
 pub use lanes::ModelLanes;
 pub use ledger::ModelLedger;
@@ -45,7 +51,7 @@ pub use upkeep::ModelUpkeep;
 pub use writer::{ModelEnqueue, ModelWriter};
 
 use crate::clause::Declared;
-use crate::subject::{Step, Subject, Trouble, Writers};
+use crate::subject::{Audited, Reach, Step, Subject, Trouble, Writers};
 use world::World;
 
 /// The model as a subject of the clauses: whole, of lesser capabilities, or with a flaw.
@@ -91,7 +97,7 @@ fn declared_in_full() -> Declared {
         payload_bytes_max: 2 << 20,
         settle_items_max: u32::MAX,
     };
-    Declared { capabilities, writers: Writers::Many }
+    Declared { capabilities, writers: Writers::Many, reach: Reach { rewinds: true, audits: true } }
 }
 
 impl Subject for Model {
@@ -101,6 +107,10 @@ impl Subject for Model {
 
     fn writers(&self) -> Writers {
         self.declared.writers
+    }
+
+    fn reach(&self) -> Reach {
+        self.declared.reach
     }
 
     async fn outbox(&self) -> Result<ModelOutbox, Trouble> {
@@ -131,6 +141,15 @@ impl Subject for Model {
     async fn advance(&self, outbox: &ModelOutbox, by: Duration) -> bool {
         outbox.advance(by);
         true
+    }
+
+    async fn rewind(&self, outbox: &ModelOutbox) -> Result<(), Trouble> {
+        outbox.world.lock().rewind();
+        Ok(())
+    }
+
+    async fn audit(&self, outbox: &ModelOutbox) -> Result<Vec<Audited>, Trouble> {
+        Ok(outbox.world.lock().audit.clone())
     }
 
     fn block_on<F: Future>(&self, work: F) -> F::Output {

@@ -2,9 +2,8 @@
 
 use std::time::Duration;
 
-use eventferry_core::store::{
-    Anchor, Claim, Gauge, Held, Keeps, Opened, ParkedAsk, ParkedEvent, ParkedPage, Rest, Verdict, Wish,
-};
+use eventferry_core::parked::{Change, ParkReason, ParkedKey};
+use eventferry_core::store::{Anchor, Claim, Gauge, Held, Keeps, Opened, Rest, Verdict, Wish};
 use eventferry_core::{Lane, Lease, StoreFault};
 
 use crate::bench::{Bench, LEASE_LONG, PATIENCE, Patience};
@@ -16,7 +15,7 @@ const RECORDS_MAX: usize = 5_000;
 
 /// A relay under a name.
 pub(crate) struct Relay<'b> {
-    bench: &'b Bench,
+    pub(crate) bench: &'b Bench,
     pub(crate) name: String,
     /// For calls whose fault is the point.
     pub(crate) roles: Box<dyn AnyRoles>,
@@ -45,7 +44,7 @@ impl<'b> Relay<'b> {
         Self { bench, name: name.into(), roles, leases: Vec::new() }
     }
 
-    fn patience(&self) -> Patience<'b> {
+    pub(crate) fn patience(&self) -> Patience<'b> {
         Patience::new(self.bench.site())
     }
 
@@ -248,11 +247,11 @@ impl<'b> Relay<'b> {
         self.settle_marks(&marks, &[]).await
     }
 
-    /// Settles these records and parks some of them, each with the broker's words or as waiting behind another.
+    /// Settles these records and parks some of them, each for its reason.
     pub(crate) async fn settle_parking(
         &mut self,
         records: &[Seen],
-        parked: &[(&Seen, Option<&str>)],
+        parked: &[(&Seen, ParkReason<'static>)],
     ) -> Result<(), Broken> {
         let marks: Vec<_> = records.iter().map(|record| (record.lane, record.mark)).collect();
         self.settle_marks(&marks, parked).await
@@ -262,7 +261,7 @@ impl<'b> Relay<'b> {
     pub(crate) async fn settle_marks(
         &mut self,
         marks: &[(Lane, MarkAt)],
-        parked: &[(&Seen, Option<&str>)],
+        parked: &[(&Seen, ParkReason<'static>)],
     ) -> Result<(), Broken> {
         let mut carried = Vec::new();
         for lease in self.leases.clone() {
@@ -275,6 +274,36 @@ impl<'b> Relay<'b> {
             "relay {} was to settle lanes that it does not hold",
             self.name
         );
+        self.settle_carried(&carried).await
+    }
+
+    /// Tells what became of parked events, each lane's in a settlement without marks; breaks the clause unless all of
+    /// it is done.
+    pub(crate) async fn change(&mut self, changes: &[(ParkedKey, Change<'static>)]) -> Result<(), Broken> {
+        let carried = self.carried_changes(&self.leases, changes);
+        self.settle_carried(&carried).await
+    }
+
+    /// The settlements of these changes under these leases, one a lease.
+    pub(crate) fn carried_changes(
+        &self,
+        leases: &[Lease],
+        changes: &[(ParkedKey, Change<'static>)],
+    ) -> Vec<Carried> {
+        let of = |lease: &Lease| -> Vec<_> {
+            changes.iter().filter(|(key, _)| key.lane == lease.lane).copied().collect()
+        };
+        let carried = leases.iter().map(|lease| Carried {
+            lease: *lease,
+            prefix: Vec::new(),
+            park: Vec::new(),
+            changes: of(lease),
+        });
+        carried.filter(|one| !one.changes.is_empty()).collect()
+    }
+
+    /// Makes these settlements, in as many calls as the store needs; breaks the clause unless all of it is done.
+    pub(crate) async fn settle_carried(&mut self, carried: &[Carried]) -> Result<(), Broken> {
         // A call takes only so many items: whatever is more goes into the next one.
         let items_max = self.bench.declared().capabilities.settle_items_max.max(1) as usize;
         for one in carried.iter().flat_map(|one| in_pieces(one, items_max)) {
@@ -292,7 +321,7 @@ impl<'b> Relay<'b> {
         &self,
         lease: Lease,
         marks: &[(Lane, MarkAt)],
-        parked: &[(&Seen, Option<&str>)],
+        parked: &[(&Seen, ParkReason<'static>)],
     ) -> Carried {
         let mine: Vec<_> =
             marks.iter().filter(|(lane, _)| *lane == lease.lane).map(|(_, mark)| *mark).collect();
@@ -303,13 +332,9 @@ impl<'b> Relay<'b> {
         let park = parked
             .iter()
             .filter(|(record, _)| record.lane == lease.lane)
-            .map(|(record, refused)| Parking {
-                mark: record.mark,
-                row: record.row,
-                refused: refused.map(Into::into),
-            })
+            .map(|(record, reason)| Parking { mark: record.mark, row: record.row, reason: *reason })
             .collect();
-        Carried { lease, prefix, park }
+        Carried { lease, prefix, park, changes: Vec::new() }
     }
 
     /// The settlements of these records under these leases, one a lease.
@@ -338,39 +363,6 @@ impl<'b> Relay<'b> {
             carried.len()
         );
         Ok(verdicts)
-    }
-
-    /// Lists what is parked in all lanes it holds.
-    pub(crate) async fn parked(&mut self) -> Result<Vec<ParkedEvent>, Broken> {
-        let lanes = self.lanes();
-        self.parked_in(&lanes).await
-    }
-
-    async fn parked_in(&mut self, lanes: &[Lane]) -> Result<Vec<ParkedEvent>, Broken> {
-        let mut events: Vec<ParkedEvent> = Vec::new();
-        loop {
-            let after = events.last().map(|event| event.key);
-            let page = self.parked_page(ParkedAsk { lanes, after, limit: 100 }).await?;
-            ensure!(
-                !page.more || !page.events.is_empty(),
-                "a page of parked events was empty and said that there are more"
-            );
-            events.extend(page.events);
-            if !page.more {
-                return Ok(events);
-            }
-            ensure!(events.len() < 100_000, "the list of parked events does not end");
-        }
-    }
-
-    pub(crate) async fn parked_page(&mut self, ask: ParkedAsk<'_>) -> Result<ParkedPage, Broken> {
-        let mut patience = self.patience();
-        loop {
-            match self.roles.parked(ask).await {
-                Ok(page) => return Ok(page),
-                Err(fault) => patience.bear("parked", fault).await?,
-            }
-        }
     }
 
     // Upkeep.
@@ -432,16 +424,18 @@ impl Reading {
     }
 }
 
-/// A settlement in pieces of at most so many items, parked events counted beside their marks. What a single mark
-/// settles is one piece.
+/// A settlement in pieces of at most so many items, parked events counted beside their marks; changes come with the
+/// first. What a single mark settles is one piece.
 fn in_pieces(carried: &Carried, items_max: usize) -> Vec<Carried> {
-    if carried.prefix.len() <= 1 || carried.prefix.len() + carried.park.len() <= items_max {
+    let items = carried.prefix.len() + carried.park.len() + carried.changes.len();
+    if carried.prefix.len() <= 1 || items <= items_max {
         return vec![carried.clone()];
     }
     let marks_max = (items_max / 2).max(1);
-    let pieces = carried.prefix.chunks(marks_max).map(|prefix| {
+    let pieces = carried.prefix.chunks(marks_max).enumerate().map(|(nth, prefix)| {
         let park = carried.park.iter().filter(|parking| prefix.contains(&parking.mark)).cloned().collect();
-        Carried { lease: carried.lease, prefix: prefix.to_vec(), park }
+        let changes = if nth == 0 { carried.changes.clone() } else { Vec::new() };
+        Carried { lease: carried.lease, prefix: prefix.to_vec(), park, changes }
     });
     pieces.collect()
 }

@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use libtest_mimic::{Arguments, Completion, Conclusion, Failed, Trial};
 
-use crate::clause::{Clause, Ended, clauses};
+use crate::broken::Broken;
+use crate::clause::{Ended, clauses};
 use crate::subject::Subject;
 
 /// Runs every clause against a back end, as the `main` of a test with `harness = false`.
@@ -15,9 +16,17 @@ use crate::subject::Subject;
 /// filter in which no clause said anything is a failure: a suite that asked nothing must not look like one that was
 /// satisfied.
 pub fn main<S: Subject>(subject: S) -> ExitCode {
-    let arguments = Arguments::from_args();
     let subject = Arc::new(subject);
-    let trials = clauses().map(|clause| trial(clause, &subject)).collect();
+    let trials = clauses().map(|clause| {
+        let subject = Arc::clone(&subject);
+        trial(clause.to_string(), clause.sentence, move || clause.ask(&subject))
+    });
+    run(trials.collect())
+}
+
+/// Runs trials as the command line says.
+pub(crate) fn run(trials: Vec<Trial>) -> ExitCode {
+    let arguments = Arguments::from_args();
     let conclusion = libtest_mimic::run(&arguments, trials);
     if asked_for_all(&arguments) && ran_nothing(&conclusion) {
         eprintln!("error: no clause was run, so nothing was found out");
@@ -26,12 +35,16 @@ pub fn main<S: Subject>(subject: S) -> ExitCode {
     conclusion.exit_code()
 }
 
-fn trial<S: Subject>(clause: &'static Clause, subject: &Arc<S>) -> Trial {
-    let subject = Arc::clone(subject);
-    Trial::ignorable_test(clause.to_string(), move || match clause.ask(&subject) {
+/// A clause as a test.
+pub(crate) fn trial(
+    name: String,
+    sentence: &'static str,
+    ask: impl FnOnce() -> Result<Ended, Broken> + Send + 'static,
+) -> Trial {
+    Trial::ignorable_test(name, move || match ask() {
         Ok(Ended::Kept) => Ok(Completion::Completed),
         Ok(Ended::NotApplicable(reason)) => Ok(Completion::ignored_with(reason)),
-        Err(broken) => Err(Failed::from(format!("{}\n{broken}", clause.sentence))),
+        Err(broken) => Err(Failed::from(format!("{sentence}\n{broken}"))),
     })
 }
 

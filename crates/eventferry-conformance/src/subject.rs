@@ -4,6 +4,7 @@ use std::error::Error;
 use std::future::Future;
 use std::time::Duration;
 
+use eventferry_core::parked::Act;
 use eventferry_core::store::Store;
 use eventferry_core::{EnqueueFault, Event, MessageId};
 
@@ -30,6 +31,12 @@ pub trait Subject: Send + Sync + 'static {
 
     /// Whether one application can write while another's transaction is open and has written.
     fn writers(&self) -> Writers;
+
+    /// What this back end's tests can do beside what every relay and application can. Default: nothing, and the
+    /// clauses that need it do not apply.
+    fn reach(&self) -> Reach {
+        Reach::default()
+    }
 
     /// Makes room for an outbox that nobody else uses: a database, schema or file of its own, with nothing in it.
     /// The clauses call [`Store::prepare`] themselves.
@@ -68,6 +75,20 @@ pub trait Subject: Send + Sync + 'static {
         async { Ok(false) }
     }
 
+    /// Takes the outbox's positions back to before everything that is in it, as it happens when a database is restored
+    /// from a copy or fails over to a late one; what is parked stays. No relay holds a lane meanwhile. Called only with
+    /// [`Reach::rewinds`].
+    fn rewind(&self, outbox: &Self::Outbox) -> impl Future<Output = Result<(), Trouble>> {
+        let _ = outbox;
+        async { Err("this subject does not rewind".into()) }
+    }
+
+    /// Reads the audit table, oldest line first. Called only with [`Reach::audits`].
+    fn audit(&self, outbox: &Self::Outbox) -> impl Future<Output = Result<Vec<Audited>, Trouble>> {
+        let _ = outbox;
+        async { Err("this subject does not read the audit".into()) }
+    }
+
     /// Runs a future to its end on this thread, with whatever its parts need around them (a runtime, a reactor).
     fn block_on<F: Future>(&self, work: F) -> F::Output;
 }
@@ -101,6 +122,36 @@ impl Step {
             Self::Commit => "COMMIT",
             Self::Rollback => "ROLLBACK",
         }
+    }
+}
+
+/// What a back end's tests can do beside what every relay and application can.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Whether [`Subject::rewind`] is there.
+    pub rewinds: bool,
+    /// Whether [`Subject::audit`] is there.
+    pub audits: bool,
+}
+
+/// A line of the audit table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Audited {
+    /// What was done: what [`Desk::record`](eventferry_core::parked::Desk::record) was told, or the decision in the
+    /// store's words.
+    pub what: String,
+    /// On which message, for a decision.
+    pub message_id: Option<MessageId>,
+    /// See [`Act::who`].
+    pub who: String,
+    /// See [`Act::why`].
+    pub why: String,
+}
+
+impl Audited {
+    /// A line about no message.
+    pub(crate) fn of(what: &str, act: &Act) -> Self {
+        Self { what: what.into(), message_id: None, who: act.who.clone(), why: act.why.clone() }
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use eventferry_conformance::model::Model;
-use eventferry_conformance::{Declared, Ended, Need, Writers, clauses};
+use eventferry_conformance::{Declared, Ended, Need, Reach, Writers, clauses};
 use eventferry_core::store::{Keeps, Ownership, Stall};
 
 /// Asks a model of these capabilities everything, and compares the needs of what did not apply.
@@ -73,4 +73,9 @@ fn with_small_payloads_and_transactions() {
         },
         &[Need::Stall],
     );
+}
+
+#[test]
+fn without_a_way_back_and_without_an_audit() {
+    keeps_the_rest(|declared| declared.reach = Reach::default(), &[Need::Rewind, Need::Audit, Need::Stall]);
 }

@@ -13,6 +13,7 @@ use core::time::Duration;
 #[derive(Debug)]
 pub struct Fault<K> {
     kind: K,
+    class: Option<&'static str>,
     message: String,
     source: Option<Box<dyn Error + Send + Sync>>,
 }
@@ -20,7 +21,15 @@ pub struct Fault<K> {
 impl<K> Fault<K> {
     /// A fault of this kind, with what was tried and what to do about it.
     pub fn new(kind: K, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), source: None }
+        Self { kind, class: None, message: message.into(), source: None }
+    }
+
+    /// Names what happened by a short name that stays the same between versions, such as `MessageSizeTooLarge`:
+    /// people filter parked events by it, and dead letters carry it.
+    #[must_use]
+    pub fn of_class(mut self, class: &'static str) -> Self {
+        self.class = Some(class);
+        self
     }
 
     /// Adds what lies below.
@@ -33,6 +42,11 @@ impl<K> Fault<K> {
     /// What to do now.
     pub fn kind(&self) -> &K {
         &self.kind
+    }
+
+    /// The short name of what happened, if it was given one.
+    pub fn class(&self) -> Option<&'static str> {
+        self.class
     }
 
     /// What was tried and what to do about it, without the causes below.

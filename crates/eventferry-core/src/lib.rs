@@ -8,19 +8,22 @@
 extern crate alloc;
 
 pub mod enqueue;
+pub mod envelope;
 pub mod event;
 pub mod fault;
 pub mod lane;
 pub mod machine;
 pub mod packed;
+pub mod parked;
 pub mod publisher;
 pub mod record;
 mod sha256;
 pub mod store;
 
 pub use enqueue::{Enqueue, EnqueueFault, EnqueueFaultKind};
+pub use envelope::{DeadLetter, Envelope};
 pub use event::{Aggregate, Event, Header, MessageId};
 pub use fault::{PublishFault, PublishFaultKind, StoreFault, StoreFaultKind};
 pub use lane::{Lane, Lease};
 pub use packed::PackedRow;
-pub use record::{Envelope, Record, Row, StoredEvent, Timestamp};
+pub use record::{Record, Row, StoredEvent, Timestamp};

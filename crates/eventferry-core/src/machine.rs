@@ -19,14 +19,20 @@
 
 mod action;
 mod aggregate;
+mod aside;
+mod dice;
+mod due;
 mod entry;
 mod feed;
 mod flight;
+mod held;
 mod lanes;
 mod ledger;
 mod numbers;
+mod retry;
 mod session;
 mod settings;
+mod topics;
 #[cfg(test)]
 mod tests;
 
@@ -34,10 +40,12 @@ use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-pub use action::{Action, Notice, ParkOrder, SettleOrder, Stop, TopicId};
+pub use action::{Action, ChangeOrder, ChangeWhat, Notice, ParkOrder, ParkWhy, SettleOrder, Stop, TopicId};
+pub use due::{DecidedItem, DueArrival, DueList};
 pub use entry::{AggregateKey, Routed};
 pub use feed::Arrival;
-pub use ledger::ParkedList;
+pub use ledger::{ParkedItem, ParkedList};
+pub use retry::{Backoff, OnDead, RetryPolicy};
 pub use session::Outcome;
 pub use settings::{Settings, SettingsDisagree};
 
@@ -46,11 +54,14 @@ use crate::lane::Lane;
 use crate::publisher::{Abilities, Role, Token};
 use crate::store::{Capabilities, Keeps};
 use aggregate::Aggregates;
+use dice::Dice;
+use due::DueDesk;
 use entry::Entries;
 use feed::FeedDesk;
 use lanes::{HoldDesk, LaneState};
 use ledger::LedgerDesk;
-use session::{Port, Topics};
+use session::Port;
+use topics::Topics;
 
 /// The state machine of one relay. `M` is its store's mark.
 pub struct Core<M> {
@@ -70,6 +81,8 @@ pub struct Core<M> {
     hold: HoldDesk,
     feed: FeedDesk,
     ledger: LedgerDesk,
+    due: DueDesk,
+    dice: Dice,
     drain: Option<Drain>,
     stop: Option<Stop>,
     store_away: bool,
@@ -113,6 +126,8 @@ impl<M: Clone> Core<M> {
             hold: HoldDesk::new(),
             feed: FeedDesk::new(),
             ledger: LedgerDesk::new(items_max),
+            due: DueDesk::new(),
+            dice: Dice::new(settings.seed),
             drain: None,
             stop: None,
             store_away: false,
@@ -121,6 +136,11 @@ impl<M: Clone> Core<M> {
             routes: VecDeque::new(),
             settings,
         }
+    }
+
+    /// Retries refused events of this topic by a policy of its own, instead of [`Settings::retry`].
+    pub fn set_retry(&mut self, topic: TopicId, policy: RetryPolicy) {
+        self.topics.set_retry(topic, policy);
     }
 
     /// Asks the relay to finish: it reads no more, settles what is in flight, hands its lanes over and stops, within
@@ -150,6 +170,7 @@ impl<M: Clone> Core<M> {
             return Action::Stop(stop);
         }
         self.expire_lease();
+        self.shut_topics();
         if let Some(token) = self.routes.pop_front() {
             return Action::Route(token);
         }
@@ -190,13 +211,21 @@ impl<M: Clone> Core<M> {
         let drain = self.drain.map(|drain| {
             if self.now < drain.deadline { drain.deadline } else { self.last_words_until(drain) }
         });
-        [drain, self.hold_due(), self.ledger_due(), self.feed_due(), self.session_due(), self.learn_due()]
-            .into_iter()
-            .flatten()
-            .chain(self.lease_due())
-            .min()
-            .unwrap_or(Duration::MAX)
-            .max(self.now)
+        [
+            drain,
+            self.hold_due(),
+            self.ledger_due(),
+            self.feed_due(),
+            self.session_due(),
+            self.learn_due(),
+            self.topics.patience_due(self.settings.topic_patience),
+        ]
+        .into_iter()
+        .flatten()
+        .chain(self.lease_due())
+        .min()
+        .unwrap_or(Duration::MAX)
+        .max(self.now)
     }
 
     /// The end of draining: lanes are handed over first, then the relay leaves.

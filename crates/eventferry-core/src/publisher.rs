@@ -8,8 +8,8 @@ use alloc::vec::Vec;
 use core::future::Future;
 use core::time::Duration;
 
+use crate::envelope::Envelope;
 use crate::fault::PublishFault;
-use crate::record::Envelope;
 
 /// A broker to publish to.
 pub trait Publisher: Send + Sync + 'static {

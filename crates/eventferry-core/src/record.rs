@@ -1,7 +1,8 @@
-//! An event as a store reads it back, and the envelope in which it travels on.
+//! An event as a store reads it back.
 
 use alloc::string::String;
 use alloc::vec::Vec;
+use core::fmt;
 
 use crate::event::{Event, Header, MessageId};
 use crate::lane::Lane;
@@ -15,6 +16,35 @@ impl Timestamp {
     pub fn millis(self) -> i64 {
         self.0.div_euclid(1000)
     }
+}
+
+/// RFC 3339 in UTC with microseconds, such as `2026-11-26T20:55:20.000001Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DAY: i64 = 86_400_000_000;
+        let (days, micros) = (self.0.div_euclid(DAY), self.0.rem_euclid(DAY));
+        let (year, month, day) = civil(days);
+        let (seconds, fraction) = (micros / 1_000_000, micros % 1_000_000);
+        let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{fraction:06}Z")
+    }
+}
+
+/// Year, month and day of a day counted from 1970-01-01, by the Gregorian calendar.
+///
+/// Years are counted from March, so that the leap day is a year's last, in cycles of 400 years, which have 146,097
+/// days.
+fn civil(days: i64) -> (i64, i64, i64) {
+    let from_march_0000 = days + 719_468;
+    let (cycle, day_of_cycle) = (from_march_0000.div_euclid(146_097), from_march_0000.rem_euclid(146_097));
+    let year_of_cycle =
+        (day_of_cycle - day_of_cycle / 1_460 + day_of_cycle / 36_524 - day_of_cycle / 146_096) / 365;
+    let day_of_year = day_of_cycle - (365 * year_of_cycle + year_of_cycle / 4 - year_of_cycle / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = cycle * 400 + year_of_cycle + i64::from(month <= 2);
+    (year, month, day)
 }
 
 /// The columns of one stored event, in whatever form its store got them.
@@ -125,101 +155,27 @@ impl Row for StoredEvent {
     }
 }
 
-/// What a publisher sends: a message ready for its topic, borrowed from the record it comes from.
-#[derive(Clone, Copy)]
-pub struct Envelope<'a> {
-    row: &'a dyn Row,
-}
-
-impl<'a> Envelope<'a> {
-    /// The envelope of a record.
-    pub fn of(row: &'a dyn Row) -> Self {
-        Self { row }
-    }
-
-    /// The topic to send to.
-    pub fn topic(&self) -> &'a str {
-        self.row.topic()
-    }
-
-    /// The partition to send to; `None`: the publisher chooses it from the key.
-    pub fn partition(&self) -> Option<i32> {
-        self.row.partition()
-    }
-
-    /// The event's key, else its aggregate's id.
-    pub fn key(&self) -> &'a [u8] {
-        self.row.key().unwrap_or_else(|| self.row.aggregate_id().as_bytes())
-    }
-
-    /// The payload's bytes; `None` is a tombstone.
-    pub fn payload(&self) -> Option<&'a [u8]> {
-        self.row.payload()
-    }
-
-    /// The message's time: when it was enqueued.
-    pub fn timestamp(&self) -> Timestamp {
-        self.row.enqueued_at()
-    }
-
-    /// Calls `each` for every header in the order of sending: `message-id`, `aggregate-type`, `aggregate-id`,
-    /// `content-type` if the event has one, then the event's own.
-    pub fn headers(&self, mut each: impl FnMut(&str, &[u8])) {
-        each("message-id", &self.row.message_id().to_text());
-        each("aggregate-type", self.row.aggregate_type().as_bytes());
-        each("aggregate-id", self.row.aggregate_id().as_bytes());
-        if let Some(content_type) = self.row.content_type() {
-            each("content-type", content_type.as_bytes());
-        }
-        self.row.headers(&mut each);
-    }
-
-    /// The row's own measure: see [`Row::size_bytes`].
-    pub fn size_bytes(&self) -> usize {
-        self.row.size_bytes()
-    }
-}
-
-/// A header with its bytes, for those who collect what [`Envelope::headers`] walks over.
-pub fn collect_headers(envelope: &Envelope<'_>) -> Vec<(String, Vec<u8>)> {
-    let mut headers = Vec::new();
-    envelope.headers(|name, value| headers.push((name.into(), value.into())));
-    headers
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn stored(event: Event) -> StoredEvent {
-        StoredEvent { message_id: MessageId([0xab; 16]), event, enqueued_at: Timestamp(-1) }
-    }
-
-    #[test]
-    fn the_key_is_the_aggregates_id_unless_given() {
-        let row = stored(Event::new("t", ("order", 42)));
-        assert_eq!(Envelope::of(&row).key(), b"42");
-        let row = stored(Event::new("t", ("order", 42)).key("k"));
-        assert_eq!(Envelope::of(&row).key(), b"k");
-    }
-
-    #[test]
-    fn the_events_own_headers_follow_ours_in_order_with_repeats() {
-        let row = stored(
-            Event::new("t", ("order", 42))
-                .payload("{}", "application/json")
-                .header("b", "1")
-                .header("b", [0]),
-        );
-        let headers = collect_headers(&Envelope::of(&row));
-        let names: Vec<_> = headers.iter().map(|(name, _)| name.as_str()).collect();
-        assert_eq!(names, ["message-id", "aggregate-type", "aggregate-id", "content-type", "b", "b"]);
-        assert_eq!(headers[5].1, [0]);
-    }
+    use alloc::string::ToString;
 
     #[test]
     fn a_time_before_1970_rounds_down() {
         assert_eq!(Timestamp(-1).millis(), -1);
         assert_eq!(Timestamp(1999).millis(), 1);
+    }
+
+    #[test]
+    fn a_time_is_shown_as_the_calendar_has_it() {
+        for (micros, text) in [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (-1, "1969-12-31T23:59:59.999999Z"),
+            (951_782_400_000_000, "2000-02-29T00:00:00.000000Z"),
+            (4_107_542_400_000_001, "2100-03-01T00:00:00.000001Z"),
+            (1_795_726_520_123_456, "2026-11-26T20:55:20.123456Z"),
+        ] {
+            assert_eq!(Timestamp(micros).to_string(), text);
+        }
     }
 }

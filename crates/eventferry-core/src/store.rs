@@ -1,8 +1,9 @@
 //! The contract of stores: what a relay asks of a database.
 //!
-//! A store has four roles, each with a connection of its own, so that renewing a lease never waits behind a slow
-//! read: [`Lanes`] (who owns what), [`Feed`] (the events), [`Ledger`] (how far they were carried) and [`Upkeep`]
-//! (old rows and figures). A relay calls each role's methods one at a time; roles run side by side.
+//! A store has five roles, each with a connection of its own, so that renewing a lease never waits behind a slow
+//! read: [`Lanes`] (who owns what), [`Feed`] (the events), [`Ledger`] (how far they were carried, and what is parked),
+//! [`Upkeep`] (old rows and figures) and [`Desk`] (what people see and decide). A relay calls each role's methods one
+//! at a time; roles run side by side.
 //!
 //! Every method may be called again after an error. A future that is dropped before it is ready leaves the role
 //! usable: its effect may or may not have happened, as after an error.
@@ -15,6 +16,7 @@ use core::time::Duration;
 
 use crate::fault::StoreFault;
 use crate::lane::{Lane, Lease};
+use crate::parked::{Change, Desk, DueAsk, DuePage, Park, ParkedAsk, ParkedKey, ParkedPage};
 use crate::record::{Record, Row, Timestamp};
 
 /// A database that keeps an outbox.
@@ -31,6 +33,8 @@ pub trait Store: Sized + Send + 'static {
     type Ledger: Ledger<Mark = Self::Mark, Row = Self::Row>;
     /// See [`Upkeep`].
     type Upkeep: Upkeep;
+    /// See [`Desk`].
+    type Desk: Desk<Row = Self::Row>;
 
     /// What this store can do; constant after [`Store::prepare`].
     fn capabilities(&self) -> Capabilities;
@@ -42,7 +46,7 @@ pub trait Store: Sized + Send + 'static {
     /// version, a privilege is lacking, or a setting would break a promise; the message says what to do.
     fn prepare(&mut self, prepare: Prepare) -> impl Future<Output = Result<Prepared, StoreFault>> + Send;
 
-    /// The four roles, for the relay of this name. Connects to nothing yet: each role connects when first asked.
+    /// The five roles, for the relay of this name. Connects to nothing yet: each role connects when first asked.
     ///
     /// `relay` tells relays apart, so two must never share one: [`Lanes::hold`] notices.
     fn roles(self, relay: &RelayId) -> Roles<Self>;
@@ -58,6 +62,8 @@ pub struct Roles<S: Store> {
     pub ledger: S::Ledger,
     /// Old rows and figures.
     pub upkeep: S::Upkeep,
+    /// What people see and decide.
+    pub desk: S::Desk,
 }
 
 /// What a relay calls itself: 1 to 200 characters, unlike any other's.
@@ -101,7 +107,7 @@ pub struct Capabilities {
     pub events_per_transaction_max: u64,
     /// The largest payload that can be enqueued, in bytes.
     pub payload_bytes_max: u64,
-    /// The most items (marks and parked events) that one settlement call applies at once.
+    /// The most items (marks, parked events and changes) that one settlement call applies at once.
     pub settle_items_max: u32,
 }
 
@@ -207,6 +213,8 @@ pub trait Feed: Send + 'static {
     /// order of promise 3. An empty page says whether to ask again at once. A single event larger than
     /// `wish.bytes_max` still comes, alone.
     ///
+    /// An event that is parked, or was, does not come: after a re-anchoring that goes back before it, too.
+    ///
     /// # Errors
     /// `Unavailable`, `Contended`: nothing was handed over; ask again. `HistoryLost`: open the lanes again.
     fn read(
@@ -280,7 +288,8 @@ pub trait Ledger: Send + 'static {
     /// See [`Store::Row`].
     type Row;
 
-    /// Moves positions and parks events: for each lane atomically, durably, and only under its lease's epoch.
+    /// Moves positions, parks events and changes parked ones: for each lane atomically, durably, and only under its
+    /// lease's epoch.
     ///
     /// Repeating a call changes nothing: after an error it may have happened, so the same call is made again,
     /// unchanged, until it answers. A call that arrives late, after its lane has changed hands or after a later call,
@@ -293,44 +302,35 @@ pub trait Ledger: Send + 'static {
         settlements: &[Settlement<'_, Self::Mark, Self::Row>],
     ) -> impl Future<Output = Result<Vec<Verdict>, StoreFault>> + Send;
 
-    /// Lists the parked events of lanes, oldest first: after [`Feed::open`] and before the first reading, page by
-    /// page to the end, because a relay must know which aggregates wait.
+    /// Lists the unsettled parked events of lanes, oldest first: after [`Feed::open`] and before the first reading,
+    /// page by page to the end, because a relay must know which aggregates wait.
     ///
     /// # Errors
     /// `Unavailable`, `Contended`: ask again.
     fn parked(&mut self, ask: ParkedAsk<'_>) -> impl Future<Output = Result<ParkedPage, StoreFault>> + Send;
+
+    /// Hands parked events over again whose time has come, and people's decisions. What it handed over stays parked
+    /// until a settlement's changes say what became of it, so asking twice hands it over twice.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended`: ask again. `HistoryLost`: as for [`Ledger::settle`].
+    fn due(&mut self, ask: DueAsk<'_>)
+    -> impl Future<Output = Result<DuePage<Self::Row>, StoreFault>> + Send;
 }
 
-/// How far one lane was carried since its last settlement.
+/// How far one lane was carried since its last settlement. Never empty in all three parts.
 #[derive(Debug)]
 pub struct Settlement<'a, M, R> {
     /// Under which lease.
     pub lease: Lease,
-    /// The marks newly settled, in the order in which the feed handed them over; never empty. With [`Keeps::Log`] the
-    /// last one alone.
+    /// The marks newly settled, in the order in which the feed handed them over. With [`Keeps::Log`] the last one
+    /// alone.
     pub prefix: &'a [M],
     /// Those of them that were parked instead of shipped, in the same order.
     pub park: Vec<Park<'a, M, R>>,
-}
-
-/// An event to park: a full copy is kept, so that its lane's position and retention go on.
-#[derive(Debug)]
-pub struct Park<'a, M, R> {
-    /// Its place in the lane.
-    pub mark: &'a M,
-    /// Its columns, for a store that has no log to copy them from.
-    pub row: &'a R,
-    /// Why.
-    pub reason: ParkReason<'a>,
-}
-
-/// Why an event is parked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ParkReason<'a> {
-    /// The broker refused it, with these words.
-    Refused(&'a str),
-    /// An earlier event of its aggregate is parked.
-    Behind,
+    /// What became of events that are parked already, in the order in which it happened: applied before
+    /// [`park`](Self::park).
+    pub changes: Vec<(ParkedKey, Change<'a>)>,
 }
 
 /// What became of one settlement.
@@ -340,54 +340,6 @@ pub enum Verdict {
     Done,
     /// The lane has changed hands: nothing changed, and nothing of it may be sent any more.
     Fenced,
-}
-
-/// Which parked events to list.
-#[derive(Clone, Copy, Debug)]
-pub struct ParkedAsk<'a> {
-    /// Of which lanes.
-    pub lanes: &'a [Lane],
-    /// After which one, in the order of the list; `None`: from the first.
-    pub after: Option<ParkedKey>,
-    /// At most how many.
-    pub limit: u32,
-}
-
-/// A parked event's place in the list of parked events: lane, then the order of parking in it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct ParkedKey {
-    /// Its lane.
-    pub lane: Lane,
-    /// Grows along the lane.
-    pub ordinal: i64,
-}
-
-/// Some parked events.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParkedPage {
-    /// In ascending order of their keys.
-    pub events: Vec<ParkedEvent>,
-    /// Whether there are more after the last of them.
-    pub more: bool,
-}
-
-/// A parked event as a relay must know it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ParkedEvent {
-    /// Its place in the list.
-    pub key: ParkedKey,
-    /// What kind of thing it is about.
-    pub aggregate_type: String,
-    /// Which one it is about.
-    pub aggregate_id: String,
-    /// Its message id.
-    pub message_id: crate::event::MessageId,
-    /// Its topic.
-    pub topic: String,
-    /// Why it is parked; `None`: an earlier event of its aggregate is.
-    pub refused: Option<String>,
-    /// Since when.
-    pub parked_at: Timestamp,
 }
 
 /// Old rows and figures: off the hot path.
@@ -440,7 +392,7 @@ pub struct LaneGauge {
     pub lag_records: u64,
     /// When the oldest of them was enqueued.
     pub oldest_unsettled: Option<Timestamp>,
-    /// Parked events, those that wait behind others included.
+    /// Unsettled parked events, those that wait behind others included.
     pub parked: u64,
 }
 

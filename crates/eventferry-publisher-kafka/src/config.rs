@@ -10,6 +10,7 @@ use eventferry_core::{PublishFault, PublishFaultKind};
 use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
+use rdkafka::types::RDKafkaConfRes;
 
 /// The largest record that is ever handed to librdkafka, in bytes, framing included. A broker closes the connection
 /// on a request over its `socket.request.max.bytes` (104,857,600 by default), and such a record would be sent for
@@ -18,6 +19,14 @@ pub(crate) const RECORD_BYTES_MAX: usize = 104_857_600 - 4096;
 
 /// The bound of `linger`: beyond it nobody waits for throughput.
 const LINGER_MAX: Duration = Duration::from_secs(60);
+
+/// How long, in milliseconds, a broker may be silent until the connection is given up: a network may have forgotten it,
+/// and librdkafka's own minute is long for those whose events wait. As Java's client has it. A frozen broker that comes
+/// back later has written nothing twice, for what goes again goes with the same sequence numbers.
+const SILENCE_MAX_MS: &str = "30000";
+
+/// How long, in milliseconds, a broker waits for its replicas: it must say so before it counts as silent.
+const REPLICAS_MAX_MS: &str = "20000";
 
 /// How to reach a Kafka cluster, and how to send to it.
 ///
@@ -48,6 +57,8 @@ pub struct KafkaConfig {
     /// Any other property of librdkafka, such as `security.protocol` or `sasl.username`, as its CONFIGURATION.md
     /// lists them. Those the publisher owns are refused by [`KafkaPublisher::new`](crate::KafkaPublisher::new).
     pub properties: BTreeMap<String, String>,
+    /// See [`KafkaConfig::undone`].
+    undone: Vec<(&'static str, &'static str)>,
 }
 
 /// How batches are compressed.
@@ -86,9 +97,7 @@ impl FromStr for Compression {
         [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd]
             .into_iter()
             .find(|compression| compression.name() == name)
-            .ok_or_else(|| {
-                wrong(format!("compression `{name}` is not known: give none, gzip, snappy, lz4 or zstd"))
-            })
+            .ok_or_else(|| wrong("that compression is not known: give none, gzip, snappy, lz4 or zstd"))
     }
 }
 
@@ -120,7 +129,17 @@ impl KafkaConfig {
             in_flight_records_max: 20_000,
             in_flight_bytes_max: 32 << 20,
             properties: BTreeMap::new(),
+            undone: Vec::new(),
         }
+    }
+
+    /// Sets, for the stream of events, a property that the publisher owns. For this crate's tests, which show what each
+    /// is for: order and safety of events rest on them.
+    #[doc(hidden)]
+    #[must_use]
+    pub fn undone(mut self, property: &'static str, value: &'static str) -> Self {
+        self.undone.push((property, value));
+        self
     }
 
     /// Reads `kafka://host[:port][,host[:port]]?option=value&...`; the port is 9092 unless given.
@@ -130,7 +149,8 @@ impl KafkaConfig {
     /// percent-encoded. Secrets are better set as [`KafkaConfig::properties`], since URLs end up in logs.
     ///
     /// # Errors
-    /// `Misconfigured`: the message names what is wrong.
+    /// `Misconfigured`: the message says what is wrong. It names options that are known and repeats nothing else of the
+    /// URL: what looks like a host, a port or an option may be the rest of a password that is not percent-encoded.
     pub fn from_url(url: &str) -> Result<Self, PublishFault> {
         let rest = url
             .strip_prefix("kafka://")
@@ -144,22 +164,24 @@ impl KafkaConfig {
             ));
         }
         if !path.is_empty() {
-            return Err(wrong(format!(
-                "the Kafka URL has a path, `/{path}`: leave it out, topics come from the events"
-            )));
+            return Err(wrong(
+                "the Kafka URL has a path: leave it out, topics come from the events, and credentials are options",
+            ));
         }
         let mut config = Self::new(brokers_of(brokers)?);
-        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-            // Not named: it may be what follows a `&` in a password.
+        for (pair, place) in query.split('&').filter(|pair| !pair.is_empty()).zip(1..) {
             let (name, value) = pair.split_once('=').ok_or_else(|| {
-                wrong("an option of the Kafka URL has no value: give name=value, with %26 for a `&`")
+                wrong(format!(
+                    "option {place} of the Kafka URL has no value: give name=value, with %26 for a `&` in it"
+                ))
             })?;
-            config.set_option(&percent_decoded(name)?, percent_decoded(value)?)?;
+            config.set_option(&percent_decoded(name)?, percent_decoded(value)?, place)?;
         }
         Ok(config)
     }
 
-    fn set_option(&mut self, name: &str, value: String) -> Result<(), PublishFault> {
+    /// Sets the option at this place, counted from 1: unless it is known, only its place may be told.
+    fn set_option(&mut self, name: &str, value: String, place: usize) -> Result<(), PublishFault> {
         match name {
             "client_id" => self.client_id = value,
             "linger_ms" => self.linger = Duration::from_millis(number(name, &value)?),
@@ -167,13 +189,14 @@ impl KafkaConfig {
             "compression" => self.compression = value.parse()?,
             "in_flight_records_max" => self.in_flight_records_max = number(name, &value)?,
             "in_flight_bytes_max" => self.in_flight_bytes_max = number(name, &value)?,
-            property if property.contains('.') => {
+            property if property.contains('.') && is_property(property) => {
                 self.properties.insert(property.into(), value);
             }
             _ => {
                 return Err(wrong(format!(
-                    "option `{name}` of the Kafka URL is not known: give client_id, linger_ms, batch_bytes, \
-                     compression, in_flight_records_max, in_flight_bytes_max or a property of librdkafka"
+                    "option {place} of the Kafka URL is not known: give client_id, linger_ms, batch_bytes, \
+                     compression, in_flight_records_max, in_flight_bytes_max or a property of librdkafka that has a \
+                     dot in its name, and write %26 for a `&` in a value"
                 )));
             }
         }
@@ -186,10 +209,10 @@ impl KafkaConfig {
             return Err(wrong("no brokers: give host:port[,host:port]"));
         }
         if self.linger > LINGER_MAX {
-            return Err(wrong(format!("linger is {:?}: give at most {LINGER_MAX:?}", self.linger)));
+            return Err(wrong(format!("linger is out of bounds: give at most {LINGER_MAX:?}")));
         }
         if !(1024..=100_000_000).contains(&self.batch_bytes) {
-            return Err(wrong(format!("batch_bytes is {}: give 1,024 to 100,000,000", self.batch_bytes)));
+            return Err(wrong("batch_bytes is out of bounds: give 1,024 to 100,000,000"));
         }
         if !(1..=u32::MAX as usize).contains(&self.in_flight_records_max) || self.in_flight_bytes_max == 0 {
             return Err(wrong("in_flight_records_max and in_flight_bytes_max: give 1 or more"));
@@ -235,6 +258,30 @@ impl KafkaConfig {
                 .set("linger.ms", "0")
                 .set("batch.num.messages", "1"),
         };
+        if role == Role::Main {
+            for (property, value) in &self.undone {
+                client.set(*property, *value);
+            }
+        }
+        client
+    }
+
+    /// The configuration of a consumer that reads what is there once.
+    pub(crate) fn consumer(&self, group: &str) -> ClientConfig {
+        let mut client = self.client();
+        client
+            .set("group.id", group)
+            // How far it came is told once that is true.
+            .set("enable.auto.commit", "false")
+            .set("enable.auto.offset.store", "false")
+            // What was removed before it was read is said, not skipped.
+            .set("auto.offset.reset", "error")
+            .set("enable.partition.eof", "true")
+            .set("isolation.level", "read_committed")
+            .set("check.crcs", "true")
+            .set("queued.min.messages", "1000")
+            .set("queued.max.messages.kbytes", "16384")
+            .set("fetch.max.bytes", (16 << 20).to_string());
         client
     }
 
@@ -248,6 +295,7 @@ impl KafkaConfig {
 
     fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
+        client.set("request.timeout.ms", REPLICAS_MAX_MS).set("socket.timeout.ms", SILENCE_MAX_MS);
         for (property, value) in &self.properties {
             client.set(property, value);
         }
@@ -316,16 +364,25 @@ fn wrong(message: impl Into<String>) -> PublishFault {
     PublishFault::new(PublishFaultKind::Misconfigured, message)
 }
 
-/// librdkafka's word on a property it does not take, without the value, which may be a secret.
+/// Whether librdkafka knows a property of this name, in any build.
+fn is_property(name: &str) -> bool {
+    let asked = ClientConfig::new().set(name, "").create_native_config();
+    !matches!(asked, Err(KafkaError::ClientConfig(RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN, ..)))
+}
+
+/// librdkafka's word on a property it does not take, without the value, which may be a secret, in whatever form
+/// librdkafka repeats it.
 pub(crate) fn refused_property(error: &KafkaError) -> PublishFault {
     match error {
-        KafkaError::ClientConfig(_, why, property, value) => {
-            let why = if value.is_empty() { why.clone() } else { why.replace(value.as_str(), "...") };
-            let remedy = match why.contains("not available at build time") {
-                true => "; build with the feature `ssl` (TLS, SCRAM) or `zstd`",
-                false => "",
+        KafkaError::ClientConfig(result, why, property, _) => {
+            let why = match result {
+                RDKafkaConfRes::RD_KAFKA_CONF_UNKNOWN => "it knows none of that name",
+                _ if why.contains("not available at build time") => {
+                    "it needs a build with the feature `ssl` (TLS, SCRAM) or `zstd`"
+                }
+                _ => "give a value that its CONFIGURATION.md lists",
             };
-            wrong(format!("librdkafka does not take property `{property}`: {why}{remedy}"))
+            wrong(format!("librdkafka does not take property `{property}`: {why}"))
         }
         KafkaError::ClientCreation(why) => wrong(format!("librdkafka does not take the settings: {why}")),
         other => wrong(format!("librdkafka does not take the settings: {other}")),
@@ -334,7 +391,7 @@ pub(crate) fn refused_property(error: &KafkaError) -> PublishFault {
 
 fn brokers_of(list: &str) -> Result<String, PublishFault> {
     let mut brokers = Vec::new();
-    for broker in list.split(',') {
+    for (broker, place) in list.split(',').zip(1..) {
         let port_at = match broker.rfind(']') {
             Some(bracket) => broker[bracket..].find(':').map(|colon| bracket + colon),
             None => broker.find(':'),
@@ -344,10 +401,15 @@ fn brokers_of(list: &str) -> Result<String, PublishFault> {
             None => (broker, "9092"),
         };
         if host.is_empty() {
-            return Err(wrong(format!("the Kafka URL names no host in `{list}`: give kafka://host:port")));
+            return Err(wrong(format!(
+                "broker {place} of the Kafka URL names no host: give kafka://host:port"
+            )));
         }
         if !port.parse::<u16>().is_ok_and(|port| port > 0) {
-            return Err(wrong(format!("`{port}` is no port, in broker `{broker}`: give 1 to 65535")));
+            return Err(wrong(format!(
+                "what follows the `:` in broker {place} of the Kafka URL is no port: give 1 to 65535, and credentials \
+                 as options, as in kafka://host:9092?sasl.username=..."
+            )));
         }
         brokers.push(format!("{host}:{port}"));
     }
@@ -355,9 +417,7 @@ fn brokers_of(list: &str) -> Result<String, PublishFault> {
 }
 
 fn number<N: FromStr>(name: &str, value: &str) -> Result<N, PublishFault> {
-    value
-        .parse()
-        .map_err(|_| wrong(format!("option `{name}` of the Kafka URL is `{value}`: give a whole number")))
+    value.parse().map_err(|_| wrong(format!("option `{name}` of the Kafka URL is no whole number: give one")))
 }
 
 fn percent_decoded(text: &str) -> Result<String, PublishFault> {
@@ -408,19 +468,19 @@ mod tests {
             ("http://one", "kafka://"),
             ("kafka://", "no host"),
             ("kafka://one,:9092", "no host"),
-            ("kafka://one:x", "`x` is no port"),
-            ("kafka://one:0", "`0` is no port"),
-            ("kafka://one/orders", "path, `/orders`"),
+            ("kafka://one,two:x", "`:` in broker 2 of the Kafka URL is no port"),
+            ("kafka://one:0", "no port: give 1 to 65535"),
+            ("kafka://one/orders", "has a path"),
             ("kafka://user:secret@one", "sasl.username"),
-            ("kafka://one?linger_ms", "an option of the Kafka URL has no value"),
-            ("kafka://one?linger_ms=soon", "`linger_ms` of the Kafka URL is `soon`"),
-            ("kafka://one?linger_ms=60001", "linger is"),
-            ("kafka://one?batch_bytes=1", "batch_bytes is 1"),
+            ("kafka://one?linger_ms", "option 1 of the Kafka URL has no value"),
+            ("kafka://one?linger_ms=soon", "`linger_ms` of the Kafka URL is no whole number"),
+            ("kafka://one?linger_ms=60001", "linger is out of bounds: give at most 60s"),
+            ("kafka://one?batch_bytes=1", "batch_bytes is out of bounds: give 1,024"),
             ("kafka://one?in_flight_records_max=0", "in_flight_records_max"),
-            ("kafka://one?compression=rar", "compression `rar`"),
-            ("kafka://one?lingerms=1", "`lingerms`"),
+            ("kafka://one?compression=rar", "give none, gzip"),
+            ("kafka://one?batch_bytes=2000&lingerms=1", "option 2 of the Kafka URL is not known"),
             ("kafka://one?client_id=%zz", "percent-encoded"),
-            ("kafka://one?no.such.property=1", "no.such.property"),
+            ("kafka://one?no.such.property=1", "option 1 of the Kafka URL is not known"),
             ("kafka://one?security.protocol=carrier-pigeon", "security.protocol"),
             #[cfg(not(feature = "zstd"))]
             ("kafka://one?compression=zstd", "feature `ssl` (TLS, SCRAM) or `zstd`"),
@@ -428,10 +488,35 @@ mod tests {
             let message = refusal(url);
             assert!(message.contains(named), "{url}: {message}");
         }
-        for url in
-            ["kafka://user:secret@one", "kafka://user:a/secret@one", "kafka://one?sasl.password=a&secret"]
-        {
-            assert!(!refusal(url).contains("secret"), "{}", refusal(url));
+    }
+
+    #[test]
+    fn what_may_be_a_secret_is_not_repeated() {
+        for url in [
+            "secret",
+            "kafka://user:secret@one",
+            "kafka://user:a/secret@one",
+            "kafka://user:secret",
+            "kafka://secret:secret",
+            "kafka://one,user:a,secret:secret",
+            "kafka://one/secret",
+            "kafka://user:a,:secret",
+            "kafka://one?sasl.password=a&secret",
+            "kafka://one?sasl.password=a&secret=1",
+            "kafka://one?sasl.password=a&se.secret=1",
+            "kafka://one?sasl.password=a&%73ecret.b=1",
+            "kafka://one?sasl.password=a&linger_ms=secret",
+            "kafka://one?sasl.password=a&compression=secret",
+            "kafka://one?sasl.password=a&security.protocol=secret",
+            "kafka://one?sasl.password=a&socket.timeout.ms=secret",
+            "kafka://one?sasl.password=a&acks=secret",
+            "kafka://one?secret=%zz",
+        ] {
+            assert!(!refusal(url).contains("secret"), "{url}: {}", refusal(url));
+        }
+        for (option, bounds) in [("batch_bytes", "60001"), ("linger_ms", "600010")] {
+            let message = refusal(&format!("kafka://one?sasl.password=a&{option}={bounds}0000"));
+            assert!(!message.contains(bounds), "{message}");
         }
     }
 

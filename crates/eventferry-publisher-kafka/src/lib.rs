@@ -22,11 +22,13 @@
 //! system's librdkafka.
 
 mod config;
+mod dead_letters;
 mod fault;
 mod publisher;
 mod route;
 mod session;
 
 pub use config::{Compression, KafkaConfig};
+pub use dead_letters::{DeadLetterReader, DeadLetterRecord, ReadFrom, Span};
 pub use publisher::KafkaPublisher;
 pub use session::KafkaSession;

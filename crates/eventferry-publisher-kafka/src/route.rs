@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
+use std::time::{Duration, Instant};
 
 use eventferry_core::publisher::{Domain, Route};
 use eventferry_core::{Envelope, PublishFault, PublishFaultKind};
@@ -14,6 +15,11 @@ const BATCH_HEADER_BYTES: usize = 61;
 
 /// No batch is made smaller than this for the sake of a topic with a lower limit: its neighbours would pay.
 const BATCH_BYTES_MIN: usize = 16 << 10;
+
+/// How long what is known of a topic is enough to refuse an envelope by. Whoever raised a limit, or added partitions,
+/// and has a refused event tried again shall not be answered from memory; a stream of events that are too large shall
+/// not ask about its topic for each of them.
+const REFUSES_FOR: Duration = Duration::from_secs(1);
 
 /// What the cluster says of a topic.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,6 +37,8 @@ pub(crate) struct Topic {
     /// two places.
     index: u32,
     facts: Facts,
+    /// When the cluster said so.
+    learned_at: Instant,
     /// Whether this still holds, as far as is known.
     trusted: bool,
 }
@@ -60,10 +68,10 @@ impl Topics {
     pub(crate) fn learn(&self, name: &str, facts: Facts) {
         let mut table = self.write();
         let next_index = table.next_index;
+        let learned_at = Instant::now();
         match table.by_name.get_mut(name) {
             Some(topic) if topic.facts.partitions == facts.partitions => {
-                topic.facts = facts;
-                topic.trusted = true;
+                *topic = Topic { index: topic.index, facts, learned_at, trusted: true };
             }
             Some(topic) => {
                 tracing::info!(
@@ -71,11 +79,12 @@ impl Topics {
                     partitions = facts.partitions,
                     "the number of partitions changed"
                 );
-                *topic = Topic { index: next_index, facts, trusted: true };
+                *topic = Topic { index: next_index, facts, learned_at, trusted: true };
                 table.next_index += 1;
             }
             None => {
-                table.by_name.insert(name.into(), Topic { index: next_index, facts, trusted: true });
+                let topic = Topic { index: next_index, facts, learned_at, trusted: true };
+                table.by_name.insert(name.into(), topic);
                 table.next_index += 1;
             }
         }
@@ -105,12 +114,14 @@ impl Topics {
         let Some(topic) = self.get(envelope.topic()).filter(|topic| topic.trusted) else {
             return Route::Unknown;
         };
-        if let Some(fault) = self.oversize(envelope, topic.facts) {
-            return Route::Refused(Box::new(fault));
-        }
-        match topic.partition(envelope) {
-            Ok(partition) => Route::To(topic.domain(partition)),
-            Err(fault) => Route::Refused(Box::new(fault)),
+        let fault = match (self.oversize(envelope, topic.facts), topic.partition(envelope)) {
+            (None, Ok(partition)) => return Route::To(topic.domain(partition)),
+            (Some(fault), _) | (None, Err(fault)) => fault,
+        };
+        if topic.learned_at.elapsed() > REFUSES_FOR {
+            Route::Unknown
+        } else {
+            Route::Refused(Box::new(fault))
         }
     }
 
@@ -143,6 +154,7 @@ impl Topics {
                 PublishFaultKind::Rejected,
                 format!("the record takes {bytes} bytes and topic `{topic}` takes {limit}: {remedy}"),
             )
+            .of_class("MessageSizeTooLarge")
         })
     }
 
@@ -177,7 +189,8 @@ impl Topic {
                          give 0 to {}, or none",
                         partitions - 1
                     ),
-                ))
+                )
+                .of_class("UnknownPartition"))
             }
         }
     }
@@ -275,7 +288,10 @@ mod tests {
 
     fn refusal(topics: &Topics, event: Event) -> String {
         match topics.route(&Envelope::of(&stored(event))) {
-            Route::Refused(fault) => fault.to_string(),
+            Route::Refused(fault) => {
+                assert!(fault.class().is_some(), "people filter by its class: {fault}");
+                fault.to_string()
+            }
             other => panic!("{other:?}"),
         }
     }
@@ -337,6 +353,20 @@ mod tests {
                 "{message}"
             );
         }
+    }
+
+    #[test]
+    fn nothing_is_refused_by_what_was_learned_long_ago() {
+        let topics = topics(false, 4, Some(1000));
+        let event = |bytes| Event::new("t", ("order", 1)).payload(vec![0; bytes], "");
+        refusal(&topics, event(2000));
+        topics.write().by_name.get_mut("t").unwrap().learned_at -= REFUSES_FOR + Duration::from_secs(1);
+        for refused in [event(2000), Event::new("t", ("order", 1)).partition(4)] {
+            assert!(matches!(topics.route(&Envelope::of(&stored(refused))), Route::Unknown));
+        }
+        domain(&topics, event(10));
+        topics.learn("t", Facts { partitions: 4, batch_bytes_max: Some(3000) });
+        domain(&topics, event(2000));
     }
 
     #[test]

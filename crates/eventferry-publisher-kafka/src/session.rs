@@ -407,7 +407,7 @@ struct Trouble {
 }
 
 /// librdkafka's reason for people: without what it counts, and without advice that leads astray.
-fn plain_reason(reason: &str) -> String {
+pub(crate) fn plain_reason(reason: &str) -> String {
     let reason = reason.split_once(" (after ").map_or(reason, |(reason, _)| reason);
     match reason.split_once("Receive failed: Invalid response size") {
         // It advises to raise receive.message.max.bytes: it took another protocol's first bytes for a size.

@@ -1,14 +1,20 @@
 //! Putting a relay together.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::time::Duration;
 
-use eventferry_core::machine::{Settings, SettingsDisagree};
+use eventferry_core::enqueue::TOPIC_CHARS_MAX;
+use eventferry_core::machine::{OnDead, RetryPolicy, Settings, SettingsDisagree};
 use eventferry_core::publisher::Publisher;
 use eventferry_core::store::{RelayId, Store};
 use uuid::Uuid;
 
 use crate::Relay;
+use crate::dead_letters::{DeadLetterTopic, DeadLetterTopicFault};
+use crate::engine::Letters;
+use crate::happening::Happening;
+use crate::listener::Ears;
 
 /// How long settled events stay readable unless another time is set: 1 hour.
 pub const RETENTION_DEFAULT: Duration = Duration::from_secs(3600);
@@ -39,61 +45,127 @@ impl<P: Publisher> PublisherPart for P {}
 pub struct RelayBuilder<S, P> {
     store: S,
     publisher: P,
+    rest: Rest,
+}
+
+/// What does not depend on the store and publisher.
+#[derive(Debug)]
+struct Rest {
     id: Option<String>,
     settings: Settings,
     retention: Duration,
     dead_letter_topic: Option<String>,
+    dead_letter_detail: bool,
+    retry: Option<RetryPolicy>,
+    on_dead: Option<OnDead>,
+    retries: HashMap<String, RetryPolicy>,
+    ears: Ears,
 }
 
 impl RelayBuilder<NoStore, NoPublisher> {
     pub(crate) fn new() -> Self {
-        Self {
-            store: NoStore,
-            publisher: NoPublisher,
+        let rest = Rest {
             id: None,
             settings: Settings::default(),
             retention: RETENTION_DEFAULT,
             dead_letter_topic: None,
-        }
+            dead_letter_detail: false,
+            retry: None,
+            on_dead: None,
+            retries: HashMap::new(),
+            ears: Ears::default(),
+        };
+        Self { store: NoStore, publisher: NoPublisher, rest }
     }
 }
 
 impl<S: StorePart, P: PublisherPart> RelayBuilder<S, P> {
     /// The store to carry from. Its `prepare` must have been called, or [`Relay::run`] does.
     pub fn store<T: Store>(self, store: T) -> RelayBuilder<T, P> {
-        let Self { publisher, id, settings, retention, dead_letter_topic, .. } = self;
-        RelayBuilder { store, publisher, id, settings, retention, dead_letter_topic }
+        RelayBuilder { store, publisher: self.publisher, rest: self.rest }
     }
 
     /// The publisher to carry to.
     pub fn publisher<T: Publisher>(self, publisher: T) -> RelayBuilder<S, T> {
-        let Self { store, id, settings, retention, dead_letter_topic, .. } = self;
-        RelayBuilder { store, publisher, id, settings, retention, dead_letter_topic }
+        RelayBuilder { store: self.store, publisher, rest: self.rest }
     }
 
     /// What the relay calls itself: 1 to 200 characters, unlike any other on the same store; default random.
     #[must_use]
-    pub fn id(self, id: impl Into<String>) -> Self {
-        Self { id: Some(id.into()), ..self }
+    pub fn id(mut self, id: impl Into<String>) -> Self {
+        self.rest.id = Some(id.into());
+        self
     }
 
-    /// The numbers to run by; default [`Settings::default`].
+    /// The numbers to run by; default [`Settings::default`]. What [`retry`](Self::retry), [`on_dead`](Self::on_dead)
+    /// and [`dead_letters`](Self::dead_letters) say counts more, in whatever order they are called; a
+    /// [`seed`](Settings::seed) of 0 is replaced by a random one.
     #[must_use]
-    pub fn settings(self, settings: Settings) -> Self {
-        Self { settings, ..self }
+    pub fn settings(mut self, settings: Settings) -> Self {
+        self.rest.settings = settings;
+        self
     }
 
     /// How long settled events stay readable; default 1 hour. The store may keep them a little longer.
     #[must_use]
-    pub fn retention(self, retention: Duration) -> Self {
-        Self { retention, ..self }
+    pub fn retention(mut self, retention: Duration) -> Self {
+        self.rest.retention = retention;
+        self
     }
 
-    /// The topic for events that are given up on. Until such delivery exists, refused events stay parked, where
-    /// `status` shows them; the topic is checked and kept.
+    /// How refused events are retried; default [`RetryPolicy::default`]. An outage never counts as an attempt.
     #[must_use]
-    pub fn dead_letters(self, topic: impl Into<String>) -> Self {
-        Self { dead_letter_topic: Some(topic.into()), ..self }
+    pub fn retry(mut self, policy: RetryPolicy) -> Self {
+        self.rest.retry = Some(policy);
+        self
+    }
+
+    /// How refused events of one topic are retried, instead of [`retry`](Self::retry).
+    #[must_use]
+    pub fn retry_for(mut self, topic: impl Into<String>, policy: RetryPolicy) -> Self {
+        self.rest.retries.insert(topic.into(), policy);
+        self
+    }
+
+    /// The topic for events that are given up: a name for all of them, or a template such as `{topic}.dlq`, where
+    /// `{topic}` stands for the event's own. It is not created. Default none: events that are given up stay parked
+    /// until a person retries or discards them.
+    ///
+    /// Where the dead-letter topic itself takes nothing, its events stay parked and are tried again until it does.
+    #[must_use]
+    pub fn dead_letters(mut self, topic: impl Into<String>) -> Self {
+        self.rest.dead_letter_topic = Some(topic.into());
+        self
+    }
+
+    /// Whether a dead letter says in a header `dlq-detail` where its event was: lane, place among the parked events,
+    /// and the relay; default false.
+    #[must_use]
+    pub fn dead_letter_detail(mut self, detail: bool) -> Self {
+        self.rest.dead_letter_detail = detail;
+        self
+    }
+
+    /// What follows a dead letter, where its topic has no policy of its own; default [`OnDead::Continue`]. Counts more
+    /// than what [`retry`](Self::retry) says.
+    #[must_use]
+    pub fn on_dead(mut self, on_dead: OnDead) -> Self {
+        self.rest.on_dead = Some(on_dead);
+        self
+    }
+
+    /// Tells `listener` what happens, on a thread of its own; may be given several times.
+    ///
+    /// A listener can neither hold the relay up nor change what it does. It hears everything in the order in which it
+    /// happened; how many events were read and shipped comes as counts, about ten times a second. Up to 1,024
+    /// happenings wait for a slow listener; what does not fit is left out, counted, and told as
+    /// [`Happening::Missed`] in its place. A listener that panics is not called again, which is said once in the log.
+    ///
+    /// [`Relay::run`] returns when every listener has heard all, or after a second.
+    #[must_use]
+    pub fn listen(mut self, listener: impl FnMut(Happening) + Send + 'static) -> Self {
+        self.rest.ears.0.push(Box::new(listener));
+        self
     }
 }
 
@@ -103,23 +175,44 @@ impl<S: Store, P: Publisher> RelayBuilder<S, P> {
     /// # Errors
     /// Names what does not fit and what would.
     pub fn build(self) -> Result<Relay<S, P>, BuildError> {
-        self.settings.check().map_err(BuildError::Settings)?;
-        let id = self.id.unwrap_or_else(|| format!("relay-{}", Uuid::new_v4().simple()));
+        let Self { store, publisher, rest } = self;
+        let Rest { id, mut settings, retention, dead_letter_topic, dead_letter_detail, .. } = rest;
+        let topic = dead_letter_topic.as_deref().map(DeadLetterTopic::parse).transpose();
+        let topic = topic.map_err(BuildError::DeadLetterTopic)?;
+        settings.dead_letters = topic.is_some();
+        if let Some(retry) = rest.retry {
+            settings.retry = retry;
+        }
+        if let Some(on_dead) = rest.on_dead {
+            settings.retry.on_dead = on_dead;
+        }
+        if settings.seed == 0 {
+            let (high, low) = Uuid::new_v4().as_u64_pair();
+            settings.seed = high ^ low;
+        }
+        settings.check().map_err(BuildError::Settings)?;
+        check_retries(&settings, &rest.retries)?;
+        let id = id.unwrap_or_else(|| format!("relay-{}", Uuid::new_v4().simple()));
         if id.is_empty() || id.chars().count() > RELAY_ID_CHARS_MAX || id.contains('\0') {
             return Err(BuildError::RelayId(id));
         }
-        if self.dead_letter_topic.as_deref() == Some("") {
-            return Err(BuildError::DeadLetterTopic);
-        }
-        Ok(Relay {
-            store: self.store,
-            publisher: self.publisher,
-            id: RelayId(id),
-            settings: self.settings,
-            retention: self.retention,
-            dead_letter_topic: self.dead_letter_topic,
-        })
+        let letters = Letters { topic, detail: dead_letter_detail, relay: id.clone() };
+        let (retries, ears) = (rest.retries, rest.ears);
+        Ok(Relay { store, publisher, id: RelayId(id), settings, retention, letters, retries, ears })
     }
+}
+
+/// Holds each topic's own policy against the settings, as they are held against each other.
+fn check_retries(settings: &Settings, of_topics: &HashMap<String, RetryPolicy>) -> Result<(), BuildError> {
+    let mut settings = settings.clone();
+    for (topic, policy) in of_topics {
+        if topic.is_empty() || topic.chars().count() > TOPIC_CHARS_MAX {
+            return Err(BuildError::RetryTopic(topic.clone()));
+        }
+        settings.retry = policy.clone();
+        settings.check().map_err(|disagree| BuildError::Retry { topic: topic.clone(), disagree })?;
+    }
+    Ok(())
 }
 
 /// What does not fit.
@@ -130,8 +223,17 @@ pub enum BuildError {
     Settings(SettingsDisagree),
     /// The id is empty, longer than 200 characters, or holds a zero byte: give another.
     RelayId(String),
-    /// The dead-letter topic is empty: name one, or leave it out.
-    DeadLetterTopic,
+    /// The dead-letter topic cannot be one: name another, or leave it out.
+    DeadLetterTopic(DeadLetterTopicFault),
+    /// A retry policy is for a topic that cannot be: name one of 1 to 249 characters.
+    RetryTopic(String),
+    /// A topic's own retry policy disagrees with itself: change one of the numbers named.
+    Retry {
+        /// Whose.
+        topic: String,
+        /// How.
+        disagree: SettingsDisagree,
+    },
 }
 
 impl fmt::Display for BuildError {
@@ -145,7 +247,15 @@ impl fmt::Display for BuildError {
                     id.len()
                 )
             }
-            Self::DeadLetterTopic => f.write_str("the dead-letter topic is empty; name one, or leave it out"),
+            Self::DeadLetterTopic(fault) => fault.fmt(f),
+            Self::RetryTopic(topic) => {
+                let chars = topic.chars().count();
+                write!(
+                    f,
+                    "a retry policy is for a topic of {chars} characters; name one of 1 to {TOPIC_CHARS_MAX}"
+                )
+            }
+            Self::Retry { topic, disagree } => write!(f, "the retry policy of topic `{topic}`: {disagree}"),
         }
     }
 }

@@ -4,14 +4,14 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventferry_core::machine::{AggregateKey, SettleOrder, TopicId};
-use eventferry_core::publisher::{Publisher, Report, Role, Session, Token};
-use eventferry_core::store::{
-    Claim, Feed, Held, Lanes, Ledger, Opened, Page, Park, ParkReason, ParkedAsk, ParkedKey, ParkedPage,
-    Settlement, Store, Verdict, Wish,
-};
+use eventferry_core::machine::{AggregateKey, TopicId};
+use eventferry_core::parked::{DueAsk, DuePage, ParkedAsk, ParkedKey, ParkedPage};
+use eventferry_core::publisher::{Publisher, Report, Role, Session};
+use eventferry_core::store::{Claim, Feed, Held, Lanes, Ledger, Opened, Page, Store, Verdict, Wish};
 use eventferry_core::{Lane, Lease, PublishFault, StoreFault};
 use tokio::task::{JoinError, JoinSet};
+
+use crate::told::{Told, ToldLane};
 
 /// What came back. A role that was called comes with its answer.
 pub(crate) enum Answer<S: Store, P: Publisher> {
@@ -20,49 +20,10 @@ pub(crate) enum Answer<S: Store, P: Publisher> {
     Page(S::Feed, Result<Page<S::Mark, S::Row>, StoreFault>),
     Settled(S::Ledger, Told<S>, Result<Vec<Verdict>, StoreFault>),
     Parked(S::Ledger, Result<ParkedPage, StoreFault>),
+    Due(S::Ledger, Result<DuePage<S::Row>, StoreFault>),
     Learned(TopicId, Result<(), PublishFault>),
     Connected(Role, Result<P::Session, PublishFault>),
     Abandoned(Role, Vec<Report>),
-}
-
-/// A settlement as told to the ledger, kept to be repeated unchanged.
-pub(crate) type Told<S> = Vec<ToldLane<<S as Store>::Mark, <S as Store>::Row>>;
-
-pub(crate) struct ToldLane<M, R> {
-    pub(crate) lease: Lease,
-    pub(crate) prefix: Vec<M>,
-    pub(crate) park: Vec<ToldPark<M, R>>,
-}
-
-pub(crate) struct ToldPark<M, R> {
-    pub(crate) mark: M,
-    pub(crate) row: R,
-    /// `None`: it waits behind an earlier one.
-    pub(crate) refused: Option<String>,
-}
-
-impl<M, R> ToldLane<M, R> {
-    /// What the core ordered, with the rows and reasons it does not know.
-    pub(crate) fn of(
-        order: SettleOrder<M>,
-        mut row_of: impl FnMut(Token) -> Option<R>,
-        mut why: impl FnMut(Token) -> String,
-    ) -> Self {
-        let park = order.park.into_iter().filter_map(|park| {
-            let refused = (!park.behind).then(|| why(park.token));
-            Some(ToldPark { mark: park.mark, row: row_of(park.token)?, refused })
-        });
-        Self { lease: order.lease, park: park.collect(), prefix: order.prefix }
-    }
-
-    fn settlement(&self) -> Settlement<'_, M, R> {
-        let park = self.park.iter().map(|park| Park {
-            mark: &park.mark,
-            row: &park.row,
-            reason: park.refused.as_deref().map_or(ParkReason::Behind, ParkReason::Refused),
-        });
-        Settlement { lease: self.lease, prefix: &self.prefix, park: park.collect() }
-    }
 }
 
 /// An aggregate's key in the core.
@@ -76,6 +37,15 @@ pub(crate) fn aggregate_key(aggregate_type: &str, aggregate_id: &str) -> Aggrega
 
 /// How many parked events are listed at once.
 const PARKED_LIMIT: u32 = 1_000;
+
+/// A [`DueAsk`] that owns what it names.
+pub(crate) struct DueWanted {
+    pub(crate) lanes: Vec<Lane>,
+    pub(crate) except_topics: Vec<String>,
+    pub(crate) after: Option<ParkedKey>,
+    pub(crate) records_max: u32,
+    pub(crate) bytes_max: u64,
+}
 
 /// The roles at rest, and the tasks of those under way.
 pub(crate) struct Calls<S: Store, P: Publisher> {
@@ -150,6 +120,18 @@ impl<S: Store, P: Publisher> Calls<S, P> {
         self.start(async move {
             let page = ledger.parked(ParkedAsk { lanes: &lanes, after, limit: PARKED_LIMIT }).await;
             Answer::Parked(ledger, page)
+        });
+    }
+
+    pub(crate) fn read_due(&mut self, wanted: DueWanted) {
+        let Some(mut ledger) = self.ledger.take() else { return };
+        self.start(async move {
+            let DueWanted { lanes, except_topics, after, records_max, bytes_max } = &wanted;
+            let except: Vec<&str> = except_topics.iter().map(String::as_str).collect();
+            let (after, records_max, bytes_max) = (*after, *records_max, *bytes_max);
+            let page =
+                ledger.due(DueAsk { lanes, except_topics: &except, after, records_max, bytes_max }).await;
+            Answer::Due(ledger, page)
         });
     }
 

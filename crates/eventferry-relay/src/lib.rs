@@ -12,24 +12,34 @@
 //! ```
 
 mod builder;
-mod calls;
 mod engine;
+mod calls;
 mod rows;
 mod topics;
+mod refusals;
+mod told;
+mod dead_letters;
 mod upkeep;
+mod news;
 mod voice;
+mod happening;
+mod listener;
+mod figures;
 
-pub use builder::{
-    BuildError, NoPublisher, NoStore, PublisherPart, RETENTION_DEFAULT, RelayBuilder, StorePart,
-};
-pub use engine::{Finished, RunError};
-pub use eventferry_core::machine::Settings;
-
+use std::collections::HashMap;
 use std::future::Future;
 use std::time::Duration;
 
 use eventferry_core::publisher::Publisher;
 use eventferry_core::store::{RelayId, Store};
+
+pub use builder::{
+    BuildError, NoPublisher, NoStore, PublisherPart, RETENTION_DEFAULT, RelayBuilder, StorePart,
+};
+pub use dead_letters::DeadLetterTopicFault;
+pub use engine::{Finished, RunError};
+pub use eventferry_core::machine::{Backoff, OnDead, RetryPolicy, Settings};
+pub use happening::{EventName, Happening, Whom, Why};
 
 /// A relay: carries what a store holds to a publisher, together with any number of others on the same store.
 #[derive(Debug)]
@@ -39,7 +49,10 @@ pub struct Relay<S, P> {
     pub(crate) id: RelayId,
     pub(crate) settings: Settings,
     pub(crate) retention: Duration,
-    pub(crate) dead_letter_topic: Option<String>,
+    pub(crate) letters: engine::Letters,
+    /// Policies of topics that have one of their own.
+    pub(crate) retries: HashMap<String, RetryPolicy>,
+    pub(crate) ears: listener::Ears,
 }
 
 impl Relay<NoStore, NoPublisher> {

@@ -5,14 +5,15 @@ use std::time::Duration;
 use eventferry_sim::{FLAWS, Flaw};
 
 pub(crate) const USAGE: &str = "\
-usage: cargo xtask sim [--seeds N] [--from S] [--minutes M] [--flaw NAME]
+usage: cargo xtask sim [--seeds N] [--from S] [--minutes M] [--flaw NAME] [--list]
        cargo xtask sim --seed S [--without ITEM,...] [--flaw NAME] [--whole]
 
   --seeds N      so many seeds; default 20000
   --from S       the first of them; default 0
   --minutes M    no longer than this; default 60
   --seed S       this one alone, told line by line
-  --without A,B  without these items of its schedule: faults are numbered first, then transactions
+  --without A,B  without these items of its schedule: faults are numbered first, then transactions, then decisions
+  --list         go on after a seed that breaks a promise, and list them all
   --whole        all lines, not only the last
   --flaw NAME    with something broken on purpose";
 
@@ -24,17 +25,21 @@ pub(crate) struct Arguments {
 
 pub(crate) enum Work {
     One { without: Vec<usize>, whole: bool },
-    Many { seeds: u64, within: Duration },
+    Many { seeds: u64, within: Duration, list: bool },
 }
 
 impl Arguments {
     pub(crate) fn of(words: &[String]) -> Result<Self, String> {
-        let (mut from, mut flaw, mut one, mut whole) = (0, None, false, false);
+        let (mut from, mut flaw, mut one, mut whole, mut list) = (0, None, false, false, false);
         let (mut seeds, mut minutes, mut without) = (20_000, 60, Vec::new());
         let mut words = words.iter();
         while let Some(word) = words.next() {
-            if word == "--whole" {
-                whole = true;
+            match word.as_str() {
+                "--whole" => whole = true,
+                "--list" => list = true,
+                _ => {}
+            }
+            if matches!(word.as_str(), "--whole" | "--list") {
                 continue;
             }
             let value = words.next().ok_or_else(|| format!("{word} needs a value"))?;
@@ -52,7 +57,7 @@ impl Arguments {
             }
         }
         let within = Duration::from_secs(minutes * 60);
-        let work = if one { Work::One { without, whole } } else { Work::Many { seeds, within } };
+        let work = if one { Work::One { without, whole } } else { Work::Many { seeds, within, list } };
         Ok(Self { from, flaw, work })
     }
 }

@@ -7,6 +7,7 @@
 //! | who owns which lane | `lanes.rs` |
 //! | opening windows and reading pages | `feed.rs` |
 //! | moving positions, parking, retention | `ledger.rs` |
+//! | parked events: due, changed, decided upon | `parked.rs` |
 //!
 //! Each method is one statement: it happens at one instant. What takes several statements takes several instants,
 //! between which others have theirs.
@@ -15,11 +16,14 @@ mod books;
 mod feed;
 mod lanes;
 mod ledger;
+mod parked;
 mod window;
 
-pub(crate) use books::{Books, Row as LogRow};
+pub(crate) use books::{Books, LOADED_BY, Row as LogRow};
 pub(crate) use feed::{Opening, PageRead, PageWish};
-pub(crate) use ledger::{Settled, ToldLane, ToldPark};
+pub(crate) use lanes::Claimant;
+pub(crate) use ledger::{Settled, ToldChange, ToldLane, ToldPark};
+pub(crate) use parked::{Applied, DueRead, DueRow, DueWish, ParkedRow};
 pub(crate) use window::{Mark, Window};
 
 use crate::agenda::Time;
@@ -40,6 +44,8 @@ pub(crate) struct Database {
     windows: u64,
     anchor_ids: u64,
     flaw: Option<Flaw>,
+    /// What the last settlement changed of parked events.
+    pub(crate) applied: Vec<Applied>,
     /// What a flawed retention keeps locked.
     pub(crate) locked_until: Time,
 }
@@ -55,6 +61,7 @@ impl Database {
             windows: 0,
             anchor_ids,
             flaw,
+            applied: Vec::new(),
             locked_until: 0,
         }
     }
@@ -76,8 +83,27 @@ impl Database {
         if let Some(copy) = self.copy.take() {
             self.books = copy;
         }
+        if self.has(Flaw::FailsOverWithoutParked) {
+            self.books.parked.clear();
+        }
         self.books.timeline = timeline + 1;
         self.generation += 1;
         self.down_until = down_until;
+    }
+
+    /// A dump takes its place, loaded into another cluster: positions speak of transactions that mean nothing there.
+    pub(crate) fn restore(&mut self, down_until: Time) {
+        self.fail_over(down_until);
+        let unsettled = self.books.first_unsettled();
+        self.books.restore();
+        if self.has(Flaw::RestoresPositions) {
+            return;
+        }
+        self.windows += 1;
+        let mut beginning = Window::beginning();
+        if let Some(window) = std::rc::Rc::get_mut(&mut beginning.window) {
+            (window.serial, window.timeline) = (self.windows, self.books.timeline);
+        }
+        self.books.re_anchor(unsettled, &beginning);
     }
 }

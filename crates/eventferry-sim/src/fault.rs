@@ -43,6 +43,11 @@ pub(crate) enum FaultKind {
         behind: Time,
         lasts: Time,
     },
+    /// A dump that is so old is restored into another cluster, whose transactions have other numbers.
+    Restore {
+        behind: Time,
+        lasts: Time,
+    },
     /// Calls of the database take up to this long.
     SlowDatabase {
         lasts: Time,
@@ -70,7 +75,7 @@ pub(crate) enum FaultKind {
         lasts: Time,
         by: Time,
     },
-    /// A topic is not there, and comes back.
+    /// A topic, the last of which is the dead-letter topic, is not there, and comes back.
     TopicGone {
         topic: usize,
         lasts: Time,
@@ -85,7 +90,8 @@ pub(crate) enum FaultKind {
     /// The broker refuses everything, for want of replicas or by a quota.
     BrokerShort {
         lasts: Time,
-        quota: bool,
+        /// By a quota, for so long; if not, for want of replicas.
+        quota: Option<Time>,
     },
 }
 
@@ -93,7 +99,7 @@ pub(crate) enum FaultKind {
 const LATE_AT_MOST: Time = 100 * MILLISECOND;
 
 impl FaultKind {
-    pub(crate) const NAMES: [&'static str; 17] = [
+    pub(crate) const NAMES: [&'static str; 18] = [
         "join",
         "leave",
         "kill",
@@ -111,19 +117,21 @@ impl FaultKind {
         "topic-denied",
         "producers-forgotten",
         "broker-short",
+        "restore",
     ];
 
     /// The number of a kind.
     pub(crate) fn any(dice: &mut Dice, temper: Temper) -> usize {
         const CALM: [usize; 7] = [0, 0, 1, 1, 12, 13, 14];
         // Failovers more often than others: most can go wrong there.
-        const STORMY: [usize; 21] = [0, 1, 2, 2, 3, 4, 5, 6, 6, 6, 7, 8, 9, 10, 11, 12, 12, 13, 14, 15, 16];
+        const STORMY: [usize; 24] =
+            [0, 1, 2, 2, 3, 4, 5, 6, 6, 6, 7, 8, 9, 10, 11, 12, 12, 13, 13, 14, 15, 16, 17, 17];
         if temper == Temper::Calm { CALM[dice.index(CALM.len())] } else { STORMY[dice.index(STORMY.len())] }
     }
 
     pub(crate) fn of(number: usize, dice: &mut Dice, plan: &Plan) -> Self {
         let relay = dice.index(plan.relays);
-        let topic = dice.index(plan.partitions.len());
+        let topic = dice.index(plan.partitions.len() + 1);
         let lasts = dice.between(100, 6_000) * MILLISECOND;
         match number {
             0 => Self::Join,
@@ -153,7 +161,11 @@ impl FaultKind {
             13 => Self::TopicGone { topic, lasts },
             14 => Self::TopicDenied { topic, lasts },
             15 => Self::ProducersForgotten,
-            _ => Self::BrokerShort { lasts: lasts / 2, quota: dice.chance(50) },
+            16 => {
+                let quota = dice.chance(50).then(|| dice.between(20, 800) * MILLISECOND);
+                Self::BrokerShort { lasts: lasts / 2, quota }
+            }
+            _ => Self::Restore { behind: dice.below(6_000) * MILLISECOND, lasts: lasts / 3 },
         }
     }
 
@@ -176,6 +188,7 @@ impl FaultKind {
             Self::TopicDenied { .. } => 14,
             Self::ProducersForgotten => 15,
             Self::BrokerShort { .. } => 16,
+            Self::Restore { .. } => 17,
         }
     }
 
@@ -184,7 +197,7 @@ impl FaultKind {
         match self {
             Self::Join | Self::ProducersForgotten => 0,
             Self::Leave { back, .. } | Self::Kill { back, .. } => back,
-            Self::Failover { behind, lasts } => behind + lasts,
+            Self::Failover { behind, lasts } | Self::Restore { behind, lasts } => behind + lasts,
             Self::Freeze { lasts, .. }
             | Self::DatabaseCrash { lasts }
             | Self::DatabaseAway { lasts }
@@ -211,7 +224,7 @@ impl FaultKind {
             | Self::ProducersForgotten => None,
             Self::Throttled { by, .. } if by <= LATE_AT_MOST => None,
             // Owners are taken for dead, positions are old, and what was in flight is in flight still.
-            Self::Failover { .. } => Some((10 * SECOND, 6)),
+            Self::Failover { .. } | Self::Restore { .. } => Some((10 * SECOND, 6)),
             // A claim that comes late frees what was taken since, and takes it again under another epoch: each time
             // what is in flight is sent once more.
             Self::LossyDatabase { .. } => Some((10 * SECOND, 12)),

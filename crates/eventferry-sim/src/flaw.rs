@@ -53,6 +53,38 @@ flaws! {
     TakesFromTheLiving,
     /// Parked events are listed as a statement sees them that had waited for the lane to change hands.
     ListsStaleParked,
+    /// What became of parked events is noted whatever the version of the position.
+    ChangesWithoutVersion,
+    /// What became of parked events is noted whoever says it.
+    ChangesWithoutFence,
+    /// A dead letter that holds its aggregate is taken for settled.
+    ForgetsHolds,
+    /// Settled parked events are removed at once.
+    LeavesNoTombstone,
+    /// Settled parked events are removed before the log's rows of them.
+    SweepsTombstones,
+    /// Settled parked events are listed too.
+    ListsTombstones,
+    /// An event of a held topic is parked with an attempt.
+    CountsHeldTopics,
+    /// A due event comes whether or not those before it are due.
+    DueOvertakes,
+    /// A due event comes on a later page although one before it fell due since.
+    DueContinuesRuns,
+    /// What is due is asked of whatever history there is.
+    DueIgnoresHistory,
+    /// Due events come in the order in which they fell due.
+    DueByTime,
+    /// A person's discard settles the event at once.
+    DecidesAtOnce,
+    /// A person's retry is taken for an event that was given up.
+    RetriesTheDying,
+    /// What is parked, or was, is read again from the log.
+    ReadsParked,
+    /// After a restore lanes are read on from where the dump had them.
+    RestoresPositions,
+    /// A failover keeps positions, and not what was parked with them.
+    FailsOverWithoutParked,
     /// Retention removes what is old and below a settled id.
     SweepsUnread,
     /// Retention keeps writers out while it works.
@@ -82,7 +114,19 @@ flaws! {
     AcknowledgesOnSend,
     /// What is uncertain when a session ends is taken for acknowledged.
     UncertainIsAcknowledged,
+    /// A dead letter handed to the client is taken for acknowledged.
+    LettersNeedNoAnswer,
+    /// A dead letter that is refused is taken for acknowledged.
+    LetterRefusalIsAnswer,
     // The engine.
+    /// An event that was given up goes to its own topic.
+    SendsTheDyingHome,
+    /// A dead letter is sent when death is to be told, not when it was.
+    CarriesBeforeDecided,
+    /// A relay that is asked to leave gives its lanes up before it has settled anything.
+    LeavesAtOnce,
+    /// A relay on its way out tells nothing of what became of parked events.
+    LeavesInSilence,
     /// The relay's clock stands still while it is frozen.
     ClockStopsWhenFrozen,
     /// The list of parked events is not asked for.

@@ -29,7 +29,7 @@ fn main() -> ExitCode {
             let schedule = Schedule { seed: arguments.from, without, flaw: arguments.flaw };
             one(&schedule, whole)
         }
-        Work::Many { seeds, within } => many(&arguments, seeds, within),
+        Work::Many { seeds, within, list } => many(&arguments, seeds, within, list),
     }
 }
 
@@ -53,15 +53,15 @@ fn one(schedule: &Schedule, whole: bool) -> ExitCode {
     }
 }
 
-/// Runs many seeds; the first that breaks a promise ends it.
-fn many(arguments: &Arguments, seeds: u64, within: Duration) -> ExitCode {
+/// Runs many seeds; the first that breaks a promise ends it, unless all are to be listed.
+fn many(arguments: &Arguments, seeds: u64, within: Duration, list: bool) -> ExitCode {
     // A panic is a finding like others; one seed alone tells where it came from.
     std::panic::set_hook(Box::new(|_| {}));
     let began = Instant::now();
     let next = AtomicU64::new(arguments.from);
     let stop = AtomicBool::new(false);
     let sum = Mutex::new(Tally::default());
-    let failed: Mutex<Option<(u64, Broken)>> = Mutex::new(None);
+    let failed: Mutex<Vec<(u64, Broken)>> = Mutex::new(Vec::new());
     let threads = thread::available_parallelism().map_or(1, usize::from);
     let worker = || {
         let mut tally = Tally::default();
@@ -73,11 +73,8 @@ fn many(arguments: &Arguments, seeds: u64, within: Duration) -> ExitCode {
             let ended = run(&Schedule::of(seed, arguments.flaw));
             tally.add(&ended.tally);
             if let Some(broken) = ended.broken {
-                stop.store(true, Ordering::Relaxed);
-                let mut failed = failed.lock().unwrap_or_else(PoisonError::into_inner);
-                if failed.as_ref().is_none_or(|(other, _)| seed < *other) {
-                    *failed = Some((seed, broken));
-                }
+                stop.store(!list, Ordering::Relaxed);
+                failed.lock().unwrap_or_else(PoisonError::into_inner).push((seed, broken));
             }
         }
         sum.lock().unwrap_or_else(PoisonError::into_inner).add(&tally);
@@ -87,8 +84,15 @@ fn many(arguments: &Arguments, seeds: u64, within: Duration) -> ExitCode {
     let sum = sum.into_inner().unwrap_or_else(PoisonError::into_inner);
     println!("{sum}");
     println!("{:.0} seeds/s on {threads} threads, {seconds:.1} s", sum.seeds as f64 / seconds);
-    if let Some((seed, broken)) = failed.into_inner().unwrap_or_else(PoisonError::into_inner) {
-        return tell(&Schedule::of(seed, arguments.flaw), &broken);
+    let mut failed = failed.into_inner().unwrap_or_else(PoisonError::into_inner);
+    failed.sort_by_key(|(seed, _)| *seed);
+    if list && !failed.is_empty() {
+        failed.iter().for_each(|(seed, broken)| println!("seed {seed} breaks {broken}"));
+        println!("{} seeds break a promise", failed.len());
+        return ExitCode::FAILURE;
+    }
+    if let Some((seed, broken)) = failed.first() {
+        return tell(&Schedule::of(*seed, arguments.flaw), broken);
     }
     if sum.seeds == 0 || sum.deliveries == 0 {
         println!("nothing was run: that is a failure");

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
-use eventferry_core::machine::Settings;
+use eventferry_core::machine::{Backoff, OnDead, RetryPolicy, Settings};
+use eventferry_core::parked::Decision;
 
 use crate::agenda::{MILLISECOND, SECOND, Time};
 use crate::dice::Dice;
 use crate::fault::{Fault, FaultKind};
-use crate::truth::Poison;
+use crate::truth::{Ailment, Poison};
 
 /// A run's whole plan. Leaving out some of its numbered items gives a smaller plan that runs all the same.
 #[derive(Clone, Debug)]
@@ -20,6 +21,12 @@ pub(crate) struct Plan {
     pub(crate) partitions: Vec<u16>,
     pub(crate) aggregates: u16,
     pub(crate) settings: Settings,
+    /// How refused events of each topic are retried.
+    pub(crate) retries: Vec<RetryPolicy>,
+    /// Partitions of the dead-letter topic.
+    pub(crate) letter_partitions: u16,
+    /// Some relays know of no dead-letter topic.
+    pub(crate) some_without_letters: bool,
     /// Topics are known before their first event.
     pub(crate) topics_known: bool,
     /// An anchor is taken when the sequence is this far beyond the last one.
@@ -34,6 +41,17 @@ pub(crate) struct Plan {
     pub(crate) retention: Time,
     pub(crate) transactions: Vec<Transaction>,
     pub(crate) faults: Vec<Fault>,
+    pub(crate) decrees: Vec<Decree>,
+}
+
+/// A person decides on parked events.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Decree {
+    pub(crate) at: Time,
+    pub(crate) decision: Decision,
+    /// Which of the parked events, and whether all of its aggregate are meant.
+    pub(crate) pick: usize,
+    pub(crate) whole_aggregate: bool,
 }
 
 /// How much goes wrong.
@@ -51,6 +69,8 @@ pub(crate) struct Transaction {
     pub(crate) steps: Vec<Step>,
     /// It waits for the disk when it commits.
     pub(crate) synchronous: bool,
+    /// It is there to show that others go through.
+    is_bystander: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -63,7 +83,7 @@ pub(crate) enum Step {
     Enqueue {
         aggregate: u16,
         topic: u16,
-        poison: Poison,
+        ailment: Ailment,
         size_bytes: u32,
         /// Between the event's xid and its id.
         pause: Time,
@@ -91,6 +111,9 @@ impl Plan {
             partitions: (0..topics).map(|_| dice.between(1, 3) as u16).collect(),
             aggregates: lanes + dice.between(1, 6) as u16,
             settings: settings(&mut dice),
+            retries: (0..topics).map(|_| retry(&mut dice)).collect(),
+            letter_partitions: dice.between(1, 2) as u16,
+            some_without_letters: dice.chance(10),
             topics_known: dice.chance(60),
             anchor_ids: dice.between(1, 12),
             scan_ids: dice.between(3, 60),
@@ -100,44 +123,61 @@ impl Plan {
             retention: dice.between(1, 5) * SECOND,
             transactions: Vec::new(),
             faults: Vec::new(),
+            decrees: Vec::new(),
         };
         plan.transactions = plan.write(&mut Dice::new(seed, 2));
         plan.faults = plan.go_wrong(&mut Dice::new(seed, 3));
+        plan.decrees = plan.decree(&mut Dice::new(seed, 4));
         plan
     }
 
-    /// The same plan without these items: faults are numbered first, then transactions.
+    /// The same plan without these items: faults are numbered first, then transactions, then decisions.
     pub(crate) fn without(&self, items: &[usize]) -> Self {
-        let faults = self.faults.len();
-        let stays = |number: usize| !items.contains(&number);
         let mut plan = self.clone();
         let mut number = 0;
-        plan.faults.retain(|_| {
+        let mut stays = || {
             number += 1;
-            stays(number - 1)
-        });
-        let mut number = faults;
-        plan.transactions.retain(|_| {
-            number += 1;
-            stays(number - 1)
-        });
+            !items.contains(&(number - 1))
+        };
+        plan.faults.retain(|_| stays());
+        // Without bystanders nobody could know whose fault an unknown refusal is.
+        plan.transactions.retain(|transaction| stays() || transaction.is_bystander);
+        plan.decrees.retain(|_| stays());
         plan
     }
 
     pub(crate) fn items(&self) -> usize {
-        self.faults.len() + self.transactions.len()
+        self.faults.len() + self.transactions.len() + self.decrees.len()
     }
 
     /// From here on nothing goes wrong, and everything must come to an end.
     pub(crate) fn calm_from(&self) -> Time {
         let faults = self.faults.iter().map(|fault| fault.at + fault.kind.lasts());
         let writing = self.transactions.iter().map(|transaction| transaction.at + 2 * SECOND);
-        faults.chain(writing).max().unwrap_or(0).max(SECOND)
+        let healed = self.ailments().map(|ailment| match ailment.heals_at {
+            NEVER => ailment.letter_heals_at,
+            at => at.max(ailment.letter_heals_at),
+        });
+        let decided = self.decrees.iter().map(|decree| decree.at);
+        faults.chain(writing).chain(healed).chain(decided).max().unwrap_or(0).max(SECOND)
+    }
+
+    fn ailments(&self) -> impl Iterator<Item = Ailment> + '_ {
+        let steps = self.transactions.iter().flat_map(|transaction| &transaction.steps);
+        steps.filter_map(|step| match step {
+            Step::Enqueue { ailment, .. } => Some(*ailment),
+            _ => None,
+        })
+    }
+
+    /// The number of the dead-letter topic: after all others.
+    pub(crate) fn letter_topic(&self) -> usize {
+        self.partitions.len()
     }
 
     fn write(&self, dice: &mut Dice) -> Vec<Transaction> {
         let asynchronous = if dice.chance(50) { dice.between(10, 90) } else { 0 };
-        let poison = if dice.chance(50) { dice.between(1, 8) } else { 0 };
+        let poison = if dice.chance(60) { dice.between(1, 16) } else { 0 };
         let bursts = dice.between(4, 40);
         let mut transactions = Vec::new();
         for _ in 0..bursts {
@@ -145,7 +185,8 @@ impl Plan {
             for _ in 0..dice.between(1, 4) {
                 let at = at + dice.below(40) * MILLISECOND;
                 let steps = self.steps(dice, poison);
-                transactions.push(Transaction { at, steps, synchronous: !dice.chance(asynchronous) });
+                let synchronous = !dice.chance(asynchronous);
+                transactions.push(Transaction { at, steps, synchronous, is_bystander: false });
             }
         }
         if poison > 0 && self.shows_whose_fault() {
@@ -162,6 +203,13 @@ impl Plan {
         self.is_roomy() && self.temper == Temper::Calm
     }
 
+    /// Whether a lane may have as many parked events as there are.
+    pub(crate) fn parks_freely(&self) -> bool {
+        let usual = Settings::default();
+        self.settings.lane_parked_max == usual.lane_parked_max
+            && self.settings.lane_parked_bytes_max == usual.lane_parked_bytes_max
+    }
+
     /// Whether what waits behind a refused record leaves room for others.
     pub(crate) fn is_roomy(&self) -> bool {
         self.settings.lane_records_max >= ROOMY_RECORDS
@@ -172,12 +220,12 @@ impl Plan {
         let enqueue = |aggregate| Step::Enqueue {
             aggregate,
             topic: 0,
-            poison: Poison::None,
+            ailment: Ailment::NONE,
             size_bytes: 20,
             pause: 20,
         };
         let steps = (self.aggregates - self.lanes..self.aggregates).map(enqueue).chain([Step::Commit]);
-        Transaction { at, steps: steps.collect(), synchronous: true }
+        Transaction { at, steps: steps.collect(), synchronous: true, is_bystander: true }
     }
 
     fn steps(&self, dice: &mut Dice, poison: u64) -> Vec<Step> {
@@ -198,16 +246,11 @@ impl Plan {
             let other = dice.below(self.aggregates.into()) as u16;
             let aggregate = if dice.chance(70) { aggregate } else { other };
             let poison = if aggregate + self.lanes >= self.aggregates { 0 } else { poison };
-            let poison = match dice.below(100) {
-                roll if roll * 3 < poison && self.shows_whose_fault() => Poison::Unknown,
-                roll if roll * 2 < poison => Poison::Unroutable,
-                roll if roll < poison => Poison::Rejected,
-                _ => Poison::None,
-            };
+            let ailment = self.ailment(dice, poison);
             steps.push(Step::Enqueue {
                 aggregate,
                 topic: dice.index(self.partitions.len()) as u16,
-                poison,
+                ailment,
                 size_bytes: dice.between(1, 200) as u32,
                 pause: if dice.chance(20) { dice.below(8) * MILLISECOND } else { 20 },
             });
@@ -221,6 +264,36 @@ impl Plan {
         steps.push(Step::Wait(dice.below(slow) * MILLISECOND));
         steps.push(if dice.chance(90) { Step::Commit } else { Step::RollBack });
         steps
+    }
+
+    fn ailment(&self, dice: &mut Dice, poison: u64) -> Ailment {
+        let poison = match dice.below(100) {
+            roll if roll * 3 < poison && self.shows_whose_fault() => Poison::Unknown,
+            roll if roll * 2 < poison => Poison::Unroutable,
+            roll if roll < poison => Poison::Rejected,
+            _ => return Ailment::NONE,
+        };
+        let heals_at = if dice.chance(50) { NEVER } else { dice.below(STORM + 3 * SECOND) };
+        let letter_heals_at = if dice.chance(85) { 0 } else { dice.below(STORM + 3 * SECOND) };
+        Ailment { poison, heals_at, letter_heals_at }
+    }
+
+    /// People look at what is parked now and then, and decide what comes to their mind.
+    fn decree(&self, dice: &mut Dice) -> Vec<Decree> {
+        if dice.chance(40) {
+            return Vec::new();
+        }
+        let decree = |_| {
+            let decision = match dice.below(5) {
+                0 | 1 => Decision::Retry,
+                2 | 3 => Decision::Discard,
+                _ => Decision::Release,
+            };
+            let at = dice.below(STORM + 6 * SECOND);
+            Decree { at, decision, pick: dice.below(1 << 20) as usize, whole_aggregate: dice.chance(30) }
+        };
+        let number = Dice::new(self.seed, 5).between(1, 16);
+        (0..number).map(decree).collect()
     }
 
     fn go_wrong(&self, dice: &mut Dice) -> Vec<Fault> {
@@ -239,6 +312,9 @@ impl Plan {
     }
 }
 
+/// It stays as it is for ever.
+pub(crate) const NEVER: Time = Time::MAX;
+
 /// So many records are never in memory at once.
 const ROOMY_RECORDS: usize = 2_000;
 
@@ -246,10 +322,10 @@ const ROOMY_RECORDS: usize = 2_000;
 fn settings(dice: &mut Dice) -> Settings {
     let milliseconds = |dice: &mut Dice, least, most| Duration::from_millis(dice.between(least, most));
     let mut settings = Settings::with_lease(milliseconds(dice, 1_500, 4_000));
-    settings.grace = milliseconds(dice, 500, 3_000);
+    settings.grace = milliseconds(dice, 500, 3_000).min(settings.lease - settings.margin);
     settings.page_records_max = dice.between(1, 16) as u32;
     settings.page_bytes_max = dice.between(200, 2_000);
-    settings.memory_records_max = settings.page_records_max as usize * dice.between(1, 4) as usize;
+    settings.memory_records_max = settings.page_records_max as usize * dice.between(1, 4) as usize + 1;
     settings.memory_bytes_max = settings.page_bytes_max * dice.between(1, 4);
     settings.lane_records_max = dice.between(4, 40) as usize;
     settings.lane_bytes_max = dice.between(400, 4_000);
@@ -267,8 +343,29 @@ fn settings(dice: &mut Dice) -> Settings {
     settings.retry_min = milliseconds(dice, 20, 100);
     settings.retry_max = milliseconds(dice, 300, 1_500);
     settings.quarantine = milliseconds(dice, 300, 4_000);
-
+    if dice.chance(30) {
+        settings.lane_parked_max = dice.between(2, 10) as usize;
+    }
+    if dice.chance(15) {
+        settings.lane_parked_bytes_max = settings.page_bytes_max + dice.below(500);
+    }
+    settings.parked_poll = milliseconds(dice, 50, 1_000);
+    settings.topic_patience = milliseconds(dice, 50, 2_000).clamp(settings.retry_min, settings.lease);
+    settings.dead_letters = dice.chance(70);
     settings
+}
+
+fn retry(dice: &mut Dice) -> RetryPolicy {
+    let pause = Duration::from_millis(dice.between(10, 600));
+    let mut policy = RetryPolicy::default();
+    policy.attempts = dice.between(1, 4) as u32;
+    policy.backoff = match dice.below(3) {
+        0 => Backoff::Fixed(pause),
+        1 => Backoff::Linear { step: pause, max: pause * 3 },
+        _ => Backoff::Exponential { min: pause, max: pause * 5 },
+    };
+    policy.on_dead = if dice.chance(30) { OnDead::Hold } else { OnDead::Continue };
+    policy
 }
 
 #[cfg(test)]
@@ -286,7 +383,7 @@ mod tests {
     fn a_plan_without_all_its_items_is_empty() {
         let plan = Plan::of(3);
         let empty = plan.without(&(0..plan.items()).collect::<Vec<_>>());
-        assert!(empty.faults.is_empty() && empty.transactions.is_empty());
+        assert!(empty.faults.is_empty() && empty.transactions.iter().all(|one| one.is_bystander));
         assert_eq!(plan.without(&[0]).items(), plan.items() - 1);
     }
 }

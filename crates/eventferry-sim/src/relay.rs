@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use eventferry_core::machine::Core;
+use eventferry_core::machine::{Core, TopicId};
+use eventferry_core::parked::ParkedKey;
 use eventferry_core::publisher::{Abilities, Pipeline, Refusal, Token};
 use eventferry_core::store::{Capabilities, Keeps, Order, Ownership, Stall};
 use eventferry_core::{Lane, Lease};
@@ -27,10 +28,12 @@ pub(crate) struct Relay {
     /// For how long a flawed clock stood still.
     pub(crate) stood_still: Time,
     pub(crate) core: Core<Mark>,
+    /// It was told of a dead-letter topic.
+    pub(crate) dead_letters: bool,
     /// The open producers: main and alone.
     pub(crate) sessions: [Option<u32>; 2],
     /// The events in memory.
-    pub(crate) held: BTreeMap<Token, u32>,
+    pub(crate) held: BTreeMap<Token, InHand>,
     /// The last settlement, until it is answered for good.
     pub(crate) told: Option<Vec<ToldLane>>,
     pub(crate) client: Client,
@@ -40,6 +43,18 @@ pub(crate) struct Relay {
     pub(crate) wake_at: Time,
     /// When the last claim was sent; a flawed list of parked events is as old.
     pub(crate) claimed_at: Time,
+}
+
+/// An event in a relay's memory.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct InHand {
+    pub(crate) event: u32,
+    /// Its place among the parked events, if it comes from there.
+    pub(crate) parked: Option<ParkedKey>,
+    /// It goes to the dead-letter topic.
+    pub(crate) dying: bool,
+    /// The life of the database's history in which it was handed over.
+    pub(crate) timeline: u32,
 }
 
 /// What the store remembers in the relay's process.
@@ -60,7 +75,10 @@ struct Known {
     epoch: u64,
     /// The only version that the next settlement may follow.
     version: u64,
-    place: (u64, u64),
+    /// The timeline on which it was opened.
+    timeline: u32,
+    /// The last call that was answered.
+    answered: Option<u64>,
 }
 
 /// A version that no position has.
@@ -68,6 +86,8 @@ const NOT_OPEN: u64 = u64::MAX;
 
 impl Relay {
     pub(crate) fn new(plan: &Plan, name: usize, incarnation: u32, now: Time, flaw: Option<Flaw>) -> Self {
+        // Somebody may have started one without.
+        let dead_letters = plan.settings.dead_letters && !(plan.some_without_letters && incarnation % 3 == 2);
         Self {
             name,
             incarnation,
@@ -77,7 +97,8 @@ impl Relay {
             started_at: now,
             frozen_at: 0,
             stood_still: 0,
-            core: Core::new(plan.settings.clone(), &capabilities(), abilities(flaw)),
+            core: core(plan, incarnation, dead_letters, flaw),
+            dead_letters,
             sessions: [None; 2],
             held: BTreeMap::new(),
             told: None,
@@ -88,7 +109,7 @@ impl Relay {
                 turn: 0,
                 others_wait_since: None,
             },
-            topics_known: vec![plan.topics_known; plan.partitions.len()],
+            topics_known: vec![plan.topics_known; plan.partitions.len() + 1],
             inbox: Vec::new(),
             wake_at: Time::MAX,
             claimed_at: 0,
@@ -102,8 +123,9 @@ impl Relay {
 }
 
 impl Client {
-    pub(crate) fn open(&mut self, lease: Lease, version: u64, mark: Mark) {
-        self.note(lease, version, &mark);
+    pub(crate) fn open(&mut self, lease: Lease, version: u64, mark: Mark, timeline: u32) {
+        let known = Known { epoch: lease.epoch, version, timeline, answered: None };
+        self.known.insert(lease.lane.0, known);
         self.cursors.insert(lease.lane.0, mark);
     }
 
@@ -114,17 +136,32 @@ impl Client {
         }
     }
 
-    pub(crate) fn note(&mut self, lease: Lease, version: u64, mark: &Mark) {
-        self.known.insert(lease.lane.0, Known { epoch: lease.epoch, version, place: mark.place() });
-    }
-
-    /// The version that a settlement up to this mark must follow; `None`: it was answered already.
-    pub(crate) fn version_before(&self, lease: Lease, mark: &Mark) -> Option<u64> {
-        match self.known.get(&lease.lane.0).filter(|known| known.epoch == lease.epoch) {
-            None => Some(NOT_OPEN),
-            Some(known) => (mark.place() > known.place).then_some(known.version),
+    /// A call was answered: the lane's position has this version now.
+    pub(crate) fn note(&mut self, lease: Lease, version: u64, call: u64) {
+        if let Some(known) = self.known.get_mut(&lease.lane.0).filter(|known| known.epoch == lease.epoch) {
+            (known.version, known.answered) = (version, Some(call));
         }
     }
+
+    /// The version that a call must follow (`None`: it was answered already), and on which timeline its lane was opened
+    /// (`None`: it is not open).
+    pub(crate) fn version_before(&self, lease: Lease, call: u64) -> (Option<u64>, Option<u32>) {
+        match self.known.get(&lease.lane.0).filter(|known| known.epoch == lease.epoch) {
+            None => (Some(NOT_OPEN), None),
+            Some(known) => ((known.answered != Some(call)).then_some(known.version), Some(known.timeline)),
+        }
+    }
+}
+
+fn core(plan: &Plan, incarnation: u32, dead_letters: bool, flaw: Option<Flaw>) -> Core<Mark> {
+    let mut settings = plan.settings.clone();
+    settings.seed = plan.seed ^ u64::from(incarnation) << 32;
+    settings.dead_letters = dead_letters;
+    let mut core = Core::new(settings, &capabilities(), abilities(flaw));
+    for (topic, policy) in plan.retries.iter().enumerate() {
+        core.set_retry(TopicId(topic as u32), policy.clone());
+    }
+    core
 }
 
 fn capabilities() -> Capabilities {

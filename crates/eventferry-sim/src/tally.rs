@@ -22,6 +22,12 @@ pub struct Tally {
     pub duplicates: u64,
     /// Events that were parked.
     pub parked: u64,
+    /// Dead letters that somebody saw.
+    pub letters: u64,
+    /// Changes of parked events.
+    pub changes: u64,
+    /// Decisions of people that were taken.
+    pub decisions: u64,
     /// Actions of the core that were performed.
     pub actions: u64,
     /// Faults, by kind.
@@ -38,6 +44,9 @@ impl Tally {
         self.deliveries += other.deliveries;
         self.duplicates += other.duplicates;
         self.parked += other.parked;
+        self.letters += other.letters;
+        self.changes += other.changes;
+        self.decisions += other.decisions;
         self.actions += other.actions;
         for (sum, one) in self.faults.iter_mut().zip(other.faults) {
             *sum += one;
@@ -49,7 +58,8 @@ impl Tally {
             self.events += u64::from(event.visible > 0);
             self.deliveries += u64::from(event.deliveries);
             self.duplicates += u64::from(event.deliveries.saturating_sub(1));
-            self.parked += u64::from(event.parked);
+            self.parked += u64::from(event.parked || event.ended.is_some());
+            self.letters += u64::from(event.letters);
         }
     }
 
@@ -71,12 +81,16 @@ impl fmt::Display for Tally {
         )?;
         writeln!(
             f,
-            "{} events, {} deliveries of which {} duplicates, {} parked, {} crashes",
+            "{} events, {} deliveries of which {} duplicates, {} crashes",
             self.events,
             self.deliveries,
             self.duplicates,
-            self.parked,
             self.crashes()
+        )?;
+        writeln!(
+            f,
+            "{} parked, {} changes, {} dead letters, {} decisions",
+            self.parked, self.changes, self.letters, self.decisions
         )?;
         let faults = FaultKind::NAMES.iter().zip(self.faults).filter(|(_, count)| *count > 0);
         let faults: Vec<String> = faults.map(|(name, count)| format!("{name} {count}")).collect();

@@ -1,5 +1,7 @@
 //! What really happened: each event, and what people outside have seen of it.
 
+use eventferry_core::parked::End;
+
 use crate::agenda::Time;
 
 /// How the broker takes an event.
@@ -13,6 +15,25 @@ pub(crate) enum Poison {
     Unknown,
     /// Never: its publisher knows without asking.
     Unroutable,
+}
+
+/// What an event is refused for, and until when.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Ailment {
+    pub(crate) poison: Poison,
+    /// From then on it is taken gladly: its topic's limit was raised, its schema was registered.
+    pub(crate) heals_at: Time,
+    /// Until then the dead-letter topic refuses it too.
+    pub(crate) letter_heals_at: Time,
+}
+
+impl Ailment {
+    /// Of an event that nobody refuses.
+    pub(crate) const NONE: Self = Self { poison: Poison::None, heals_at: 0, letter_heals_at: 0 };
+
+    pub(crate) fn poison_at(&self, now: Time) -> Poison {
+        if now < self.heals_at { self.poison } else { Poison::None }
+    }
 }
 
 /// What became of an event's transaction.
@@ -38,7 +59,7 @@ pub(crate) struct Event {
     pub(crate) topic: u16,
     pub(crate) lane: u16,
     pub(crate) size_bytes: u32,
-    pub(crate) poison: Poison,
+    pub(crate) ailment: Ailment,
     pub(crate) transaction: u32,
     pub(crate) fate: Fate,
     pub(crate) xid: u64,
@@ -51,8 +72,20 @@ pub(crate) struct Event {
     pub(crate) commit_lsn: u64,
     /// A position has passed it in the history that is now.
     pub(crate) settled: bool,
-    /// A copy of it is kept in the history that is now.
+    /// A copy of it is kept and not settled, in the history that is now.
     pub(crate) parked: bool,
+    /// How its copy was settled, in the history that is now.
+    pub(crate) ended: Option<End>,
+    /// It was given up, in the history that is now.
+    pub(crate) died: bool,
+    /// It is in the dead-letter topic, and its aggregate waits for a person.
+    pub(crate) holds: bool,
+    /// A person's discard was carried out, if only in a history that a failover took back.
+    pub(crate) was_discarded: bool,
+    /// How often the broker, or its publisher, refused it for its own sake.
+    pub(crate) refusals: u32,
+    /// How often it reached the dead-letter topic.
+    pub(crate) letters: u32,
     /// When it was first handed to a client of the broker.
     pub(crate) handed_at: Option<Time>,
     pub(crate) deliveries: u32,
@@ -104,6 +137,11 @@ impl Event {
     /// Whether it exists, as promise 1 says it.
     pub(crate) fn exists(&self) -> bool {
         matches!(self.fate, Fate::Visible | Fate::Durable)
+    }
+
+    /// Whether its topic or the dead-letter topic has it, or a person let it go.
+    pub(crate) fn is_carried(&self) -> bool {
+        self.deliveries > 0 || self.letters > 0 || self.was_discarded
     }
 
     /// Whether this one must reach the broker before `later`, both of one aggregate (promise 3).

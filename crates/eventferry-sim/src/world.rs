@@ -6,11 +6,13 @@
 //! | the engine: performs the core's actions | `engine.rs` |
 //! | calls of the store, which take time and may fail | `calls.rs`, `reading.rs` |
 //! | batches and answers on the wire | `wire.rs` |
+//! | parked events: due again, decided upon | `parking.rs` |
 //! | what goes wrong, and its repair | `weather.rs` |
 //! | what people outside see | `witness.rs` |
 
 mod calls;
 mod engine;
+mod parking;
 mod reading;
 mod weather;
 mod wire;
@@ -95,6 +97,8 @@ pub(crate) enum What {
         relay: usize,
         incarnation: u32,
     },
+    /// A person decides on parked events.
+    Decree(usize),
     /// Looks whether everything has come to rest.
     Look,
 }
@@ -110,6 +114,8 @@ pub(crate) struct World {
     relays: Vec<Relay>,
     names: usize,
     incarnations: u32,
+    /// Settlements are numbered as they are first called.
+    calls: u64,
     /// Since when there has always been a relay.
     manned_since: Time,
     /// Until when each name's lease runs, as the database told it.
@@ -146,16 +152,18 @@ impl World {
                 Some(Incident { from: fault.at, until, repeats })
             })
             .collect();
+        let topics: Vec<u16> = plan.partitions.iter().copied().chain([plan.letter_partitions]).collect();
         let mut world = Self {
             now: 0,
             agenda: Agenda::new(),
             flaw,
             truth,
             database: Database::new(plan.lanes, plan.anchor_ids, flaw),
-            broker: Broker::new(&plan.partitions),
+            broker: Broker::new(&topics),
             relays: Vec::new(),
             names: plan.relays,
             incarnations: 0,
+            calls: 0,
             manned_since: 0,
             leases: Vec::new(),
             writers: plan.transactions.iter().map(|_| Writer::default()).collect(),
@@ -186,6 +194,9 @@ impl World {
         for (number, fault) in self.plan.faults.iter().enumerate() {
             self.agenda.enter(fault.at, What::Fault(number));
         }
+        for (number, decree) in self.plan.decrees.iter().enumerate() {
+            self.agenda.enter(decree.at, What::Decree(number));
+        }
         self.agenda.enter(200 * MILLISECOND, What::WriteLog);
         self.agenda.enter(self.calm_from, What::Look);
     }
@@ -212,7 +223,8 @@ impl World {
         match what {
             What::Start { relay, name } => self.start(relay, name),
             What::Wake { relay, incarnation } => {
-                if self.runs(relay, incarnation) {
+                // One that was entered before an earlier one is stale.
+                if self.runs(relay, incarnation) && self.relays[relay].wake_at <= self.now {
                     self.relays[relay].wake_at = Time::MAX;
                     self.act(relay);
                 }
@@ -243,6 +255,7 @@ impl World {
             What::Fault(number) => self.fault(number),
             What::Repair(number) => self.repair(number),
             What::Thaw { relay, incarnation } => self.thaw(relay, incarnation),
+            What::Decree(number) => self.decree(number),
             What::Look => self.look(),
         }
     }

@@ -7,6 +7,7 @@ SELECT (SELECT count(*) FROM eventferry.lane),
                      ('eventferry.relay', 'INSERT'), ('eventferry.beat', 'INSERT'), ('eventferry.beat', 'DELETE'),
                      ('eventferry.position', 'INSERT'), ('eventferry.position', 'DELETE'),
                      ('eventferry.read_window', 'INSERT'), ('eventferry.anchor', 'INSERT'),
-                     ('eventferry.history', 'INSERT'), ('eventferry.parked', 'INSERT')) AS t (name, privilege)
+                     ('eventferry.history', 'INSERT'), ('eventferry.parked', 'INSERT'),
+                     ('eventferry.parked', 'UPDATE'), ('eventferry.parked', 'DELETE'), ('eventferry.audit', 'INSERT')) AS t (name, privilege)
         WHERE NOT has_table_privilege(t.name, t.privilege)),
        current_setting('default_transaction_isolation')

@@ -1,8 +1,5 @@
--- purpose: list the parked events of lanes, in order.
+-- purpose: list the unsettled parked events of lanes, in order.
 -- $1 lanes; $2 $3 after this lane and ordinal; $4 at most how many.
--- index: parked_pkey (lane, ordinal).
-SELECT lane, ordinal, aggregate_type, aggregate_id, message_id, topic, refused, parked_at
-FROM eventferry.parked
-WHERE lane = ANY ($1) AND (lane, ordinal) > ($2, $3)
-ORDER BY lane, ordinal
-LIMIT $4
+-- index: parked_unsettled (lane, ordinal).
+SELECT lane, ordinal, aggregate_type, aggregate_id, size_bytes
+FROM eventferry.list_parked($1, $2, $3, $4)

@@ -38,9 +38,17 @@ impl PostgresConfig {
             ));
         }
         let mut driver = tokio_postgres::Config::from_str(url).map_err(|error| {
-            let below = std::error::Error::source(&error).map(|source| format!(": {source}")).unwrap_or_default();
+            let below = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            // An option that is not known may be what follows a `&` in a password.
+            let why = match below.strip_prefix("invalid value for option") {
+                Some(option) => format!("it does not take the value of option{option}"),
+                None if below.starts_with("unknown option") => {
+                    "an option of it is not known; write %26 for a `&` in a value".into()
+                }
+                None => "it is cut short, or a `%` in it begins no byte".into(),
+            };
             misconfigured(format!(
-                "the store's URL cannot be read: {error}{below}; give one like postgres://user:password@host:5432/database"
+                "the store's URL cannot be read: {why}; give one like postgres://user:password@host:5432/database"
             ))
         })?;
         if driver.get_ssl_mode() == tokio_postgres::config::SslMode::Require {
@@ -152,6 +160,9 @@ mod tests {
             "postgres://u:sesame@:5432/d",
             "postgres://u:sesame@h,/d",
             "postgres://u:pa@sesame@h/d",
+            "postgres://u@h/d?password=a&sesame=1",
+            "postgres://u@h/d?password=a&sesame",
+            "postgres://u@h/d?password=a&connect_timeout=sesame",
         ] {
             let fault = PostgresConfig::from_url(url).unwrap_err();
             assert_eq!(*fault.kind(), StoreFaultKind::Misconfigured);

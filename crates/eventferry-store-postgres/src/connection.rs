@@ -5,10 +5,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventferry_core::{StoreFault, StoreFaultKind};
+use tokio::sync::watch;
+use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, NoTls};
 
 use crate::config::PostgresConfig;
-use crate::fault::{fault, refused, unanswered};
+use crate::fault::{fault, refused, shut_out, unanswered};
 
 /// A connection that comes back by itself.
 pub(crate) struct Connection {
@@ -16,6 +18,39 @@ pub(crate) struct Connection {
     client: Option<Arc<Client>>,
     /// How often it was made.
     generation: u64,
+    /// Whether this configuration was let in once: from then on a refusal is an outage.
+    let_in: bool,
+    company: Company,
+    /// The last one was given up because nothing came.
+    fell_silent: bool,
+}
+
+/// What the connections of one relay tell each other: how often one that had fallen silent was made anew.
+///
+/// A network that forgets connections lets them wait for ever, each by itself. Leases are asked for often and waited
+/// for briefly, so theirs is the first to find out; when it is answered on a new connection, the others have little
+/// reason to go on waiting on old ones, and what they wait for is of lanes whose leases are over.
+#[derive(Clone, Debug)]
+pub(crate) struct Company(Arc<watch::Sender<u64>>);
+
+/// How long an answer may still take when another connection had to be made anew, and could be.
+const LAST_WORDS: Duration = Duration::from_millis(500);
+
+impl Default for Company {
+    fn default() -> Self {
+        Self(Arc::new(watch::Sender::new(0)))
+    }
+}
+
+impl Company {
+    /// Waits until another was made anew, and for last words.
+    async fn moved_on(&self) {
+        let mut anew = self.0.subscribe();
+        if anew.changed().await.is_err() {
+            std::future::pending::<()>().await;
+        }
+        tokio::time::sleep(LAST_WORDS).await;
+    }
 }
 
 impl std::fmt::Debug for Connection {
@@ -26,7 +61,13 @@ impl std::fmt::Debug for Connection {
 
 impl Connection {
     pub(crate) fn new(config: PostgresConfig) -> Self {
-        Self { config, client: None, generation: 0 }
+        let company = Company::default();
+        Self { config, client: None, generation: 0, let_in: false, company, fell_silent: false }
+    }
+
+    /// For a role of a relay: its store was prepared over the same configuration.
+    pub(crate) fn of_role(config: PostgresConfig, company: &Company) -> Self {
+        Self { let_in: true, company: company.clone(), ..Self::new(config) }
     }
 
     /// Changes whenever the connection was lost: what was known of the server's history must be compared anew.
@@ -42,6 +83,13 @@ impl Connection {
         let client = Arc::new(self.connect().await?);
         self.client = Some(Arc::clone(&client));
         Ok(client)
+    }
+
+    /// The client, connected within `limit`: where the server takes connections and says nothing, that is soon enough.
+    pub(crate) async fn client_within(&mut self, limit: Duration) -> Result<Arc<Client>, StoreFault> {
+        let place = self.config.place();
+        let connected = tokio::time::timeout(limit, self.client()).await;
+        connected.unwrap_or_else(|_| Err(unanswered(&place, limit)))
     }
 
     /// Gives the connection up: what it was still to say is not wanted.
@@ -66,26 +114,40 @@ impl Connection {
         limit: Duration,
         answer: impl Future<Output = Result<T, tokio_postgres::Error>>,
     ) -> Result<T, StoreFault> {
-        match tokio::time::timeout(limit, answer).await {
+        let answered = tokio::select! {
+            biased;
+            answered = answer => Ok(answered),
+            () = tokio::time::sleep(limit) => Err(timed_out(what, limit)),
+            () = self.company.moved_on() => Err(left_behind(what)),
+        };
+        match answered {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => {
                 // The server's word leaves the connection usable; anything else does not.
                 if error.as_db_error().is_none() || error.is_closed() {
                     self.client = None;
                 }
-                Err(fault(what, error))
+                let taken = error.code() == Some(&SqlState::INSUFFICIENT_PRIVILEGE);
+                let fault = fault(what, error);
+                // What it had it may be given back, as a login is.
+                Err(if self.let_in && taken { shut_out(fault) } else { fault })
             }
-            Err(_) => {
+            Err(silent) => {
                 self.client = None;
-                Err(timed_out(what, limit))
+                self.fell_silent = true;
+                Err(silent)
             }
         }
     }
 
     async fn connect(&mut self) -> Result<Client, StoreFault> {
         self.client = None;
-        let client = connect(&self.config).await?;
+        let judged = |fault| if self.let_in { shut_out(fault) } else { fault };
+        let client = connect(&self.config).await.map_err(judged)?;
         self.generation += 1;
+        if std::mem::take(&mut self.fell_silent) {
+            self.company.0.send_modify(|times| *times += 1);
+        }
         Ok(client)
     }
 }
@@ -111,6 +173,47 @@ pub(crate) async fn connect(config: &PostgresConfig) -> Result<Client, StoreFaul
     Ok(client)
 }
 
+fn left_behind(what: &str) -> StoreFault {
+    let message = format!("{what}: no answer, and another connection had to be made anew");
+    StoreFault::new(StoreFaultKind::Unavailable, message)
+}
+
 fn timed_out(what: &str, limit: Duration) -> StoreFault {
     StoreFault::new(StoreFaultKind::Unavailable, format!("{what}: no answer within {limit:?}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+
+    use super::*;
+
+    /// The port of a server that lets nobody in.
+    fn strict_server() -> u16 {
+        let listener = TcpListener::bind(("127.0.0.1", 0)).unwrap();
+        let port = listener.local_addr().unwrap().port();
+        std::thread::spawn(move || {
+            let fields = b"SFATAL\0C28P01\0Mpassword authentication failed\0\0";
+            for stream in listener.incoming() {
+                let mut stream = stream.unwrap();
+                // What is not read when it closes would make the end a reset, and the word might be lost.
+                assert!(stream.read(&mut [0; 1024]).unwrap() > 0);
+                let length = fields.len() as u32 + 4;
+                stream.write_all(&[b"E", &length.to_be_bytes()[..], fields].concat()).unwrap();
+            }
+        });
+        port
+    }
+
+    #[tokio::test]
+    async fn a_refused_password_ends_a_start_and_is_an_outage_to_a_role() {
+        let url = format!("postgres://u:sesame@127.0.0.1:{}/d", strict_server());
+        let config = PostgresConfig::from_url(&url).unwrap();
+        let start = Connection::new(config.clone()).client().await.err().unwrap();
+        assert_eq!(*start.kind(), StoreFaultKind::Misconfigured, "{start}");
+        let later = Connection::of_role(config, &Company::default()).client().await.err().unwrap();
+        assert_eq!(*later.kind(), StoreFaultKind::Unavailable, "{later}");
+        assert!(later.message().contains("check user and password"), "{later}");
+    }
 }

@@ -180,8 +180,7 @@ impl PostgresFeed {
             window,
         };
         // After a full page of a window there is probably another.
-        let bulk =
-            self.in_the_middle == Some((group.at.window.id, group.at.last_id)) && params.nothing_is_late();
+        let bulk = self.in_the_middle == Some((group.at.window.id, group.at.last_id)) && params.may_stream();
         let client = self.connection.client().await?;
         let page = async {
             let rows = if bulk { params.read_bulk(&client).await? } else { params.read(&client).await? };

@@ -16,13 +16,16 @@ pub struct PostgresLanes {
     relay: String,
     /// Tells this process from an earlier or second one of the same name.
     incarnation: Uuid,
+    /// How often it claimed: a claim that arrives after a later one is known by that.
+    claims: i64,
     /// Until when another process of this name was seen to live, when that was first seen.
     rival_until: Option<String>,
 }
 
 impl PostgresLanes {
     pub(crate) fn new(connection: Connection, relay: &RelayId) -> Self {
-        Self { connection, relay: relay.0.clone(), incarnation: Uuid::new_v4(), rival_until: None }
+        let incarnation = Uuid::new_v4();
+        Self { connection, relay: relay.0.clone(), incarnation, claims: 0, rival_until: None }
     }
 
     /// A process of the same name may just have died: it is waited for. If it beats again it lives.
@@ -49,19 +52,21 @@ impl Lanes for PostgresLanes {
         let lease_ms = i64::try_from(claim.lease.as_millis()).unwrap_or(i64::MAX);
         let lanes: Vec<i32> = claim.keep.iter().map(|lease| i32::from(lease.lane.0)).collect();
         let epochs: Vec<i64> = claim.keep.iter().map(|lease| lease.epoch as i64).collect();
-        let (relay, incarnation) = (self.relay.clone(), self.incarnation);
+        self.claims += 1;
+        let (relay, incarnation, claims) = (self.relay.clone(), self.incarnation, self.claims);
         let take_max = i32::from(claim.take_max);
         // A lease is worthless long before a call's usual limit.
         let limit = claim.lease.max(Duration::from_secs(2));
-        let params: [(&(dyn ToSql + Sync), Type); 6] = [
+        let params: [(&(dyn ToSql + Sync), Type); 7] = [
             (&relay, Type::TEXT),
             (&incarnation, Type::UUID),
+            (&claims, Type::INT8),
             (&lease_ms, Type::INT8),
             (&lanes, Type::INT4_ARRAY),
             (&epochs, Type::INT8_ARRAY),
             (&take_max, Type::INT4),
         ];
-        let client = self.connection.client().await?;
+        let client = self.connection.client_within(limit).await?;
         let query = client.query_typed_one(include_str!("../sql/hold.sql"), &params);
         let row = self.connection.answer_within(WHAT, limit, query).await?;
         if let Some(until) = row.get::<_, Option<String>>(4) {

@@ -1,56 +1,22 @@
-//! How far each lane was carried, and what is parked.
+//! How far each lane was carried, what is parked, and when that comes back.
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, Mutex, PoisonError};
+mod due;
+mod positions;
+mod told;
 
 use eventferry_core::PackedRow;
-use eventferry_core::store::{
-    Ledger, ParkReason, ParkedAsk, ParkedEvent, ParkedKey, ParkedPage, RelayId, Settlement, Verdict,
-};
-use eventferry_core::{Lane, Lease, MessageId, StoreFault, StoreFaultKind, Timestamp};
+use eventferry_core::parked::{DueAsk, DuePage, ParkedAsk, ParkedEvent, ParkedKey, ParkedPage};
+use eventferry_core::store::{Ledger, RelayId, Settlement, Verdict};
+use eventferry_core::{Lane, StoreFault, StoreFaultKind};
 use tokio_postgres::types::{ToSql, Type};
-use uuid::Uuid;
+
+pub(crate) use due::{decision_of, decision_text, key_of, stage_of, state_of};
+pub(crate) use positions::Positions;
+pub(crate) use told::micros;
 
 use crate::connection::Connection;
-use crate::row::timestamp;
-use crate::window::{PostgresMark, Window};
-
-/// The position of each open lane, as last read or written.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Positions(Arc<Mutex<BTreeMap<Lane, Known>>>);
-
-/// What is known of a lane's position.
-#[derive(Clone, Copy, Debug)]
-struct Known {
-    /// Under which lease's epoch.
-    epoch: u64,
-    /// The only version that the next settlement may follow.
-    version: i64,
-    /// Where it stands among this process's marks.
-    place: (u64, i64),
-}
-
-impl Positions {
-    pub(crate) fn set(&self, lease: Lease, version: i64, mark: &PostgresMark) {
-        let known = Known { epoch: lease.epoch, version, place: mark.place() };
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).insert(lease.lane, known);
-    }
-
-    pub(crate) fn forget(&self, lane: Lane) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(&lane);
-    }
-
-    /// The version before this mark's settlement; `None` if that or a later one was answered already.
-    fn before(&self, lease: Lease, mark: &PostgresMark) -> Option<i64> {
-        let positions = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = positions.get(&lease.lane).filter(|known| known.epoch == lease.epoch);
-        let Some(known) = known else { return Some(NOT_OPEN) };
-        (mark.place() > known.place).then_some(known.version)
-    }
-}
-
-/// A version that no position has: its settlement is fenced or stale.
-const NOT_OPEN: i64 = -1;
+use crate::window::{History, PostgresMark};
+use told::Told;
 
 /// The ledger, kept in `eventferry.position` and `eventferry.parked`.
 #[derive(Debug)]
@@ -66,53 +32,16 @@ impl PostgresLedger {
     }
 }
 
-/// The arguments of `settle.sql`, column by column.
-#[derive(Default)]
-struct Told {
-    lanes: Vec<i32>,
-    epochs: Vec<i64>,
-    versions: Vec<i64>,
-    windows: Vec<Uuid>,
-    last_ids: Vec<i64>,
-    new: BTreeMap<Uuid, Arc<Window>>,
-    park_lanes: Vec<i32>,
-    park_ids: Vec<i64>,
-    park_refused: Vec<Option<String>>,
-}
-
-impl Told {
-    fn of(settlements: &[Settlement<'_, PostgresMark, PackedRow>], positions: &Positions) -> Self {
-        let mut told = Self::default();
-        for settlement in settlements {
-            let Some(mark) = settlement.prefix.last() else { continue };
-            let Some(version) = positions.before(settlement.lease, mark) else { continue };
-            let lane = i32::from(settlement.lease.lane.0);
-            told.lanes.push(lane);
-            told.epochs.push(settlement.lease.epoch as i64);
-            told.versions.push(version);
-            told.windows.push(mark.window.id);
-            told.last_ids.push(mark.last_id);
-            if !mark.window.is_recorded() {
-                told.new.insert(mark.window.id, Arc::clone(&mark.window));
-            }
-            for park in &settlement.park {
-                told.park_lanes.push(lane);
-                told.park_ids.push(park.mark.last_id);
-                told.park_refused.push(match park.reason {
-                    ParkReason::Refused(why) => Some(why.to_owned()),
-                    ParkReason::Behind => None,
-                });
-            }
-        }
-        told
-    }
-}
-
 fn moved_by_another() -> StoreFault {
     StoreFault::new(
         StoreFaultKind::HistoryLost,
         "a lane's position was moved by somebody else under the same lease",
     )
+}
+
+/// A key as two parameters of a query that reads on after it.
+pub(crate) fn after(key: Option<ParkedKey>) -> (i32, i64) {
+    key.map_or((-1, -1), |key| (i32::from(key.lane.0), key.ordinal))
 }
 
 impl Ledger for PostgresLedger {
@@ -123,59 +52,37 @@ impl Ledger for PostgresLedger {
         &mut self,
         settlements: &[Settlement<'_, PostgresMark, PackedRow>],
     ) -> Result<Vec<Verdict>, StoreFault> {
-        let Some(history) = settlements.iter().find_map(|s| s.prefix.last()).map(|mark| mark.window.history)
-        else {
-            return Ok(settlements.iter().map(|_| Verdict::Done).collect());
-        };
         let told = Told::of(settlements, &self.positions);
-        let new: Vec<&Window> = told.new.values().map(AsRef::as_ref).collect();
-        let ids: Vec<Uuid> = new.iter().map(|window| window.id).collect();
-        let prevs: Vec<&str> = new.iter().map(|window| window.prev.as_str()).collect();
-        let curs: Vec<&str> = new.iter().map(|window| window.cur.as_str()).collect();
-        let floors: Vec<i64> = new.iter().map(|window| window.bounds.floor).collect();
-        let late_floors: Vec<i64> = new.iter().map(|window| window.bounds.late_floor).collect();
-        let restored: Vec<i64> = new.iter().map(|window| window.bounds.restored_through).collect();
+        if told.lanes.is_empty() {
+            return Ok(settlements.iter().map(|_| Verdict::Done).collect());
+        }
+        let query = if told.is_plain() {
+            include_str!("../sql/settle.sql")
+        } else {
+            include_str!("../sql/settle_parked.sql")
+        };
         let relay = self.relay.as_str();
-        let params: [(&(dyn ToSql + Sync), Type); 17] = [
-            (&relay, Type::TEXT),
-            (&history.system_identifier, Type::INT8),
-            (&history.timeline, Type::INT4),
-            (&told.lanes, Type::INT4_ARRAY),
-            (&told.epochs, Type::INT8_ARRAY),
-            (&told.versions, Type::INT8_ARRAY),
-            (&told.windows, Type::UUID_ARRAY),
-            (&told.last_ids, Type::INT8_ARRAY),
-            (&ids, Type::UUID_ARRAY),
-            (&prevs, Type::TEXT_ARRAY),
-            (&curs, Type::TEXT_ARRAY),
-            (&floors, Type::INT8_ARRAY),
-            (&late_floors, Type::INT8_ARRAY),
-            (&restored, Type::INT8_ARRAY),
-            (&told.park_lanes, Type::INT4_ARRAY),
-            (&told.park_ids, Type::INT8_ARRAY),
-            (&told.park_refused, Type::TEXT_ARRAY),
-        ];
-        let query = include_str!("../sql/settle.sql");
+        let params = told.params(&relay);
         let client = self.connection.client().await?;
         let rows = self.connection.answer("settle", client.query_typed(query, &params)).await?;
-        for window in told.new.values() {
+        for window in told.new.windows.values() {
             window.record();
         }
         let mut verdicts = Vec::with_capacity(settlements.len());
-        let mut answers = rows.iter().zip(&told.versions).peekable();
+        let mut answers = rows.iter().zip(&told.versions).zip(&told.marks).peekable();
         for settlement in settlements {
-            let lane = settlement.lease.lane;
-            let answer = answers.next_if(|(row, _)| row.get::<_, i32>(0) == i32::from(lane.0));
-            let (Some((row, version)), Some(mark)) = (answer, settlement.prefix.last()) else {
+            let lane = i32::from(settlement.lease.lane.0);
+            let answer = answers.next_if(|((row, _), _)| row.get::<_, i32>(0) == lane);
+            let Some(((row, version), mark)) = answer else {
                 verdicts.push(Verdict::Done);
                 continue;
             };
-            verdicts.push(match row.get(1) {
-                "done" => {
+            verdicts.push(match (row.get(1), mark) {
+                ("done", Some(mark)) => {
                     self.positions.set(settlement.lease, version + 1, mark);
                     Verdict::Done
                 }
-                "fenced" => Verdict::Fenced,
+                ("fenced", _) => Verdict::Fenced,
                 _ => return Err(moved_by_another()),
             });
         }
@@ -184,10 +91,11 @@ impl Ledger for PostgresLedger {
 
     async fn parked(&mut self, ask: ParkedAsk<'_>) -> Result<ParkedPage, StoreFault> {
         let lanes: Vec<i32> = ask.lanes.iter().map(|lane| i32::from(lane.0)).collect();
-        let (lane, ordinal) = ask.after.map_or((-1, i64::MIN), |key| (i32::from(key.lane.0), key.ordinal));
-        let limit = i64::from(ask.limit);
+        let (lane, ordinal) = after(ask.after);
+        // One more, to see whether there is one.
+        let most = i64::from(ask.limit) + 1;
         let params: [(&(dyn ToSql + Sync), Type); 4] =
-            [(&lanes, Type::INT4_ARRAY), (&lane, Type::INT4), (&ordinal, Type::INT8), (&limit, Type::INT8)];
+            [(&lanes, Type::INT4_ARRAY), (&lane, Type::INT4), (&ordinal, Type::INT8), (&most, Type::INT8)];
         let query = include_str!("../sql/parked.sql");
         let client = self.connection.client().await?;
         let rows = self.connection.answer("list parked events", client.query_typed(query, &params)).await?;
@@ -195,11 +103,37 @@ impl Ledger for PostgresLedger {
             key: ParkedKey { lane: Lane(row.get::<_, i32>(0) as u16), ordinal: row.get(1) },
             aggregate_type: row.get(2),
             aggregate_id: row.get(3),
-            message_id: MessageId(row.get::<_, Uuid>(4).into_bytes()),
-            topic: row.get(5),
-            refused: row.get(6),
-            parked_at: timestamp(row, 7).unwrap_or(Timestamp(0)),
+            size_bytes: u64::try_from(row.get::<_, i64>(4)).unwrap_or(0),
         };
-        Ok(ParkedPage { events: rows.iter().map(event).collect(), more: rows.len() == ask.limit as usize })
+        let more = rows.len() > ask.limit as usize;
+        Ok(ParkedPage { events: rows.iter().take(ask.limit as usize).map(event).collect(), more })
+    }
+
+    async fn due(&mut self, ask: DueAsk<'_>) -> Result<DuePage<PackedRow>, StoreFault> {
+        if ask.lanes.is_empty() {
+            return Ok(DuePage { events: Vec::new(), decisions: Vec::new(), more: false, next_in: None });
+        }
+        let history = self.positions.history().unwrap_or(History::NONE);
+        let lanes: Vec<i32> = ask.lanes.iter().map(|lane| i32::from(lane.0)).collect();
+        let (lane, ordinal) = after(ask.after);
+        let records_max = i64::from(ask.records_max);
+        let bytes_max = i64::try_from(ask.bytes_max).unwrap_or(i64::MAX);
+        let params: [(&(dyn ToSql + Sync), Type); 8] = [
+            (&history.system_identifier, Type::INT8),
+            (&history.timeline, Type::INT4),
+            (&lanes, Type::INT4_ARRAY),
+            (&ask.except_topics, Type::TEXT_ARRAY),
+            (&lane, Type::INT4),
+            (&ordinal, Type::INT8),
+            (&records_max, Type::INT8),
+            (&bytes_max, Type::INT8),
+        ];
+        let query = include_str!("../sql/due.sql");
+        let client = self.connection.client().await?;
+        let rows = async {
+            let rows = client.query_typed(query, &params).await?;
+            due::page(&rows)
+        };
+        self.connection.answer("read due events", rows).await
     }
 }

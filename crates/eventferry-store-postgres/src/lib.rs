@@ -6,6 +6,7 @@
 
 mod config;
 mod connection;
+mod desk;
 mod enqueue;
 mod fault;
 mod feed;
@@ -18,6 +19,7 @@ mod upkeep;
 mod window;
 
 pub use config::PostgresConfig;
+pub use desk::PostgresDesk;
 pub use enqueue::PostgresOutbox;
 pub use feed::PostgresFeed;
 pub use lanes::PostgresLanes;
@@ -26,7 +28,7 @@ pub use schema::sql as schema_sql;
 pub use upkeep::PostgresUpkeep;
 pub use window::PostgresMark;
 
-use connection::Connection;
+use connection::{Company, Connection};
 use eventferry_core::PackedRow;
 use eventferry_core::StoreFault;
 use eventferry_core::store::{
@@ -58,6 +60,7 @@ impl Store for PostgresStore {
     type Feed = PostgresFeed;
     type Ledger = PostgresLedger;
     type Upkeep = PostgresUpkeep;
+    type Desk = PostgresDesk;
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -80,13 +83,15 @@ impl Store for PostgresStore {
     }
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {
-        let connection = || Connection::new(self.config.clone());
+        let company = Company::default();
+        let connection = || Connection::of_role(self.config.clone(), &company);
         let positions = Positions::default();
         Roles {
             lanes: PostgresLanes::new(connection(), relay),
             feed: PostgresFeed::new(connection(), positions.clone(), self.lanes_total),
             ledger: PostgresLedger::new(connection(), relay, positions),
             upkeep: PostgresUpkeep::new(connection()),
+            desk: PostgresDesk::new(connection()),
         }
     }
 }

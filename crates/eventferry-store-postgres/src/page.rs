@@ -55,16 +55,15 @@ impl PageParams {
         self.collect(client.query_typed_raw(include_str!("../sql/read_page.sql"), params).await?, END).await
     }
 
-    /// Reads a page of the middle of a large window, where nothing is late: planned each time and streamed, which costs
-    /// the server a fifth less a row. Three statements, sent together: a client that freezes now holds no more than
+    /// Reads a page of the middle of a large window that may be streamed: planned each time, which costs the server a
+    /// fifth less a row. Three statements, sent together: a client that freezes now holds no more than
     /// one that freezes in the middle of one.
     pub(crate) async fn read_bulk(&self, client: &Client) -> Result<PageRows, Error> {
         let start = self.after.max(self.window.bounds.floor);
         let upto = start.saturating_add(i64::from(self.scan_max));
-        let params: [(&(dyn ToSql + Sync), Type); 8] = [
+        let params: [(&(dyn ToSql + Sync), Type); 7] = [
             (&self.window.prev, Type::TEXT),
             (&self.window.cur, Type::TEXT),
-            (&self.window.bounds.restored_through, Type::INT8),
             (&start, Type::INT8),
             (&upto, Type::INT8),
             (&self.mask, Type::BYTEA),
@@ -86,9 +85,10 @@ impl PageParams {
         }
     }
 
-    /// Whether [`PageParams::read_bulk`] would find all.
-    pub(crate) fn nothing_is_late(&self) -> bool {
-        self.after >= self.window.bounds.late_through
+    /// Whether [`PageParams::read_bulk`] would find all and no more: no row is late, nor, after a restore, parked.
+    pub(crate) fn may_stream(&self) -> bool {
+        let bounds = &self.window.bounds;
+        self.after >= bounds.late_through && bounds.restored_through == 0
     }
 
     /// Takes rows as they come, as many as there is room for; `reached` unless a limit is met.

@@ -7,7 +7,7 @@ use eventferry_core::packed::Columns;
 use eventferry_core::{PackedRow, Timestamp};
 use tokio_postgres::types::{FromSql, Type};
 
-/// The columns of `read_page.sql`, by place.
+/// The columns of an event, by place, in `read_page.sql` and wherever else events are read.
 mod column {
     pub(super) const ID: usize = 0;
     pub(super) const LANE: usize = 1;
@@ -75,7 +75,8 @@ impl PageRow {
     }
 }
 
-fn packed(row: &tokio_postgres::Row) -> Result<PackedRow, tokio_postgres::Error> {
+/// The event of a row.
+pub(crate) fn packed(row: &tokio_postgres::Row) -> Result<PackedRow, tokio_postgres::Error> {
     let raw = |column| Ok(row.try_get::<_, Option<Raw<'_>>>(column)?.map(|raw| raw.0));
     let text = |column| row.try_get::<_, Option<Text<'_>>>(column).map(|text| text.map(|text| text.0));
     let columns = Columns {

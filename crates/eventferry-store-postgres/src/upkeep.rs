@@ -17,6 +17,9 @@ pub struct PostgresUpkeep {
     slot: i32,
 }
 
+/// The most settled parked events that one call removes.
+const SWEEP_PARKED_MAX: i64 = 10_000;
+
 impl PostgresUpkeep {
     pub(crate) fn new(connection: Connection) -> Self {
         Self { connection, slot: 0 }
@@ -53,7 +56,12 @@ impl Upkeep for PostgresUpkeep {
         let row = self.connection.answer("sweep", query).await?;
         self.slot = (self.slot + 1) % slots.max(1);
         let events = row.get::<_, Option<i64>>(0).unwrap_or(0);
-        Ok(Swept { events: u64::try_from(events).unwrap_or(0), more: self.slot != 0 })
+        let params: [(&(dyn ToSql + Sync), Type); 2] =
+            [(&seconds, Type::FLOAT8), (&SWEEP_PARKED_MAX, Type::INT8)];
+        let query = client.query_typed_one(include_str!("../sql/sweep_parked.sql"), &params);
+        let row = self.connection.answer("sweep parked events", query).await?;
+        let parked_left = row.get::<_, i64>(0) >= SWEEP_PARKED_MAX;
+        Ok(Swept { events: u64::try_from(events).unwrap_or(0), more: self.slot != 0 || parked_left })
     }
 
     async fn gauge(&mut self) -> Result<Gauge, StoreFault> {

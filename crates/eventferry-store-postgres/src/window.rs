@@ -15,6 +15,11 @@ pub(crate) struct History {
     pub(crate) timeline: i32,
 }
 
+impl History {
+    /// No cluster's: what is told of it is refused.
+    pub(crate) const NONE: Self = Self { system_identifier: 0, timeline: 0 };
+}
+
 /// Ids between which there is something to find.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Bounds {

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use eventferry_conformance::{Step, Subject, Trouble, Writers};
+use eventferry_conformance::{Audited, Reach, Step, Subject, Trouble, Writers};
 use eventferry_core::{EnqueueFault, Event, MessageId};
 use eventferry_store_postgres::{PostgresConfig, PostgresOutbox, PostgresStore};
 use tokio::runtime::Runtime;
@@ -27,6 +27,10 @@ impl Subject for Postgres {
 
     fn writers(&self) -> Writers {
         Writers::Many
+    }
+
+    fn reach(&self) -> Reach {
+        Reach { rewinds: true, audits: true }
     }
 
     async fn outbox(&self) -> Result<String, Trouble> {
@@ -59,6 +63,27 @@ impl Subject for Postgres {
             .batch_execute(&format!("UPDATE eventferry.outbox SET {older}; ANALYZE eventferry.outbox"))
             .await?;
         Ok(true)
+    }
+
+    async fn rewind(&self, outbox: &String) -> Result<(), Trouble> {
+        // As after a restore in another cluster, of a copy that says nothing of where unsettled events begin.
+        let elsewhere = "UPDATE eventferry.history SET system_identifier = 1;
+                         UPDATE eventferry.outbox SET xid = (xid::text::bigint + 4000000000)::text::xid8;
+                         UPDATE eventferry.read_window
+                         SET prev = '4000000000:4000000000:', cur = '4100000000:4100000000:'
+                         WHERE id <> '00000000-0000-0000-0000-000000000000';
+                         DELETE FROM eventferry.anchor";
+        Ok(connect(outbox).await?.batch_execute(elsewhere).await?)
+    }
+
+    async fn audit(&self, outbox: &String) -> Result<Vec<Audited>, Trouble> {
+        let lines = "SELECT what, message_id, who, why FROM eventferry.audit ORDER BY id";
+        let lines = connect(outbox).await?.query(lines, &[]).await?;
+        let line = |row: &tokio_postgres::Row| {
+            let message_id = row.get::<_, Option<uuid::Uuid>>(1).map(|id| MessageId(id.into_bytes()));
+            Audited { what: row.get(0), message_id, who: row.get(2), why: row.get(3) }
+        };
+        Ok(lines.iter().map(line).collect())
     }
 
     fn block_on<F: Future>(&self, work: F) -> F::Output {

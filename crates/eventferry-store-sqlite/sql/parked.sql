@@ -1,8 +1,8 @@
--- purpose: the parked events of a lane, oldest first, without their payloads.
--- parameters: :lane; :above the last id listed; :limit the most events.
+-- purpose: the unsettled parked events of a lane, in the order of parking, without their columns.
+-- parameters: :lane; :above the last place listed; :limit the most events.
 -- index: eventferry_parked_lane.
-SELECT lane, id, aggregate_type, aggregate_id, message_id, topic, refused, parked_at
-FROM eventferry_parked
-WHERE lane = :lane AND id > :above
-ORDER BY id
+SELECT lane, ordinal, aggregate_type, aggregate_id, size
+FROM eventferry_parked INDEXED BY eventferry_parked_lane
+WHERE settled_at IS NULL AND lane = :lane AND ordinal > :above
+ORDER BY ordinal
 LIMIT :limit

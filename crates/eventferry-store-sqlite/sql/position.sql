@@ -1,4 +1,4 @@
--- purpose: how far a lane was carried.
+-- purpose: how far a lane was carried, and how far it had ever been.
 -- parameters: ?1 the lane.
 -- index: the primary key.
-SELECT position FROM eventferry_lane WHERE lane = ?1
+SELECT position, reached FROM eventferry_lane WHERE lane = ?1

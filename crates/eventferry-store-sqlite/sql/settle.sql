@@ -1,4 +1,6 @@
--- purpose: move a lane's position forward; run under the write lock, after fence.sql.
--- parameters: :lane; :position the id of the last event settled in it.
+-- purpose: move a lane's position forward and note the settlement; run under the write lock, after fence.sql.
+-- parameters: :lane; :position the id of the last event settled in it, 0 if none is; :told the settlement's number.
 -- index: the primary key.
-UPDATE eventferry_lane SET position = :position WHERE lane = :lane AND position < :position
+UPDATE eventferry_lane
+SET position = max(position, :position), reached = max(reached, position, :position), told = :told
+WHERE lane = :lane

@@ -12,16 +12,15 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use eventferry_core::PackedRow;
-use eventferry_core::packed::{Columns, push_header};
 use eventferry_core::store::{Anchor, Feed, Opened, Page, Rest, Wish};
-use eventferry_core::{Lane, Lease, MessageId, Record, Row, StoreFault, StoreFaultKind, Timestamp};
-use rusqlite::types::{ToSqlOutput, ValueRef};
+use eventferry_core::{Lane, Lease, MessageId, Record, Row, StoreFault, StoreFaultKind};
+use rusqlite::types::ToSqlOutput;
 use rusqlite::{CachedStatement, OptionalExtension, Transaction};
 
 use crate::config::SqliteConfig;
 use crate::connection::{Connection, Database, Keeper, Past};
 use crate::fault::fault;
-use crate::row::{bytes_of, text_of};
+use crate::row::{bytes_of, columns_of, text_of};
 use crate::schema::lanes_total;
 
 /// A place in a lane: the id up to which it was carried.
@@ -35,6 +34,8 @@ pub struct SqliteFeed {
     lanes_total: u16,
     /// Up to which id each open lane was handed over.
     cursors: BTreeMap<Lane, i64>,
+    /// Up to which id each open lane that went back had been carried before: its events may be parked already.
+    again: BTreeMap<Lane, i64>,
     /// Lanes that were open when another history was found.
     lost: BTreeSet<Lane>,
     /// The event of the highest id handed over: if its row is another event's now, the file is another one.
@@ -59,6 +60,7 @@ impl SqliteFeed {
             connection: Connection::new(config, "feed"),
             lanes_total: 0,
             cursors: BTreeMap::new(),
+            again: BTreeMap::new(),
             lost: BTreeSet::new(),
             witness: None,
             durable_through: 0,
@@ -68,6 +70,7 @@ impl SqliteFeed {
     /// Forgets whatever speaks of this history.
     fn forget(&mut self) {
         self.lost.extend(std::mem::take(&mut self.cursors).into_keys());
+        self.again.clear();
         self.witness = None;
         self.durable_through = 0;
     }
@@ -84,11 +87,17 @@ impl Feed for SqliteFeed {
             self.forget();
         }
         self.lanes_total = opening.lanes_total;
-        self.cursors.extend(opening.lanes.iter().map(|(opened, position)| (opened.lane, *position)));
+        for Place { opened, position, reached } in &opening.places {
+            self.cursors.insert(opened.lane, *position);
+            self.again.remove(&opened.lane);
+            if position < reached {
+                self.again.insert(opened.lane, *reached);
+            }
+        }
         Ok(opening
-            .lanes
+            .places
             .into_iter()
-            .map(|(Opened { lane, anchor }, _)| {
+            .map(|Place { opened: Opened { lane, anchor }, .. }| {
                 let restored = self.lost.remove(&lane) && anchor == Anchor::Continued;
                 Opened { lane, anchor: if restored { Anchor::Restored } else { anchor } }
             })
@@ -98,6 +107,7 @@ impl Feed for SqliteFeed {
     fn close(&mut self, lanes: &[Lane]) {
         self.lost.retain(|lane| !lanes.contains(lane));
         self.cursors.retain(|lane, _| !lanes.contains(lane));
+        self.again.retain(|lane, _| !lanes.contains(lane));
     }
 
     async fn read(&mut self, wish: Wish<'_>) -> Result<Page<SqliteMark, PackedRow>, StoreFault> {
@@ -105,9 +115,16 @@ impl Feed for SqliteFeed {
         let Some(cursors) = wish.lanes.iter().map(cursor).collect::<Option<Vec<_>>>() else {
             return Err(history_lost("a lane that is not open was to be read"));
         };
+        let mut again = Vec::new();
+        for (lane, cursor) in &cursors {
+            again.extend(
+                self.again.get(lane).filter(|through| cursor < *through).map(|through| (*lane, *through)),
+            );
+        }
         let reading = Reading {
             lanes_total: self.lanes_total,
             cursors,
+            again,
             records_max: wish.records_max,
             bytes_max: wish.bytes_max,
             witness: self.witness,
@@ -149,7 +166,15 @@ pub(crate) fn last_id(transaction: &Transaction<'_>) -> rusqlite::Result<i64> {
 struct Opening {
     lanes_total: u16,
     past: Past,
-    lanes: Vec<(Opened, i64)>,
+    places: Vec<Place>,
+}
+
+/// Where a lane is opened.
+struct Place {
+    opened: Opened,
+    position: i64,
+    /// How far it had ever been carried.
+    reached: i64,
 }
 
 const OPEN: &str = "open lanes";
@@ -161,29 +186,43 @@ fn open(keeper: &mut Keeper, leases: &[Lease]) -> Result<Opening, StoreFault> {
     let lanes_total = lanes_total(&transaction)?;
     let read = || {
         let last_id = last_id(&transaction)?;
+        let any_parked = transaction
+            .prepare_cached(include_str!("../sql/any_parked.sql"))?
+            .query_row([], |row| row.get::<_, bool>(0))?;
         let mut statement = transaction.prepare_cached(include_str!("../sql/position.sql"))?;
-        let mut lanes = Vec::with_capacity(leases.len());
-        for Lease { lane, .. } in leases {
-            let position: i64 = statement.query_row([lane.0], |row| row.get(0))?;
-            let (anchor, position) = match position {
-                0 => (Anchor::First, 0),
-                // Ids have begun anew: the tables were filled from a copy without SQLite's own table of sequences.
-                beyond if beyond > last_id => (Anchor::Restored, 0),
-                position => (Anchor::Continued, position),
+        let (mut places, mut rewound) = (Vec::with_capacity(leases.len()), Vec::new());
+        for lease in leases {
+            let (position, reached): (i64, i64) =
+                statement.query_row([lease.lane.0], |row| Ok((row.get(0)?, row.get(1)?)))?;
+            // Ids have begun anew: the tables were filled from a copy without SQLite's own table of sequences.
+            let is_beyond = position > last_id;
+            // Nothing is known of a lane at 0, perhaps because its row was put back by hand.
+            let is_unknown = position == 0 && any_parked && reached < last_id;
+            let anchor = match (position, reached) {
+                _ if is_beyond => Anchor::Restored,
+                (0, 0) => Anchor::First,
+                (position, reached) if position < reached => Anchor::Restored,
+                _ => Anchor::Continued,
             };
-            lanes.push((Opened { lane: *lane, anchor }, position));
+            let (position, reached) =
+                if is_beyond || is_unknown { (0, last_id) } else { (position, reached) };
+            if is_beyond || is_unknown {
+                rewound.push(*lease);
+            }
+            places.push(Place { opened: Opened { lane: lease.lane, anchor }, position, reached });
         }
-        Ok((last_id, lanes))
+        Ok((last_id, places, rewound))
     };
-    let (last_id, lanes) = read().map_err(|error| fault(OPEN, error))?;
+    let (last_id, places, rewound) = read().map_err(|error| fault(OPEN, error))?;
     transaction.commit().map_err(|error| fault(OPEN, error))?;
-    if lanes.iter().any(|(opened, position)| *position == 0 && opened.anchor == Anchor::Restored) {
-        rewind(database, leases, last_id)?;
+    if !rewound.is_empty() {
+        rewind(database, &rewound, last_id)?;
     }
-    Ok(Opening { lanes_total, past, lanes })
+    Ok(Opening { lanes_total, past, places })
 }
 
-/// Begins lanes anew whose positions lie beyond every event: they would swallow the settlements of all ids below.
+/// Begins lanes anew whose positions lie beyond every event (they would swallow the settlements of all ids below), and
+/// notes up to where they go over events that may be parked.
 fn rewind(database: &mut Database, leases: &[Lease], last_id: i64) -> Result<(), StoreFault> {
     let transaction = database.write(OPEN)?;
     for Lease { lane, epoch } in leases {
@@ -198,6 +237,8 @@ fn rewind(database: &mut Database, leases: &[Lease], last_id: i64) -> Result<(),
 struct Reading {
     lanes_total: u16,
     cursors: Vec<(Lane, i64)>,
+    /// Up to which id events of a lane may be parked already; lanes where none is are not named.
+    again: Vec<(Lane, i64)>,
     records_max: u32,
     bytes_max: u64,
     witness: Option<(i64, MessageId)>,
@@ -273,7 +314,7 @@ impl Reading {
         let ahead_from =
             self.cursors.iter().map(|(_, cursor)| *cursor).filter(|cursor| !is_behind(*cursor)).min();
         let mut page = PageRoom { records: Vec::new(), records_max: 0, bytes: 0, bytes_max: 0, rows: 0 };
-        let mut scan = Scan::new(transaction, self.lanes_total)?;
+        let mut scan = Scan::new(transaction, self.lanes_total, &self.again)?;
 
         let behind: Vec<_> = self.cursors.iter_mut().filter(|(_, cursor)| is_behind(*cursor)).collect();
         if !behind.is_empty() {
@@ -315,12 +356,49 @@ struct Scan<'a> {
     rows: CachedStatement<'a>,
     payload: CachedStatement<'a>,
     json_headers: CachedStatement<'a>,
+    again: Option<Again<'a>>,
+}
+
+/// What is looked up for lanes that went back.
+struct Again<'a> {
+    /// By lane, up to which id its events may be parked already.
+    through: Vec<i64>,
+    is_parked: CachedStatement<'a>,
+}
+
+impl Again<'_> {
+    /// Whether an event is parked or was.
+    fn knows(&mut self, lane: Lane, id: i64, row: &rusqlite::Row<'_>) -> rusqlite::Result<bool> {
+        if self.through.get(usize::from(lane.0)).is_none_or(|through| id > *through) {
+            return Ok(false);
+        }
+        let column = |at| row.get_ref(at).map(ToSqlOutput::Borrowed);
+        let message_id = bytes_of(row.get_ref(8)?).unwrap_or_default();
+        let event = (message_id, column(10)?, column(4)?, column(1)?, column(2)?);
+        self.is_parked.query_row(event, |row| row.get(0))
+    }
 }
 
 impl<'a> Scan<'a> {
-    fn new(transaction: &'a Transaction<'_>, lanes_total: u16) -> rusqlite::Result<Self> {
+    fn new(
+        transaction: &'a Transaction<'_>,
+        lanes_total: u16,
+        lanes_again: &[(Lane, i64)],
+    ) -> rusqlite::Result<Self> {
+        let mut again = None;
+        if !lanes_again.is_empty() {
+            let mut through = vec![0; usize::from(lanes_total)];
+            for (lane, until) in lanes_again {
+                if let Some(through) = through.get_mut(usize::from(lane.0)) {
+                    *through = *until;
+                }
+            }
+            let is_parked = transaction.prepare_cached(include_str!("../sql/is_parked.sql"))?;
+            again = Some(Again { through, is_parked });
+        }
         Ok(Self {
             lanes_total,
+            again,
             rows: transaction.prepare_cached(include_str!("../sql/read.sql"))?,
             payload: transaction.prepare_cached(include_str!("../sql/payload.sql"))?,
             json_headers: transaction.prepare_cached(include_str!("../sql/json_headers.sql"))?,
@@ -348,7 +426,10 @@ impl<'a> Scan<'a> {
             let (kind, aggregate_id) =
                 (text_of(row.get_ref(1)?).unwrap_or_default(), text_of(row.get_ref(2)?).unwrap_or_default());
             let lane = Lane::of(&kind, &aggregate_id, self.lanes_total);
-            let wanted = id > wanted_above[usize::from(lane.0)];
+            let mut wanted = id > wanted_above[usize::from(lane.0)];
+            if let Some(again) = self.again.as_mut().filter(|_| wanted) {
+                wanted = !again.knows(lane, id, row)?;
+            }
             if page.rows == 0 || (wanted && !page.has_room(bytes_of_event(row)?)) {
                 break;
             }
@@ -380,41 +461,10 @@ fn read_row(
     payload: &mut CachedStatement<'_>,
     json_headers: &mut CachedStatement<'_>,
 ) -> rusqlite::Result<PackedRow> {
-    let columns = Columns {
-        message_id: bytes_of(row.get_ref(8)?).unwrap_or_default(),
-        topic: text_of(row.get_ref(4)?).unwrap_or_default(),
-        aggregate_type: text_of(row.get_ref(1)?).unwrap_or_default(),
-        aggregate_id: text_of(row.get_ref(2)?).unwrap_or_default(),
-        content_type: text_of(row.get_ref(6)?),
-        key: bytes_of(row.get_ref(5)?),
-        headers: match row.get_ref(7)? {
-            ValueRef::Text(json) => headers_of_json(json_headers, json).into(),
-            blob => bytes_of(blob).unwrap_or_default().into(),
-        },
-        partition: row.get(9)?,
-        enqueued_at: Timestamp(row.get(10)?),
-    };
+    let columns = columns_of(row, json_headers)?;
     match row.get::<_, Option<i64>>(3)? {
         Some(large) if large > PAYLOAD_ALONG_BYTES_MAX => payload
             .query_row([row.get::<_, i64>(0)?], |row| Ok(columns.with_payload(bytes_of(row.get_ref(0)?)))),
         _ => Ok(columns.with_payload(bytes_of(row.get_ref(11)?))),
     }
-}
-
-/// The headers of a JSON object in our encoding, walked over by SQLite, which keeps order and repeated names. What it
-/// cannot read is handed on as it is, and comes out under a name that says so.
-fn headers_of_json(statement: &mut CachedStatement<'_>, json: &[u8]) -> Vec<u8> {
-    let mut blob = Vec::new();
-    let mut walk = || {
-        let mut headers = statement.query([ToSqlOutput::Borrowed(ValueRef::Text(json))])?;
-        while let Some(header) = headers.next()? {
-            let (name, value) = (bytes_of(header.get_ref(0)?), bytes_of(header.get_ref(1)?));
-            push_header(&mut blob, name.unwrap_or_default(), value.unwrap_or_default());
-        }
-        Ok::<_, rusqlite::Error>(())
-    };
-    if walk().is_err() {
-        return json.to_vec();
-    }
-    blob
 }

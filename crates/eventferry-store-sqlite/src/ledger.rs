@@ -1,22 +1,39 @@
-//! How far the events were carried.
+//! How far the events were carried, and what becomes of parked ones.
 //!
-//! A lane's position is the id of its last settled event and only grows, so it is its own version: a settlement whose
-//! mark is not above the position happened before, or comes late, and changes nothing. The write lock and the lane's
-//! owner and epoch are the fence.
+//! A settlement takes effect once, in the order of the calls, and only under its lease:
+//!
+//! - The write lock and the lane's owner and epoch are the fence: between two processes nothing else is needed, for a
+//!   lease is given to one of them, once.
+//! - Within a process a lease belongs to one ledger, whose thread does one call after the other, those whose futures
+//!   were dropped too. So no call comes after a later one; and one that moves a position would find it moved already.
+//! - A call that failed may have happened: its commit went through and writing the log through did not. It is made
+//!   again, and meanwhile a person may have decided on an event that it changed: told twice, a retry that was carried
+//!   out would take the new decision away. So each call has a random number, kept by its lanes; made again it has the
+//!   same, and what holds already is left alone.
 
-use std::collections::BTreeMap;
+mod due;
+mod told;
+mod words;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use eventferry_core::PackedRow;
-use eventferry_core::store::{
-    Ledger, Park, ParkReason, ParkedAsk, ParkedEvent, ParkedKey, ParkedPage, RelayId, Settlement, Verdict,
-};
-use eventferry_core::{Lane, Lease, MessageId, StoreFault, StoreFaultKind, Timestamp};
-use rusqlite::{CachedStatement, Row, Transaction, named_params};
+use eventferry_core::parked::{DueAsk, DuePage, ParkedAsk, ParkedEvent, ParkedKey, ParkedPage};
+use eventferry_core::store::{Ledger, RelayId, Settlement, Verdict};
+use eventferry_core::{Lane, Lease, StoreFault, StoreFaultKind, Timestamp};
+use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction, named_params};
+use uuid::Uuid;
 
 use crate::config::SqliteConfig;
 use crate::connection::{Connection, Keeper, Past};
 use crate::fault::fault;
 use crate::feed::{SqliteMark, history_lost, last_id};
+use crate::row::text_of;
+use due::DueRound;
+pub(crate) use due::{RowStatements, key_of, parked_lanes};
+use told::Movement;
+pub(crate) use words::{DECISIONS, STAGES, one_of, stage_of, word_of};
 
 /// Positions and parked events, kept in `eventferry_lane` and `eventferry_parked`.
 #[derive(Debug)]
@@ -25,12 +42,44 @@ pub struct SqliteLedger {
     relay: String,
     /// The position at which each lane was seen last, under which epoch: one that lies lower now is another history's.
     known: BTreeMap<Lane, (u64, i64)>,
+    /// The call that has not answered yet, and its number.
+    unanswered: Option<(i64, Arc<Vec<Movement>>)>,
 }
 
 impl SqliteLedger {
     pub(crate) fn new(config: SqliteConfig, relay: &RelayId) -> Self {
-        Self { connection: Connection::new(config, "ledger"), relay: relay.0.clone(), known: BTreeMap::new() }
+        Self {
+            connection: Connection::new(config, "ledger"),
+            relay: relay.0.clone(),
+            known: BTreeMap::new(),
+            unanswered: None,
+        }
     }
+
+    /// Forgets whatever speaks of this history.
+    fn forget(&mut self) {
+        self.known.clear();
+        self.unanswered = None;
+    }
+
+    /// A call as its thread gets it: under the number it had, if it is the last one made again.
+    fn round(&mut self, settlements: &[Settlement<'_, SqliteMark, PackedRow>]) -> SettleRound {
+        let moves: Vec<_> = settlements.iter().map(Movement::of).collect();
+        let (number, moves) = match self.unanswered.take() {
+            Some((number, unanswered)) if *unanswered == moves => (number, unanswered),
+            _ => (random_number(), Arc::new(moves)),
+        };
+        self.unanswered = Some((number, Arc::clone(&moves)));
+        let known = moves.iter().map(|Movement { lease, .. }| {
+            let known = self.known.get(&lease.lane).filter(|(epoch, _)| *epoch == lease.epoch);
+            known.map_or(0, |(_, position)| *position)
+        });
+        SettleRound { relay: self.relay.clone(), known: known.collect(), number, moves }
+    }
+}
+
+fn random_number() -> i64 {
+    Uuid::new_v4().as_u64_pair().0.cast_signed()
 }
 
 impl Ledger for SqliteLedger {
@@ -41,16 +90,16 @@ impl Ledger for SqliteLedger {
         &mut self,
         settlements: &[Settlement<'_, SqliteMark, PackedRow>],
     ) -> Result<Vec<Verdict>, StoreFault> {
-        let moves = settlements.iter().map(|settlement| self.movement(settlement)).collect();
-        let round = SettleRound { relay: self.relay.clone(), moves };
+        let round = self.round(settlements);
         match self.connection.ask(move |keeper| round.run(keeper)).await {
             Ok((verdicts, positions)) => {
+                self.unanswered = None;
                 self.known.extend(positions.into_iter().map(|(lease, at)| (lease.lane, (lease.epoch, at))));
                 Ok(verdicts)
             }
             Err(fault) => {
                 if *fault.kind() == StoreFaultKind::HistoryLost {
-                    self.known.clear();
+                    self.forget();
                 }
                 Err(fault)
             }
@@ -65,45 +114,30 @@ impl Ledger for SqliteLedger {
         let (past, page) = self.connection.ask(move |keeper| parked(keeper, &lanes, after, limit)).await?;
         if past == Past::Replaced {
             // Asked for by a relay that has just opened its lanes: it speaks of the new file already.
-            self.known.clear();
+            self.forget();
         }
         Ok(page)
     }
-}
 
-impl SqliteLedger {
-    /// A settlement in a form that can go to another thread. The row of a parked event is not needed: the log has it.
-    fn movement(&self, settlement: &Settlement<'_, SqliteMark, PackedRow>) -> Movement {
-        let Settlement { lease, prefix, park } = settlement;
-        let known = self.known.get(&lease.lane).filter(|(epoch, _)| *epoch == lease.epoch);
-        let parks = park.iter().map(|Park { mark, reason, .. }| match reason {
-            ParkReason::Refused(words) => (mark.0, Some((*words).to_owned())),
-            ParkReason::Behind => (mark.0, None),
-        });
-        Movement {
-            lease: *lease,
-            to: prefix.last().map_or(0, |mark| mark.0),
-            parks: parks.collect(),
-            known: known.map_or(0, |(_, position)| *position),
+    async fn due(&mut self, ask: DueAsk<'_>) -> Result<DuePage<PackedRow>, StoreFault> {
+        let round = DueRound::of(ask, &self.known);
+        let result = self.connection.ask(move |keeper| round.run(keeper)).await;
+        if result.as_ref().is_err_and(|fault| *fault.kind() == StoreFaultKind::HistoryLost) {
+            self.forget();
         }
+        result
     }
-}
-
-/// A settlement, as its thread gets it.
-struct Movement {
-    lease: Lease,
-    to: i64,
-    /// Ids of the events to park, with the broker's words if it refused them.
-    parks: Vec<(i64, Option<String>)>,
-    /// Where the lane was seen last.
-    known: i64,
 }
 
 const SETTLE: &str = "settle";
 
 struct SettleRound {
     relay: String,
-    moves: Vec<Movement>,
+    /// Tells this call from every other.
+    number: i64,
+    moves: Arc<Vec<Movement>>,
+    /// Where the lane of each move was seen last.
+    known: Vec<i64>,
 }
 
 /// The answers, and where each lane that is still held is now.
@@ -127,55 +161,68 @@ impl SettleRound {
     fn settle(&self, transaction: &Transaction<'_>, now: Timestamp) -> Result<Settled, StoreFault> {
         let prepare = |sql| transaction.prepare_cached(sql).map_err(|error| fault(SETTLE, error));
         let mut fence = prepare(include_str!("../sql/fence.sql"))?;
-        let mut park = prepare(include_str!("../sql/park.sql"))?;
         let mut settle = prepare(include_str!("../sql/settle.sql"))?;
         let last_id = last_id(transaction).map_err(|error| fault(SETTLE, error))?;
         let (mut verdicts, mut positions) = (Vec::new(), Vec::new());
-        for movement in &self.moves {
-            let Some(position) = self.held(&mut fence, movement)? else {
+        // Lanes that have this call's number because of an earlier part of it.
+        let mut told_here = BTreeSet::new();
+        for (movement, known) in self.moves.iter().zip(&self.known) {
+            let Some((position, told)) = self.held(&mut fence, movement)? else {
                 verdicts.push(Verdict::Fenced);
                 continue;
             };
-            if position < movement.known || movement.to > last_id {
+            let Lease { lane, .. } = movement.lease;
+            let to = movement.to.unwrap_or(position);
+            if position < *known || to > last_id {
                 return Err(history_lost(
                     "the database knows less than was settled or read: it was restored",
                 ));
             }
-            if movement.to > position {
-                park_events(&mut park, movement, position, now)?;
+            let holds_already = told == Some(self.number) && !told_here.contains(&lane);
+            let is_late = movement.to.is_some_and(|to| to <= position);
+            if !holds_already && !is_late {
+                carry_out(transaction, movement, position, now)?;
                 settle
-                    .execute(named_params! { ":lane": movement.lease.lane.0, ":position": movement.to })
+                    .execute(named_params! { ":lane": lane.0, ":position": to, ":told": self.number })
                     .map_err(|error| fault(SETTLE, error))?;
+                told_here.insert(lane);
             }
             verdicts.push(Verdict::Done);
-            positions.push((movement.lease, position.max(movement.to)));
+            positions.push((movement.lease, position.max(to)));
         }
         Ok((verdicts, positions))
     }
 
-    /// The lane's position, if it is still held under this lease.
-    fn held(&self, fence: &mut CachedStatement<'_>, movement: &Movement) -> Result<Option<i64>, StoreFault> {
+    /// The lane's position and the number of what it was told last, if it is still held under this lease.
+    fn held(
+        &self,
+        fence: &mut CachedStatement<'_>,
+        movement: &Movement,
+    ) -> Result<Option<(i64, Option<i64>)>, StoreFault> {
         let Lease { lane, epoch } = movement.lease;
-        let mut rows = fence
-            .query(named_params! { ":lane": lane.0, ":owner": self.relay, ":epoch": epoch })
-            .map_err(|error| fault(SETTLE, error))?;
-        let row = rows.next().map_err(|error| fault(SETTLE, error))?;
-        row.map(|row| row.get(0)).transpose().map_err(|error| fault(SETTLE, error))
+        fence
+            .query_row(named_params! { ":lane": lane.0, ":owner": self.relay, ":epoch": epoch }, |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()
+            .map_err(|error| fault(SETTLE, error))
     }
 }
 
-/// Copies the events to park that lie above the position; those below it were settled before.
-fn park_events(
-    park: &mut CachedStatement<'_>,
+/// Changes parked events, then copies the events to park that lie above the position; those below it were settled
+/// before.
+fn carry_out(
+    transaction: &Transaction<'_>,
     movement: &Movement,
     position: i64,
     now: Timestamp,
 ) -> Result<(), StoreFault> {
-    for (id, refused) in movement.parks.iter().filter(|(id, _)| *id > position) {
-        let copied = park
-            .execute(named_params! { ":id": id, ":lane": movement.lease.lane.0, ":refused": refused, ":now": now.0 })
-            .map_err(|error| fault(SETTLE, error))?;
-        if copied == 0 {
+    let lane = movement.lease.lane;
+    for turn in &movement.changes {
+        turn.apply(transaction, lane, now).map_err(|error| fault(SETTLE, error))?;
+    }
+    for parking in movement.parks.iter().filter(|parking| parking.id > position) {
+        if !parking.park(transaction, lane, now).map_err(|error| fault(SETTLE, error))? {
             return Err(history_lost(
                 "an event to park is not in the outbox any more: it was restored or edited",
             ));
@@ -223,13 +270,12 @@ fn parked(
 }
 
 fn parked_event(row: &Row<'_>) -> rusqlite::Result<ParkedEvent> {
+    let text =
+        |column| Ok::<_, rusqlite::Error>(text_of(row.get_ref(column)?).unwrap_or_default().into_owned());
     Ok(ParkedEvent {
         key: ParkedKey { lane: Lane(row.get(0)?), ordinal: row.get(1)? },
-        aggregate_type: row.get(2)?,
-        aggregate_id: row.get(3)?,
-        message_id: MessageId(row.get(4)?),
-        topic: row.get(5)?,
-        refused: row.get(6)?,
-        parked_at: Timestamp(row.get(7)?),
+        aggregate_type: text(2)?,
+        aggregate_id: text(3)?,
+        size_bytes: row.get(4)?,
     })
 }

@@ -10,6 +10,7 @@
 
 mod config;
 mod connection;
+mod desk;
 mod enqueue;
 mod fault;
 mod feed;
@@ -20,6 +21,7 @@ mod schema;
 mod upkeep;
 
 pub use config::SqliteConfig;
+pub use desk::SqliteDesk;
 pub use enqueue::SqliteOutbox;
 pub use feed::{SqliteFeed, SqliteMark};
 pub use lanes::SqliteLanes;
@@ -57,6 +59,7 @@ impl Store for SqliteStore {
     type Feed = SqliteFeed;
     type Ledger = SqliteLedger;
     type Upkeep = SqliteUpkeep;
+    type Desk = SqliteDesk;
 
     fn capabilities(&self) -> Capabilities {
         Capabilities {
@@ -82,7 +85,8 @@ impl Store for SqliteStore {
             lanes: SqliteLanes::new(self.config.clone(), relay),
             feed: SqliteFeed::new(self.config.clone()),
             ledger: SqliteLedger::new(self.config.clone(), relay),
-            upkeep: SqliteUpkeep::new(self.config),
+            upkeep: SqliteUpkeep::new(self.config.clone()),
+            desk: SqliteDesk::new(self.config),
         }
     }
 }

@@ -10,7 +10,8 @@ use crate::connection::{check_log_mode, open};
 use crate::fault::fault;
 
 /// The migrations, each runnable in any client, in order. A version is its place in this list, counted from 1.
-pub(crate) const MIGRATIONS: [&str; 1] = [include_str!("../migrations/0001_outbox.sql")];
+pub(crate) const MIGRATIONS: [&str; 2] =
+    [include_str!("../migrations/0001_outbox.sql"), include_str!("../migrations/0002_parked.sql")];
 
 /// The version this code needs.
 const VERSION: u32 = MIGRATIONS.len() as u32;

@@ -58,17 +58,45 @@ fn sweep(keeper: &mut Keeper, retention: Duration) -> Result<Swept, StoreFault> 
     let (database, _) = keeper.database()?;
     prune(database, now.saturating_sub(micros(RELAY_SEEN_FOR)))?;
     let before = now.saturating_sub(micros(retention));
-    let mut swept = Swept { events: 0, more: true };
-    while swept.more && began.elapsed() < SWEEP_TIME_MAX {
-        if swept.events > 0 {
-            thread::sleep(PAUSE);
+    let mut swept = Swept { events: 0, more: false };
+    let mut is_first = true;
+    for broom in [&EVENTS, &PARKED] {
+        let mut removed = 1;
+        while removed > 0 {
+            if began.elapsed() >= SWEEP_TIME_MAX {
+                return Ok(Swept { more: true, ..swept });
+            }
+            if !std::mem::take(&mut is_first) {
+                thread::sleep(PAUSE);
+            }
+            removed = sweep_batch(database, broom, before)?;
+            if broom.counts {
+                swept.events += removed;
+            }
         }
-        let batch = sweep_batch(database, before)?;
-        swept.events += batch.events;
-        swept.more = batch.more;
     }
     Ok(swept)
 }
+
+/// How old rows of a table are found and removed.
+struct Broom {
+    find: &'static str,
+    remove: &'static str,
+    /// Whether they are events, and not what is left of parked ones.
+    counts: bool,
+}
+
+const EVENTS: Broom = Broom {
+    find: include_str!("../sql/old_events.sql"),
+    remove: include_str!("../sql/sweep_event.sql"),
+    counts: true,
+};
+
+const PARKED: Broom = Broom {
+    find: include_str!("../sql/old_parked.sql"),
+    remove: include_str!("../sql/sweep_parked.sql"),
+    counts: false,
+};
 
 fn prune(database: &mut Database, before: i64) -> Result<(), StoreFault> {
     let pruned = database
@@ -85,39 +113,39 @@ fn prune(database: &mut Database, before: i64) -> Result<(), StoreFault> {
     transaction.commit().map_err(|error| fault(SWEEP, error))
 }
 
-/// Removes some events that every lane has settled.
-fn sweep_batch(database: &mut Database, before: i64) -> Result<Swept, StoreFault> {
+/// Removes some rows that are settled and old; answers how many, 0 when none is left.
+fn sweep_batch(database: &mut Database, broom: &Broom, before: i64) -> Result<u64, StoreFault> {
     let old = {
         // Looked for without the write lock. What is old and settled stays so.
         let transaction = database.snapshot(SWEEP)?;
-        old_events(&transaction, before).map_err(|error| fault(SWEEP, error))?
+        old_rows(&transaction, broom, before).map_err(|error| fault(SWEEP, error))?
     };
     if old.is_empty() {
-        return Ok(Swept::default());
+        return Ok(0);
     }
     let transaction = database.write(SWEEP)?;
     let locked = Instant::now();
     let delete = || {
-        let mut statement = transaction.prepare_cached(include_str!("../sql/sweep_event.sql"))?;
-        let mut events = 0;
-        for id in &old {
-            events += statement.execute([id])? as u64;
+        let mut statement = transaction.prepare_cached(broom.remove)?;
+        let mut rows = 0;
+        for row in &old {
+            rows += statement.execute([row])? as u64;
             if locked.elapsed() >= BATCH_TIME_MAX {
                 break;
             }
         }
-        Ok(events)
+        Ok(rows)
     };
-    let events = delete().map_err(|error| fault(SWEEP, error))?;
+    let rows = delete().map_err(|error| fault(SWEEP, error))?;
     transaction.commit().map_err(|error| fault(SWEEP, error))?;
-    Ok(Swept { events, more: true })
+    Ok(rows)
 }
 
-fn old_events(transaction: &Transaction<'_>, before: i64) -> rusqlite::Result<Vec<i64>> {
-    let mut statement = transaction.prepare_cached(include_str!("../sql/old_events.sql"))?;
-    let ids = statement
+fn old_rows(transaction: &Transaction<'_>, broom: &Broom, before: i64) -> rusqlite::Result<Vec<i64>> {
+    let mut statement = transaction.prepare_cached(broom.find)?;
+    let rows = statement
         .query_map(named_params! { ":before": before, ":limit": BATCH_ROWS_MAX }, |row| row.get(0))?;
-    ids.collect()
+    rows.collect()
 }
 
 const GAUGE: &str = "take stock";

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
-use eventferry_conformance::{Step, Subject, Trouble, Writers};
+use eventferry_conformance::{Audited, Reach, Step, Subject, Trouble, Writers};
 use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
 use eventferry_store_sqlite::{SqliteConfig, SqliteOutbox, SqliteStore};
 use rusqlite::Connection;
@@ -63,6 +63,27 @@ impl Subject for Sqlite {
         let ids = SqliteOutbox.enqueue(&mut savepoint, events).await?;
         savepoint.commit().map_err(refused)?;
         Ok(ids)
+    }
+
+    fn reach(&self) -> Reach {
+        Reach { rewinds: true, audits: true }
+    }
+
+    async fn rewind(&self, outbox: &File) -> Result<(), Trouble> {
+        let restored = Connection::open(outbox.path())?;
+        restored.busy_timeout(Duration::from_secs(5))?;
+        Ok(restored.execute_batch("UPDATE eventferry_lane SET position = 0")?)
+    }
+
+    async fn audit(&self, outbox: &File) -> Result<Vec<Audited>, Trouble> {
+        let reader = Connection::open(outbox.path())?;
+        let mut lines =
+            reader.prepare("SELECT what, message_id, who, why FROM eventferry_audit ORDER BY id")?;
+        let read = lines.query_map([], |line| {
+            let message_id = line.get::<_, Option<[u8; 16]>>(1)?.map(MessageId);
+            Ok(Audited { what: line.get(0)?, message_id, who: line.get(2)?, why: line.get(3)? })
+        })?;
+        Ok(read.collect::<Result<_, _>>()?)
     }
 
     fn block_on<F: Future>(&self, work: F) -> F::Output {

@@ -6,7 +6,7 @@
 pub use eventferry_core as core;
 pub use eventferry_core::{Aggregate, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, MessageId};
 pub use eventferry_relay as relay;
-pub use eventferry_relay::{Relay, Settings};
+pub use eventferry_relay::{Backoff, OnDead, Relay, RetryPolicy, Settings};
 #[cfg(feature = "json")]
 pub use eventferry_serializer_json::{Json, NotJson};
 

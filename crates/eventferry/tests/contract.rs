@@ -2,20 +2,26 @@
 
 use std::path::Path;
 
+use eventferry::core::publisher::Publisher;
 use eventferry::core::store::Store;
+use eventferry::kafka::{KafkaConfig, KafkaPublisher};
 use eventferry::postgres::{PostgresConfig, PostgresStore};
 use eventferry::sqlite::{SqliteConfig, SqliteStore};
-use eventferry_conformance::{Declared, Writers, render_contract_md};
+use eventferry_conformance::{Declared, Reach, Writers, publisher, render_contract_md};
 
 #[test]
 fn the_page_says_what_the_back_ends_declare() {
     let postgres = PostgresStore::new(PostgresConfig::from_url("postgres://host/database").unwrap());
     let sqlite = SqliteStore::new(SqliteConfig::from_url("sqlite:///app.db").unwrap());
-    let declared = [
-        ("PostgreSQL", Declared { capabilities: postgres.capabilities(), writers: Writers::Many }),
-        ("SQLite", Declared { capabilities: sqlite.capabilities(), writers: Writers::One }),
-    ];
-    let page = render_contract_md(&declared);
+    // What the suites of the back ends say of themselves, in each crate's tests/conformance.rs.
+    let reach = Reach { rewinds: true, audits: true };
+    let postgres = Declared { capabilities: postgres.capabilities(), writers: Writers::Many, reach };
+    let sqlite = Declared { capabilities: sqlite.capabilities(), writers: Writers::One, reach };
+    let stores = [("PostgreSQL", postgres), ("SQLite", sqlite)];
+    let kafka = KafkaPublisher::new(KafkaConfig::new("host:9092")).unwrap();
+    let reach = publisher::Reach { partitions: true, times: true, limits: true };
+    let publishers = [("Kafka", publisher::Declared { abilities: kafka.abilities(), reach })];
+    let page = render_contract_md(&stores, &publishers);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../CONTRACT.md");
     if std::env::var_os("EVENTFERRY_WRITE_CONTRACT").is_some() {
         std::fs::write(&file, &page).unwrap();
@@ -24,6 +30,6 @@ fn the_page_says_what_the_back_ends_declare() {
     assert!(
         checked_in == page,
         "CONTRACT.md is not what the clauses say: run EVENTFERRY_WRITE_CONTRACT=1 cargo test -p eventferry \
-         --features postgres,sqlite --test contract, and look at the difference"
+         --features postgres,sqlite,kafka --test contract, and look at the difference"
     );
 }

@@ -17,6 +17,24 @@ pub(super) struct Backlog {
     pub(super) topic: Topic,
 }
 
+/// An event that the broker refuses: the one that was enqueued as this one of all.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Poison {
+    number: u64,
+}
+
+impl Poison {
+    /// Among these many events: after a tenth of them.
+    pub(super) fn among(events: u64) -> Self {
+        Self { number: events / 10 + 1 }
+    }
+
+    /// How many events it keeps waiting, itself included, where aggregates come in turn.
+    pub(super) fn waiting(self, events: u64, aggregates: u64) -> u64 {
+        (events - self.number) / aggregates + 1
+    }
+}
+
 /// The table of the relay most teams write, with the same rows.
 const STATUS_TABLE: &str = "
     CREATE TABLE status_outbox AS
@@ -28,11 +46,18 @@ const STATUS_TABLE: &str = "
 
 impl Backlog {
     /// Loads one: `events` events of about 300 bytes, of these many aggregates in turn.
-    pub(super) async fn load(servers: &Servers, events: u64, aggregates: u64) -> Result<Self, Failure> {
-        let topic = Topic::create(servers, "eventferry", PARTITIONS).await?;
+    pub(super) async fn load(
+        servers: &Servers,
+        events: u64,
+        aggregates: u64,
+        poison: Option<Poison>,
+    ) -> Result<Self, Failure> {
+        // A client cannot know that the broker will not have a message because of its age.
+        let settings = [("message.timestamp.before.max.ms", "86400000")];
+        let topic = Topic::create_with(servers, "eventferry", PARTITIONS, &settings).await?;
         let database = Database::create(servers).await?;
         let this = Self { database, topic };
-        match this.fill(events, aggregates).await {
+        match this.fill(events, aggregates, poison).await {
             Ok(()) => Ok(this),
             Err(failure) => {
                 this.remove().await;
@@ -46,13 +71,20 @@ impl Backlog {
         self.database.remove().await;
     }
 
-    async fn fill(&self, events: u64, aggregates: u64) -> Result<(), Failure> {
+    async fn fill(&self, events: u64, aggregates: u64, poison: Option<Poison>) -> Result<(), Failure> {
         let url = self.database.url()?;
         let config = PostgresConfig::from_url(&url).attempt("configure the store")?;
         PostgresStore::new(config).prepare(Prepare::Apply).await.attempt("create the schema")?;
         let client = self.database.connect().await?;
         let insert = insertion(&self.topic.name, events, aggregates);
         client.batch_execute(&insert).await.attempt("load the backlog")?;
+        if let Some(Poison { number }) = poison {
+            let statement = format!(
+                "UPDATE eventferry.outbox SET created_at = created_at - interval '7 days'
+                 WHERE id = (SELECT id FROM eventferry.outbox ORDER BY id OFFSET {number} - 1 LIMIT 1)"
+            );
+            client.batch_execute(&statement).await.attempt("poison the backlog")?;
+        }
         client.batch_execute(STATUS_TABLE).await.attempt("load the table with a status")?;
         // As autovacuum leaves a backlog that has been there for a minute; and no round pays for the loading.
         client.batch_execute("VACUUM (ANALYZE)").await.attempt("vacuum the backlog")?;

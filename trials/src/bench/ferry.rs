@@ -17,14 +17,17 @@ use super::stopwatch::Stopwatch;
 use crate::failure::{Attempt as _, Failure, failure};
 use crate::topic::Topic;
 
-/// Carries all events; the stopwatch runs from the relay's start, before it connects or holds a lane, to the last
-/// acknowledgement. Returns when the relay has settled everything and handed its lanes over.
+/// Carries all events but those that are `waiting` behind a poison one; the stopwatch runs from the relay's start,
+/// before it connects or holds a lane, to the last acknowledgement. Returns when the relay has settled everything and
+/// handed its lanes over.
 pub(super) async fn carry(
     url: &str,
     topic: &Topic,
     events: u64,
+    waiting: u64,
     stopwatch: &mut Stopwatch,
 ) -> Result<(), Failure> {
+    let events = events - waiting;
     let tally = Arc::new(Tally { wanted: events, acknowledged: AtomicU64::new(0), reached: Notify::new() });
     let store = PostgresStore::new(PostgresConfig::from_url(url).attempt("configure the store")?);
     let config = KafkaConfig::new(topic.brokers());
@@ -36,7 +39,7 @@ pub(super) async fn carry(
         stopwatch.stop();
     };
     let finished = relay.run(done).await.attempt("run the relay")?;
-    if finished.shipped == events && finished.parked == 0 && finished.settled {
+    if finished.shipped == events && finished.parked <= waiting && finished.settled {
         Ok(())
     } else {
         Err(failure(format!("{events} events were to be shipped and settled; the relay says {finished:?}")))
@@ -47,6 +50,15 @@ struct Tally {
     wanted: u64,
     acknowledged: AtomicU64,
     reached: Notify,
+}
+
+impl Tally {
+    fn count(&self, acknowledged: u64) {
+        let sum = self.acknowledged.fetch_add(acknowledged, Ordering::Relaxed) + acknowledged;
+        if sum >= self.wanted {
+            self.reached.notify_one();
+        }
+    }
 }
 
 /// A publisher whose acknowledgements are counted on their way.
@@ -90,14 +102,13 @@ impl<S: Session> Session for CountedSession<S> {
         let before = into.len();
         self.inner.reports(into).await;
         let acknowledged = |report: &&Report| matches!(report.outcome, Outcome::Acknowledged);
-        let count = into[before..].iter().filter(acknowledged).count() as u64;
-        let sum = self.tally.acknowledged.fetch_add(count, Ordering::Relaxed) + count;
-        if sum >= self.tally.wanted {
-            self.tally.reached.notify_one();
-        }
+        self.tally.count(into[before..].iter().filter(acknowledged).count() as u64);
     }
 
-    fn abandon(self, within: Duration) -> impl Future<Output = Vec<Report>> + Send {
-        self.inner.abandon(within)
+    async fn abandon(self, within: Duration) -> Vec<Report> {
+        let reports = self.inner.abandon(within).await;
+        let acknowledged = |report: &&Report| matches!(report.outcome, Outcome::Acknowledged);
+        self.tally.count(reports.iter().filter(acknowledged).count() as u64);
+        reports
     }
 }

@@ -99,7 +99,7 @@ impl Outcome {
             let mut figures = json!({
                 "name": contender.name(),
                 "events_per_second": self.events_per_second(contender).map(f64::round),
-                "ratio_to_raw_pipe": self.ratio(contender, Contender::RawPipe).map(rounded),
+                "ratio_to_base": self.ratio(contender, self.scenario.base()).map(rounded),
                 "events": self.of(contender).map(|run| run.events).max(),
                 "cpu_us_per_event": {
                     "sender": self.micros(contender, |spent| spent.here).map(rounded),
@@ -116,6 +116,7 @@ impl Outcome {
         json!({
             "scenario": self.scenario.name(),
             "events": self.events,
+            "base": self.scenario.base().name(),
             "rounds": self.runs.iter().map(|run| run.round).max(),
             "machine": self.machine,
             "contenders": contenders.collect::<Vec<_>>(),
@@ -133,11 +134,13 @@ impl fmt::Display for Outcome {
         writeln!(
             f,
             "{:<18}{:>12}{:>10}   CPU us/event: sender, postgresql, kafka",
-            "", "events/s", "to pipe"
+            "",
+            "events/s",
+            if self.scenario.base() == Contender::RawPipe { "to pipe" } else { "to first" }
         )?;
         for contender in self.scenario.contenders().iter().copied() {
             let rate = self.events_per_second(contender).unwrap_or_default();
-            let ratio = self.ratio(contender, Contender::RawPipe).unwrap_or_default();
+            let ratio = self.ratio(contender, self.scenario.base()).unwrap_or_default();
             write!(f, "{:<18}{rate:>12.0}{ratio:>10.2}  ", contender.name())?;
             for spent in
                 [(|spent| spent.here) as fn(&Spent) -> Duration, |spent| spent.postgres, |spent| spent.kafka]

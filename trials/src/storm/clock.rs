@@ -1,6 +1,7 @@
-//! The broker's clock, asked by a record of a topic that keeps the time of appending.
+//! The broker's clock: this machine's where the broker is ours, or else asked by a record of a topic that keeps the
+//! time of appending.
 
-use std::time::Duration;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use rdkafka::config::ClientConfig;
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -11,9 +12,13 @@ use crate::topic::Topic;
 /// How long the broker may take to answer.
 const ANSWER_MAX: Duration = Duration::from_secs(20);
 
-pub(super) struct BrokerClock {
-    producer: FutureProducer,
-    topic: String,
+pub(super) enum BrokerClock {
+    /// The broker runs here, and may not answer.
+    Here,
+    Asked {
+        producer: FutureProducer,
+        topic: String,
+    },
 }
 
 impl BrokerClock {
@@ -24,13 +29,20 @@ impl BrokerClock {
             .set("acks", "all")
             .set("linger.ms", "0")
             .create()?;
-        Ok(Self { producer, topic: topic.name.clone() })
+        Ok(Self::Asked { producer, topic: topic.name.clone() })
     }
 
     /// Its time, in milliseconds.
     pub(super) async fn ask(&self) -> Result<i64, Failure> {
-        let record = FutureRecord::<(), [u8]>::to(&self.topic).payload(b"what is the time");
-        let sent = self.producer.send(record, ANSWER_MAX).await;
+        let (producer, topic) = match self {
+            Self::Here => {
+                let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+                return Ok(i64::try_from(now.as_millis()).unwrap_or(i64::MAX));
+            }
+            Self::Asked { producer, topic } => (producer, topic),
+        };
+        let record = FutureRecord::<(), [u8]>::to(topic).payload(b"what is the time");
+        let sent = producer.send(record, ANSWER_MAX).await;
         let delivery = sent.map_err(|(error, _)| failure(format!("ask the broker for the time: {error}")))?;
         delivery.timestamp.to_millis().ok_or_else(|| failure("the broker gives no time"))
     }

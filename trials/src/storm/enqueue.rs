@@ -7,7 +7,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::dice::Dice;
 use super::history::History;
-use super::scene::{Body, Draft, Scene, Way};
+use super::subjects::{Body, Draft, Subjects, Way};
 use crate::failure::{Attempt as _, Failure, failure};
 
 /// A function of the storm's own that enqueues in a block and fails there: the event is undone, the rest goes on.
@@ -35,7 +35,7 @@ const INSERT: &str = "
 
 /// Enqueues events for one transaction, noting each before its statement is sent.
 pub(super) struct Enqueuer<'a> {
-    pub(super) scene: &'a Scene,
+    pub(super) subjects: &'a Subjects,
     pub(super) history: &'a History,
     pub(super) seed: u64,
     pub(super) transaction: usize,
@@ -84,7 +84,7 @@ impl Enqueuer<'_> {
     }
 
     fn note(&self, draft: &Draft) -> (u64, Event) {
-        self.history.enqueue(self.transaction, |number| self.scene.event(draft, self.seed, number))
+        self.history.enqueue(self.transaction, |number| self.subjects.event(draft, self.seed, number))
     }
 
     async fn enqueue_many(&self, client: &mut Client, drafts: &[Draft]) -> Result<(), Failure> {

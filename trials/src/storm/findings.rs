@@ -24,10 +24,16 @@ pub(super) enum Breach {
     Relay,
     /// All relays have drained, and the outbox says that events are left.
     Left,
+    /// Parked, though nothing was wrong with it.
+    Parked,
+    /// Took longer than was promised.
+    Slow,
+    /// A relay took more memory than was promised.
+    Memory,
 }
 
 /// All there is to find, in the order of the report.
-pub(super) const BREACHES: [Breach; 9] = [
+pub(super) const BREACHES: [Breach; 12] = [
     Breach::Lost,
     Breach::Phantom,
     Breach::Early,
@@ -37,6 +43,9 @@ pub(super) const BREACHES: [Breach; 9] = [
     Breach::Renamed,
     Breach::Relay,
     Breach::Left,
+    Breach::Parked,
+    Breach::Slow,
+    Breach::Memory,
 ];
 
 /// How many of each are told in detail.
@@ -61,6 +70,9 @@ impl Breach {
             Self::Renamed => "renamed",
             Self::Relay => "relay",
             Self::Left => "left",
+            Self::Parked => "parked, no cause",
+            Self::Slow => "slow",
+            Self::Memory => "memory",
         }
     }
 }

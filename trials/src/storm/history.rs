@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use eventferry::{Event, MessageId};
 
-use super::scene::Scene;
+use super::subjects::Subjects;
 
 /// A place in the one order of everything that this process did or saw.
 pub(super) type Moment = u64;
@@ -36,6 +36,8 @@ struct Attempt {
 
 #[derive(Debug, Default)]
 struct Transaction {
+    /// With `synchronous_commit = off`: its commit may be forgotten in a crash.
+    asynchronous: bool,
     commit_sent: Option<Moment>,
     /// Others see it by then: its commit was answered, or somebody got the lock that it had held.
     visible: Option<Moment>,
@@ -59,6 +61,8 @@ pub(super) struct Written {
     pub(super) began: Moment,
     pub(super) fate: Fate,
     pub(super) message_id: Option<MessageId>,
+    /// Its commit waited for no disk.
+    pub(super) asynchronous: bool,
 }
 
 /// What became of an event.
@@ -85,10 +89,10 @@ impl History {
         self.clock.fetch_add(1, Ordering::SeqCst)
     }
 
-    /// A transaction begins.
-    pub(super) fn begin(&self) -> usize {
+    /// A transaction begins. `asynchronous`: its commit waits for no disk.
+    pub(super) fn begin(&self, asynchronous: bool) -> usize {
         let mut notes = self.notes();
-        notes.transactions.push(Transaction::default());
+        notes.transactions.push(Transaction { asynchronous, ..Transaction::default() });
         notes.transactions.len() - 1
     }
 
@@ -124,7 +128,8 @@ impl History {
     /// COMMIT is about to be sent.
     pub(super) fn committing(&self, transaction: usize) {
         let now = self.now();
-        self.notes().transactions[transaction].commit_sent = Some(now);
+        // Asked again, it may have been done the first time.
+        self.notes().transactions[transaction].commit_sent.get_or_insert(now);
     }
 
     /// COMMIT was answered.
@@ -174,11 +179,12 @@ impl History {
         let notes = self.notes();
         let written = |(number, attempt): (u64, &Attempt)| Written {
             number,
-            aggregate: Scene::aggregate_of(&attempt.event),
+            aggregate: Subjects::aggregate_of(&attempt.event),
             transaction: attempt.transaction,
             began: attempt.began,
             fate: attempt.fate(&notes.transactions[attempt.transaction]),
             message_id: attempt.message_id,
+            asynchronous: notes.transactions[attempt.transaction].asynchronous,
         };
         (0..).zip(&notes.events).map(written).collect()
     }
@@ -190,7 +196,7 @@ impl History {
 
 impl Attempt {
     fn fate(&self, transaction: &Transaction) -> Fate {
-        let Transaction { commit_sent, visible, ended } = *transaction;
+        let Transaction { commit_sent, visible, ended, .. } = *transaction;
         match (ended, commit_sent, visible) {
             _ if self.undone => Fate::RolledBack,
             (Some(Ended::Committed), Some(sent), Some(visible)) => Fate::Committed { sent, visible },
@@ -213,7 +219,7 @@ mod tests {
     #[test]
     fn what_is_undone_or_rolled_back_does_not_exist() {
         let history = History::default();
-        let (one, other) = (history.begin(), history.begin());
+        let (one, other) = (history.begin(false), history.begin(false));
         enqueue(&history, one);
         let savepoint = history.next_number();
         enqueue(&history, one);
@@ -234,7 +240,7 @@ mod tests {
     #[test]
     fn a_commit_is_visible_when_its_lock_is_had_by_another_though_its_answer_comes_later() {
         let history = History::default();
-        let transaction = history.begin();
+        let transaction = history.begin(false);
         enqueue(&history, transaction);
         history.committing(transaction);
         history.gave_up_lock(transaction);
@@ -247,7 +253,7 @@ mod tests {
     #[test]
     fn a_commit_whose_answer_nobody_heard_is_neither() {
         let history = History::default();
-        let transaction = history.begin();
+        let transaction = history.begin(false);
         enqueue(&history, transaction);
         history.committing(transaction);
         assert!(matches!(history.written()[0].fate, Fate::Unheard { visible: None, .. }));

@@ -8,16 +8,22 @@ use eventferry::core::Lane;
 use super::findings::{Breach, Findings};
 use super::history::{Fate, Written};
 use super::order::{self, Demanded, First};
+use super::parked::Held;
 use super::reader::Arrival;
 use super::repeats::{Deliveries, Repeats};
-use super::scene::KIND;
+use super::scene::Tail;
+use super::subjects::KIND;
 
 /// What the storm knows besides the events.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Conditions {
+pub(super) struct Conditions<'a> {
     pub(super) lanes_total: u16,
     /// One broker leads all partitions, so that one clock gave all times.
     pub(super) one_leader: bool,
+    /// The numbers of what the database has in the end, where it may have forgotten.
+    pub(super) book: Option<&'a BTreeSet<u64>>,
+    pub(super) tail: Tail,
+    pub(super) held: &'a Held,
 }
 
 /// What the verdict counts.
@@ -29,6 +35,10 @@ pub(super) struct Figures {
     pub(super) unheard: u64,
     /// Those of them that arrived.
     pub(super) unheard_arrived: u64,
+    /// Committed and confirmed, and the database has forgotten them.
+    pub(super) forgotten: u64,
+    /// Those of them that had arrived before.
+    pub(super) forgotten_arrived: u64,
     /// Messages read, repeats included.
     pub(super) read: u64,
     pub(super) repeats: Repeats,
@@ -38,27 +48,50 @@ pub(super) struct Figures {
 }
 
 /// What was committed and never arrived, by message id: the first few.
-pub(super) fn lost(written: &[Written], arrivals: &[Arrival]) -> Vec<MessageId> {
+pub(super) fn lost(
+    written: &[Written],
+    arrivals: &[Arrival],
+    book: Option<&BTreeSet<u64>>,
+    held: &Held,
+) -> Vec<MessageId> {
     const TRACED_MAX: usize = 20;
     let arrived: BTreeSet<u64> = arrivals.iter().filter_map(|arrival| arrival.number).collect();
+    let must_arrive = |event: &Written| match book {
+        Some(book) => book.contains(&event.number),
+        None => matches!(event.fate, Fate::Committed { .. }),
+    };
     let is_lost =
-        |event: &&Written| matches!(event.fate, Fate::Committed { .. }) && !arrived.contains(&event.number);
+        |event: &&Written| must_arrive(event) && !arrived.contains(&event.number) && !held.has(event.number);
     written.iter().filter(is_lost).filter_map(|event| event.message_id).take(TRACED_MAX).collect()
 }
 
-/// Holds the two against each other. Returns also what arrived more than once, whose causes `repeats` looks into.
+/// What was found besides findings.
+pub(super) struct Judged {
+    pub(super) figures: Figures,
+    /// What arrived more than once, whose causes `repeats` looks into.
+    pub(super) repeated: Vec<Deliveries>,
+    /// The first delivery of each event.
+    pub(super) firsts: Vec<First>,
+}
+
+/// Holds the two against each other.
 pub(super) fn judge(
     written: &[Written],
     arrivals: &[Arrival],
-    conditions: Conditions,
+    conditions: Conditions<'_>,
     findings: &mut Findings,
-) -> (Figures, Vec<Deliveries>) {
+) -> Judged {
     let deliveries = deliveries(written, arrivals, findings);
     let one_clock = conditions.one_leader && clock_went_on(arrivals);
     let mut figures = Figures { read: arrivals.len() as u64, one_clock, ..Figures::default() };
-    let (mut firsts, mut repeated) = (Vec::new(), Vec::new());
+    let (mut firsts, mut repeated) = (Vec::<First>::new(), Vec::new());
     for (event, deliveries) in written.iter().zip(&deliveries) {
+        let lasting = check_fate(event, deliveries, conditions, findings);
         check_event(event, deliveries, findings);
+        if !lasting && !matches!(event.fate, Fate::RolledBack) {
+            figures.forgotten += u64::from(matches!(event.fate, Fate::Committed { .. }));
+            figures.forgotten_arrived += u64::from(!deliveries.is_empty());
+        }
         let visible = match event.fate {
             Fate::Committed { visible, .. } => {
                 figures.committed += 1;
@@ -93,7 +126,7 @@ pub(super) fn judge(
         }
     }
     figures.demanded = order::check(&mut firsts, one_clock, findings);
-    (figures, repeated)
+    Judged { figures, repeated, firsts }
 }
 
 /// The deliveries of each event, the first one first; what is no event's is a phantom.
@@ -117,24 +150,44 @@ fn deliveries<'a>(
     deliveries
 }
 
-/// What can be said of one event by itself.
-fn check_event(event: &Written, deliveries: &[&Arrival], findings: &mut Findings) {
+/// Whether an event that is there arrived, and none that is not; says whether it is there for good.
+fn check_fate(
+    event: &Written,
+    deliveries: &[&Arrival],
+    conditions: Conditions<'_>,
+    findings: &mut Findings,
+) -> bool {
     let number = event.number;
-    match (event.fate, deliveries.first()) {
-        (Fate::Committed { .. }, None) => {
+    let confirmed = matches!(event.fate, Fate::Committed { .. });
+    let lasting = conditions.book.map_or(confirmed, |book| book.contains(&number));
+    match deliveries.first() {
+        None if lasting && !conditions.held.has(number) => {
             findings.add(Breach::Lost, || format!("event {number} never arrived: {event:?}"));
         }
-        (Fate::RolledBack, Some(first)) => {
+        Some(first) if event.fate == Fate::RolledBack => {
             findings.add(Breach::Phantom, || format!("{} was rolled back: {event:?}", place(first)));
         }
-        (Fate::Committed { sent, .. } | Fate::Unheard { sent, .. }, Some(_)) => {
-            if let Some(early) = deliveries.iter().find(|delivery| delivery.seen < sent) {
-                findings.add(Breach::Early, || {
-                    format!("{} was read at {}, and its COMMIT was sent at {sent}", place(early), early.seen)
-                });
-            }
+        Some(first) if !lasting && conditions.book.is_some() && conditions.tail == Tail::Kept => {
+            findings.add(Breach::Phantom, || {
+                format!("{} was sent before it was there for good: {event:?}", place(first))
+            });
         }
         _ => {}
+    }
+    if confirmed && !lasting && !event.asynchronous && conditions.tail == Tail::Kept {
+        findings.add(Breach::Lost, || format!("the database has lost event {number}: {event:?}"));
+    }
+    lasting
+}
+
+/// What can be said of one event by itself.
+fn check_event(event: &Written, deliveries: &[&Arrival], findings: &mut Findings) {
+    if let Fate::Committed { sent, .. } | Fate::Unheard { sent, .. } = event.fate
+        && let Some(early) = deliveries.iter().find(|delivery| delivery.seen < sent)
+    {
+        findings.add(Breach::Early, || {
+            format!("{} was read at {}, and its COMMIT was sent at {sent}", place(early), early.seen)
+        });
     }
     let Some(first) = deliveries.first() else { return };
     for delivery in deliveries {
@@ -185,7 +238,8 @@ mod tests {
 
     fn written(number: u64, fate: Fate) -> Written {
         let message_id = Some(MessageId([number as u8; 16]));
-        Written { number, aggregate: 1, transaction: number as usize, began: number * 10, fate, message_id }
+        let (aggregate, transaction, began) = (1, number as usize, number * 10);
+        Written { number, aggregate, transaction, began, fate, message_id, asynchronous: false }
     }
 
     fn committed(number: u64) -> Written {
@@ -205,11 +259,14 @@ mod tests {
         }
     }
 
+    const CONDITIONS: Conditions<'_> =
+        Conditions { lanes_total: 64, one_leader: true, book: None, tail: Tail::Kept, held: &NONE };
+    const NONE: Held = Held { parked: BTreeSet::new(), dead: BTreeSet::new() };
+
     /// What was found, how often.
     fn found(written: &[Written], arrivals: &[Arrival]) -> Vec<(Breach, u64)> {
         let mut findings = Findings::default();
-        let conditions = Conditions { lanes_total: 64, one_leader: true };
-        judge(written, arrivals, conditions, &mut findings);
+        judge(written, arrivals, CONDITIONS, &mut findings);
         let counts = BREACHES.into_iter().map(|breach| (breach, findings.count(breach)));
         counts.filter(|(_, count)| *count > 0).collect()
     }
@@ -250,6 +307,34 @@ mod tests {
     }
 
     #[test]
+    fn where_the_database_may_forget_its_book_decides_and_nothing_forgotten_was_sent() {
+        let found = |tail, asynchronous, book: &[u64], arrivals: &[Arrival]| {
+            let history = [
+                Written { asynchronous, ..committed(0) },
+                written(1, Fate::Unheard { sent: 1, visible: None }),
+            ];
+            let (book, mut findings) = (book.iter().copied().collect(), Findings::default());
+            let judged = judge(
+                &history,
+                arrivals,
+                Conditions { book: Some(&book), tail, ..CONDITIONS },
+                &mut findings,
+            );
+            (findings.count(Breach::Lost), findings.count(Breach::Phantom), judged.figures.forgotten_arrived)
+        };
+        assert_eq!(found(Tail::Kept, false, &[0, 1], &[arrival(0), arrival(1)]), (0, 0, 0));
+        assert_eq!(
+            found(Tail::Kept, false, &[0, 1], &[arrival(0)]),
+            (1, 0, 0),
+            "in the book, and never arrived"
+        );
+        assert_eq!(found(Tail::Kept, false, &[], &[]), (1, 0, 0), "a synchronous commit that went");
+        assert_eq!(found(Tail::Kept, true, &[], &[]), (0, 0, 0), "an asynchronous one may go");
+        assert_eq!(found(Tail::Kept, true, &[], &[arrival(0)]), (0, 1, 1), "but not if it was sent");
+        assert_eq!(found(Tail::Lost, false, &[], &[arrival(0)]), (0, 0, 1), "a lost tail may have been");
+    }
+
+    #[test]
     fn events_that_change_places_are_out_of_order_and_only_first_deliveries_count() {
         let history = [committed(0), committed(1)];
         let again = Arrival { offset: 2, appended_ms: 2, ..arrival(0) };
@@ -282,9 +367,8 @@ mod tests {
     #[test]
     fn what_arrives_more_than_once_is_handed_on() {
         let again = Arrival { offset: 5, appended_ms: 5, ..arrival(0) };
-        let conditions = Conditions { lanes_total: 64, one_leader: true };
-        let (figures, repeated) =
-            judge(&[committed(0)], &[arrival(0), again], conditions, &mut Findings::default());
+        let Judged { figures, repeated, .. } =
+            judge(&[committed(0)], &[arrival(0), again], CONDITIONS, &mut Findings::default());
         assert_eq!((figures.committed, figures.read, repeated.len()), (1, 2, 1));
         assert_eq!(repeated[0].appended_ms, [0, 5]);
     }

@@ -5,9 +5,10 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
+use tokio_postgres::error::SqlState;
 
 use super::dice::Dice;
-use super::history::History;
+use super::writer::World;
 use crate::failure::{Attempt as _, Failure};
 
 /// The most that may lie there at once.
@@ -36,7 +37,7 @@ impl Prepared {
 
     pub(super) fn is_full(&self) -> bool {
         // Each writer may add one after it has looked.
-        self.lying().len() + super::WRITERS >= MOST
+        self.lying().len() + super::WRITERS_MAX >= MOST
     }
 
     /// A transaction was prepared: somebody will decide it.
@@ -46,19 +47,24 @@ impl Prepared {
     }
 
     /// Decides what is due, or everything.
-    pub(super) async fn decide(&self, client: &Client, history: &History, all: bool) -> Result<(), Failure> {
-        while let Some(Lying { transaction, name, commits, .. }) = self.take(all) {
+    pub(super) async fn decide(&self, client: &Client, world: &World, all: bool) -> Result<(), Failure> {
+        let history = &world.history;
+        while let Some(lying) = self.take(all) {
+            let Lying { transaction, commits, .. } = lying;
             if commits {
                 history.committing(transaction);
-                client
-                    .batch_execute(&format!("COMMIT PREPARED '{name}'"))
-                    .await
-                    .attempt("commit prepared")?;
-                history.committed(transaction);
-            } else {
-                let statement = format!("ROLLBACK PREPARED '{name}'");
-                client.batch_execute(&statement).await.attempt("roll back prepared")?;
-                history.rolled_back(transaction);
+            }
+            let verb = if commits { "COMMIT" } else { "ROLLBACK" };
+            let decided = client.batch_execute(&format!("{verb} PREPARED '{}'", lying.name)).await;
+            match decided {
+                Ok(()) if commits => history.committed(transaction),
+                Ok(()) => history.rolled_back(transaction),
+                // An earlier try was heard by the server, or the server has forgotten it: nobody here knows.
+                Err(error) if world.enduring && error.code() == Some(&SqlState::UNDEFINED_OBJECT) => {}
+                Err(error) => {
+                    self.lying().push_back(lying);
+                    return Err(error).attempt("decide a prepared transaction");
+                }
             }
         }
         Ok(())

@@ -1,6 +1,7 @@
 //! A consumer that reads every partition of every topic from the beginning, and holds each message against what was
 //! enqueued.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -13,7 +14,7 @@ use rdkafka::message::{BorrowedMessage, Headers as _, Message as _};
 use rdkafka::topic_partition_list::{Offset, TopicPartitionList};
 
 use super::history::Moment;
-use super::scene::{NUMBER, number_in};
+use super::subjects::{NUMBER, number_in};
 use super::writer::World;
 use crate::failure::{Attempt as _, Failure, failure};
 use crate::topic::Topic;
@@ -38,14 +39,23 @@ pub(super) struct Arrival {
 /// Reads on a thread of its own until it is ended.
 pub(super) struct Reader {
     shared: Arc<Shared>,
-    thread: Option<JoinHandle<Result<(), Failure>>>,
+    thread: Option<JoinHandle<()>>,
 }
 
 struct Shared {
     world: Arc<World>,
     arrivals: Mutex<Vec<Arrival>>,
+    /// The next offset of each partition.
+    next: Mutex<BTreeMap<(usize, i32), i64>>,
+    /// How often each topic was created again.
+    lives: Mutex<Vec<i64>>,
     ended: AtomicBool,
+    /// What the consumer said last that was no message. A broker that is away is no end.
+    trouble: Mutex<Option<String>>,
 }
+
+/// Offsets of a topic that was created again begin at zero: they are counted from here for each of its lives.
+const LIFE: i64 = 1 << 40;
 
 /// Which events have arrived, from the first arrivals on.
 #[derive(Debug, Default)]
@@ -56,6 +66,36 @@ pub(super) struct Arrived {
 
 impl Reader {
     pub(super) fn start(world: &Arc<World>, topics: &[Topic]) -> Result<Self, Failure> {
+        let shared = Arc::new(Shared {
+            world: Arc::clone(world),
+            arrivals: Mutex::default(),
+            next: Mutex::default(),
+            lives: Mutex::new(vec![0; topics.len()]),
+            ended: AtomicBool::new(false),
+            trouble: Mutex::default(),
+        });
+        let mut reader = Self { shared, thread: None };
+        reader.go_on(topics)?;
+        Ok(reader)
+    }
+
+    /// Reads no more until it is to go on.
+    pub(super) fn rest(&mut self) -> Result<(), Failure> {
+        self.shared.ended.store(true, Ordering::SeqCst);
+        match self.thread.take() {
+            Some(thread) => thread.join().map_err(|_| failure("the consumer's thread panicked")),
+            None => Ok(()),
+        }
+    }
+
+    /// A topic was created again: it begins at its beginning.
+    pub(super) fn begin_anew(&self, topic: usize) {
+        lock(&self.shared.lives)[topic] += 1;
+        lock(&self.shared.next).retain(|(of, _), _| *of != topic);
+    }
+
+    /// Reads on from where it was.
+    pub(super) fn go_on(&mut self, topics: &[Topic]) -> Result<(), Failure> {
         let broker = topics.first().ok_or_else(|| failure("no topics"))?.brokers();
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", broker)
@@ -63,46 +103,72 @@ impl Reader {
             .set("enable.auto.commit", "false")
             .set("isolation.level", "read_uncommitted")
             .set("fetch.wait.max.ms", "50")
+            .set("auto.offset.reset", "earliest")
+            .set("reconnect.backoff.max.ms", "500")
             .create()
             .attempt("make a consumer")?;
         let mut partitions = TopicPartitionList::new();
-        for topic in topics {
+        for (place, topic) in topics.iter().enumerate() {
             for partition in 0..topic.partitions {
-                partitions.add_partition_offset(&topic.name, partition, Offset::Beginning)?;
+                let next = lock(&self.shared.next).get(&(place, partition)).copied();
+                let from = next.map_or(Offset::Beginning, Offset::Offset);
+                partitions.add_partition_offset(&topic.name, partition, from)?;
             }
         }
         consumer.assign(&partitions).attempt("assign partitions")?;
-        let shared = Arc::new(Shared {
-            world: Arc::clone(world),
-            arrivals: Mutex::default(),
-            ended: AtomicBool::new(false),
-        });
-        let here = Arc::clone(&shared);
+        self.shared.ended.store(false, Ordering::SeqCst);
+        let here = Arc::clone(&self.shared);
         let thread = std::thread::Builder::new().name("reader".into()).spawn(move || here.read(&consumer))?;
-        Ok(Self { shared, thread: Some(thread) })
+        self.thread = Some(thread);
+        Ok(())
+    }
+
+    /// Whether it has read all that these topics have.
+    pub(super) fn is_at_the_end(&self, topics: &[Topic]) -> Result<bool, Failure> {
+        for (place, topic) in topics.iter().enumerate() {
+            for (partition, (low, high)) in (0..).zip(topic.ends()?) {
+                let next = lock(&self.shared.next).get(&(place, partition)).copied();
+                if high > low && next.is_none_or(|next| next < high) {
+                    return Ok(false);
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    /// What the consumer said last that was no message.
+    pub(super) fn trouble(&self) -> String {
+        lock(&self.shared.trouble).clone().unwrap_or_default()
     }
 
     /// How many messages have been read.
     pub(super) fn count(&self) -> usize {
-        self.shared.arrivals().len()
+        lock(&self.shared.arrivals).len()
     }
 
-    /// Whether every event that must arrive has.
-    pub(super) fn has_all(&self, arrived: &mut Arrived) -> Result<bool, Failure> {
+    /// Whether every event that must arrive has, but for what is parked: what the database has, or else what was
+    /// confirmed.
+    pub(super) fn has_all(
+        &self,
+        arrived: &mut Arrived,
+        book: Option<&BTreeSet<u64>>,
+        parked: &BTreeSet<u64>,
+    ) -> Result<bool, Failure> {
         if self.thread.as_ref().is_none_or(JoinHandle::is_finished) {
             return Err(failure("the consumer ended"));
         }
-        arrived.look(&self.shared.arrivals());
-        Ok(self.shared.world.history.all_committed(|number| arrived.is_there(number)))
+        arrived.look(&lock(&self.shared.arrivals));
+        let is_there = |number: u64| arrived.is_there(number) || parked.contains(&number);
+        Ok(match book {
+            Some(book) => book.iter().all(|number| is_there(*number)),
+            None => self.shared.world.history.all_committed(is_there),
+        })
     }
 
     /// Ends; returns everything that was read, in the order of each partition.
     pub(super) fn end(mut self) -> Result<Vec<Arrival>, Failure> {
-        self.shared.ended.store(true, Ordering::SeqCst);
-        if let Some(thread) = self.thread.take() {
-            thread.join().map_err(|_| failure("the consumer's thread panicked"))??;
-        }
-        Ok(std::mem::take(&mut *self.shared.arrivals()))
+        self.rest()?;
+        Ok(std::mem::take(&mut *lock(&self.shared.arrivals)))
     }
 }
 
@@ -132,18 +198,19 @@ impl Arrived {
 }
 
 impl Shared {
-    fn read(&self, consumer: &BaseConsumer) -> Result<(), Failure> {
+    fn read(&self, consumer: &BaseConsumer) {
         while !self.ended.load(Ordering::SeqCst) {
             match consumer.poll(Duration::from_millis(100)) {
                 None => {}
                 Some(Ok(message)) => {
-                    let arrival = self.arrival(&message);
-                    self.arrivals().push(arrival);
+                    let mut arrival = self.arrival(&message);
+                    lock(&self.next).insert((arrival.topic, arrival.partition), arrival.offset + 1);
+                    arrival.offset += LIFE * lock(&self.lives).get(arrival.topic).copied().unwrap_or(0);
+                    lock(&self.arrivals).push(arrival);
                 }
-                Some(Err(error)) => return Err(failure(format!("read from Kafka: {error}"))),
+                Some(Err(error)) => *lock(&self.trouble) = Some(error.to_string()),
             }
         }
-        Ok(())
     }
 
     fn arrival(&self, message: &BorrowedMessage<'_>) -> Arrival {
@@ -155,24 +222,26 @@ impl Shared {
             None => value(NUMBER).and_then(number_in),
         };
         let id = value("message-id").and_then(|text| str::from_utf8(text).ok()?.parse().ok());
-        let topics = &self.world.scene.topics;
+        let topics = &self.world.subjects.topics;
         Arrival {
             number,
-            topic: topics.iter().position(|(name, _)| name == message.topic()).unwrap_or(usize::MAX),
+            // The one that nobody writes to is for dead letters, and comes last.
+            topic: topics.iter().position(|(name, _)| name == message.topic()).unwrap_or(topics.len()),
             partition: message.partition(),
             offset: message.offset(),
             appended_ms: message.timestamp().to_millis().unwrap_or(0),
             seen: self.world.history.now(),
             message_id: id,
             amiss: number
+                .filter(|_| topics.iter().any(|(name, _)| name == message.topic()))
                 .and_then(|number| self.world.history.event(number))
                 .and_then(|event| difference(&event, message, &headers)),
         }
     }
+}
 
-    fn arrivals(&self) -> MutexGuard<'_, Vec<Arrival>> {
-        self.arrivals.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn headers_of(message: &BorrowedMessage<'_>) -> Vec<(String, Vec<u8>)> {

@@ -9,16 +9,28 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use super::ground::send;
+use crate::database::Database;
 use crate::failure::{Attempt as _, Failure, failure};
 
 /// How relays are started.
 #[derive(Debug)]
 pub(super) struct Program {
-    path: PathBuf,
+    pub(super) path: PathBuf,
+    /// The store as relays are told, and as whoever asks for the status is.
     pub(super) store: String,
-    pub(super) brokers: String,
+    pub(super) books: Database,
+    pub(super) publisher: String,
+    pub(super) dead_letter_topic: Option<String>,
     pub(super) lease: Duration,
     pub(super) grace: Duration,
+}
+
+/// What is not shipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Left {
+    pub(super) lag_events: u64,
+    pub(super) parked_events: u64,
 }
 
 /// A relay that runs.
@@ -44,12 +56,7 @@ const LAPSED: &str = "could not be renewed in time";
 
 impl Program {
     /// The program beside this one, which `cargo xtask` has just built.
-    pub(super) fn beside_this(
-        store: String,
-        brokers: String,
-        lease: Duration,
-        grace: Duration,
-    ) -> Result<Self, Failure> {
+    pub(super) fn beside_this() -> Result<PathBuf, Failure> {
         let this = std::env::current_exe().attempt("find this program")?;
         let path = this.with_file_name(format!("eventferry{}", std::env::consts::EXE_SUFFIX));
         if !path.is_file() {
@@ -58,7 +65,15 @@ impl Program {
                 "no program {where_to}: run this through `cargo xtask`, which builds it"
             )));
         }
-        Ok(Self { path, store, brokers, lease, grace })
+        Ok(path)
+    }
+
+    /// Whether this version of it tries refused events again, and delivers dead letters.
+    pub(super) fn delivers_dead_letters() -> bool {
+        let asked = Self::beside_this().ok().and_then(|path| {
+            std::process::Command::new(path).args(["parked", "--help"]).stderr(Stdio::null()).output().ok()
+        });
+        asked.is_some_and(|output| output.status.success())
     }
 
     /// Starts a relay of this name.
@@ -66,7 +81,9 @@ impl Program {
         let mut child = self
             .command()
             .args(["run", "--relay-id", &id, "--lease", &millis(self.lease), "--grace", &millis(self.grace)])
-            .args(["--publisher", &format!("kafka://{}", self.brokers)])
+            .env("EVENTFERRY_STORE", &self.store)
+            .env("EVENTFERRY_PUBLISHER", &self.publisher)
+            .envs(self.dead_letter_topic.iter().map(|topic| ("EVENTFERRY_DEAD_LETTER_TOPIC", topic)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
             .spawn()
@@ -84,15 +101,18 @@ impl Program {
         Ok(Relay { id, child, said })
     }
 
-    /// The number of events that `eventferry status` says are not shipped.
-    pub(super) async fn lag(&self) -> Result<u64, Failure> {
-        let output =
-            self.command().args(["status", "--json"]).output().await.attempt("ask for the status")?;
+    /// What `eventferry status` says is not shipped, and what is parked.
+    pub(super) async fn left(&self) -> Result<Left, Failure> {
+        let mut command = self.command();
+        command.env("EVENTFERRY_STORE", self.books.url()?);
+        let output = command.args(["status", "--json"]).output().await.attempt("ask for the status")?;
         if !output.status.success() {
             return Err(failure(format!("eventferry status: {}", String::from_utf8_lossy(&output.stderr))));
         }
         let status: serde_json::Value = serde_json::from_slice(&output.stdout).attempt("read the status")?;
-        status["lag_events"].as_u64().ok_or_else(|| failure("the status names no lag"))
+        let number =
+            |name: &str| status[name].as_u64().ok_or_else(|| failure(format!("the status has no {name}")));
+        Ok(Left { lag_events: number("lag_events")?, parked_events: number("parked_events")? })
     }
 
     /// Neither a file of settings nor a variable of whoever runs this changes a relay. The store's URL may hold a
@@ -104,7 +124,6 @@ impl Program {
                 command.env_remove(name);
             }
         }
-        command.env("EVENTFERRY_STORE", &self.store);
         command.current_dir(self.path.parent().unwrap_or(Path::new("/")));
         command.stdin(Stdio::null()).kill_on_drop(true);
         command
@@ -141,18 +160,34 @@ impl Relay {
         std::mem::take(&mut self.said.lock().unwrap_or_else(PoisonError::into_inner).lapses)
     }
 
+    /// Stops it where it stands, or lets it go on.
+    pub(super) async fn freeze(&self, frozen: bool) -> Result<(), Failure> {
+        send(self.pid()?, if frozen { "STOP" } else { "CONT" }).await
+    }
+
+    /// The most memory it had at once, in bytes: VmHWM of proc(5). None once it has ended.
+    pub(super) fn peak_bytes(&self) -> Option<u64> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id()?)).ok()?;
+        let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+        Some(peak.trim().strip_suffix(" kB")?.parse::<u64>().ok()? << 10)
+    }
+
+    fn pid(&self) -> Result<u32, Failure> {
+        self.child.id().ok_or_else(|| failure(format!("relay {} has no process", self.id)))
+    }
+
     /// Kills it, as a crash would; when this returns it is no more.
     pub(super) async fn kill(&mut self) -> Result<(), Failure> {
         self.child.kill().await.attempt("kill a relay")
     }
 
-    /// Asks it to end, and says what was wrong with how it did.
+    /// Asks it to end.
+    pub(super) async fn ask_to_end(&self) -> Result<(), Failure> {
+        send(self.pid()?, "TERM").await
+    }
+
+    /// Waits for its end, and says what was wrong with how it came.
     pub(super) async fn end(&mut self, within: Duration) -> Result<(), Failure> {
-        let pid = self.child.id().ok_or_else(|| failure(format!("relay {} has no process", self.id)))?;
-        let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().await.attempt("signal")?;
-        if !sent.success() {
-            return Err(failure(format!("relay {} cannot be signalled", self.id)));
-        }
         match tokio::time::timeout(within, self.child.wait()).await {
             Ok(Ok(status)) if status.success() => Ok(()),
             Ok(Ok(status)) => {

@@ -5,7 +5,9 @@
 //! event's lane; and the lane's position, as the database had it right after the kill, did not cover the event. So
 //! without kills there is no repeat, a kill repeats nothing of other lanes, and what was settled never comes again.
 //! Besides, one kill repeats no more than one relay holds. Of a lease that ran out it is not known when and of which
-//! lanes, so it explains what came again after the last look that found the leases whole.
+//! lanes, so it explains what came again after the last look that found the leases whole. A broker that was killed,
+//! frozen or cut off, and a database that forgot, are cuts of all lanes and of all relays; a database that was only
+//! away is none: what was acknowledged meanwhile is settled when it is back.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -20,15 +22,23 @@ use super::findings::{Breach, Findings};
 /// A relay was cut off from its lanes.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Cut {
+    /// Which relay, or what of the ground.
     pub(super) relay: String,
+    /// How many relays it concerns.
+    pub(super) relays: u64,
     /// The lanes it owned, and where each stood, if that is known.
-    pub(super) lanes: BTreeMap<u16, Option<Position>>,
+    pub(super) lanes: Standing,
     /// Before and after, by the broker's clock.
     pub(super) from_ms: i64,
     pub(super) to_ms: i64,
     /// Of the events that arrived more than once, those that were settled by then.
     pub(super) settled: BTreeSet<u64>,
+    /// How many repeats it explained.
+    pub(super) repeats: u64,
 }
+
+/// Lanes, and where each stands, if that is known.
+pub(super) type Standing = BTreeMap<u16, Option<Position>>;
 
 /// How far a lane had been carried: everything visible in `prev`, and of what is visible in `cur` that up to an id.
 #[derive(Clone, Debug, Default)]
@@ -42,7 +52,7 @@ pub(super) struct Position {
 const TRAILING_MAX_MS: i64 = 1_000;
 
 /// How many records a relay holds at most: `memory_records_max` and a page's overshoot.
-const HELD_MAX: u64 = 35_000;
+pub(super) const HELD_MAX: u64 = 35_000;
 
 /// All deliveries of an event that arrived more than once, in their order.
 #[derive(Clone, Debug)]
@@ -62,16 +72,15 @@ pub(super) struct Repeats {
 }
 
 /// Explains every repeat by a kill, or finds that none does.
-pub(super) fn check(repeated: &[Deliveries], cuts: &[Cut], findings: &mut Findings) -> Repeats {
+pub(super) fn check(repeated: &[Deliveries], cuts: &mut [Cut], findings: &mut Findings) -> Repeats {
     let mut repeats = Repeats::default();
-    let mut of_cut = vec![0; cuts.len()];
     for Deliveries { number, lane, appended_ms, .. } in repeated {
         for pair in appended_ms.windows(2) {
             repeats.count += 1;
             let explains = |cut: &Cut| cut.explains(*number, *lane, pair[0], pair[1]);
             match cuts.iter().position(explains) {
                 Some(place) => {
-                    of_cut[place] += 1;
+                    cuts[place].repeats += 1;
                     repeats.oldest_ms = repeats.oldest_ms.max(cuts[place].from_ms - pair[0]);
                 }
                 None => findings.add(Breach::Repeat, || {
@@ -85,9 +94,9 @@ pub(super) fn check(repeated: &[Deliveries], cuts: &[Cut], findings: &mut Findin
             }
         }
     }
-    for (cut, count) in cuts.iter().zip(of_cut).filter(|(_, count)| *count > HELD_MAX) {
+    for cut in cuts.iter().filter(|cut| cut.repeats > HELD_MAX * cut.relays) {
         findings.add(Breach::Repeat, || {
-            format!("the kill of {} repeated {count} events, more than it can have held", cut.relay)
+            format!("{} repeated {} events, more than can have been in flight", cut.relay, cut.repeats)
         });
     }
     repeats
@@ -97,7 +106,12 @@ impl Cut {
     /// The leases of a living relay ran out between two looks, whichever lanes it had.
     pub(super) fn lapse(relay: &str, lanes_total: u16, from_ms: i64, to_ms: i64) -> Self {
         let lanes = (0..lanes_total).map(|lane| (lane, None)).collect();
-        Self { relay: relay.to_owned(), lanes, from_ms, to_ms, settled: BTreeSet::new() }
+        Self { relay: relay.to_owned(), relays: 1, lanes, from_ms, to_ms, ..Self::default() }
+    }
+
+    /// All these relays were cut off from the broker, or forgot what they had, whichever lanes they had.
+    pub(super) fn of_all(what: &str, relays: usize, lanes_total: u16, from_ms: i64, to_ms: i64) -> Self {
+        Self { relays: relays as u64, ..Self::lapse(what, lanes_total, from_ms, to_ms) }
     }
 
     fn explains(&self, number: u64, lane: u16, before_ms: i64, again_ms: i64) -> bool {
@@ -142,10 +156,7 @@ const SETTLED: &str = "
        OR (pg_visible_in_snapshot(o.xid, e.cur::pg_snapshot) AND o.id <= e.last_id)";
 
 /// Where the lanes of a relay stand.
-pub(super) async fn lanes_of(
-    client: &Client,
-    relay: &str,
-) -> Result<BTreeMap<u16, Option<Position>>, Failure> {
+pub(super) async fn lanes_of(client: &Client, relay: &str) -> Result<Standing, Failure> {
     let query = "
         SELECT p.lane, p.prev::text, p.cur::text, p.last_id FROM eventferry.positions(
             (SELECT array_agg(l.lane) FROM eventferry.lane AS l WHERE l.owner = $1)) AS p";
@@ -174,7 +185,7 @@ mod tests {
 
     fn at(from_ms: i64) -> Cut {
         let lanes = BTreeMap::from([(1, Some(Position::default())), (2, None)]);
-        Cut { relay: "a".into(), lanes, from_ms, to_ms: from_ms + 10, settled: BTreeSet::new() }
+        Cut { relay: "a".into(), relays: 1, lanes, from_ms, to_ms: from_ms + 10, ..Cut::default() }
     }
 
     fn unexplained(lane: u16, appended_ms: &[i64], cuts: &[Cut]) -> u64 {
@@ -182,7 +193,7 @@ mod tests {
         let appended_ms = appended_ms.to_vec();
         let count = appended_ms.len() as u64 - 1;
         let repeated = [Deliveries { number: 1, lane, message_id: None, appended_ms }];
-        assert_eq!(check(&repeated, cuts, &mut findings).count, count);
+        assert_eq!(check(&repeated, &mut cuts.to_vec(), &mut findings).count, count);
         findings.count(Breach::Repeat)
     }
 

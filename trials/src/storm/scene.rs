@@ -1,192 +1,195 @@
-//! What the storm writes about: a few hot aggregates and many others, over topics of 1, 4 and 8 partitions.
+//! What a scene is: where it plays, what goes wrong in it, and what may be found afterwards.
 
-use eventferry::{Event, Header};
+use std::time::Duration;
 
-use super::dice::Dice;
-
-/// The aggregates that half of all events are about.
-pub(super) const HOT: u32 = 5;
-const AGGREGATES: u32 = 305;
-pub(super) const KIND: &str = "storm";
-
-/// The topics, with their numbers of partitions.
-#[derive(Clone, Debug)]
+/// A storm on one kind of ground with one kind of trouble.
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Scene {
-    pub(super) topics: Vec<(String, i32)>,
+    /// As in `--scene NAME`.
+    pub(super) name: &'static str,
+    /// What goes wrong, and what holds all the same.
+    pub(super) sentence: &'static str,
+    pub(super) database: DatabaseNeed,
+    pub(super) broker: BrokerNeed,
+    pub(super) way: Way,
+    pub(super) load: Load,
+    /// What happens, in this order, while writers write. Repeated while there is time, unless it cannot be.
+    pub(super) script: &'static [Step],
+    /// Whether the database may forget what it has confirmed.
+    pub(super) tail: Tail,
+    /// How long a lease is.
+    pub(super) lease: Duration,
+    /// The limit of one topic, in bytes a message, below what some events have: those are refused for good.
+    pub(super) limit_bytes: Option<usize>,
+    /// Where what is given up goes.
+    pub(super) dead_letters: DeadLetters,
+    /// How long, after the worst is over, what had piled up may take to arrive.
+    pub(super) recovers_within: Duration,
+    /// What else it needs that a machine may lack.
+    pub(super) asks_for: &'static [Tool],
 }
 
-/// How an application enqueues.
+/// The database a scene plays on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DatabaseNeed {
+    /// The one that the environment names, which nothing happens to.
+    Given,
+    Own,
+    /// With a standby that each commit waits for.
+    SynchronousStandby,
+    /// With a standby that may be behind.
+    AsynchronousStandby,
+    /// Of the oldest release, whose dump is restored into another cluster.
+    Dumped,
+}
+
+/// The broker a scene plays on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum BrokerNeed {
+    Given,
+    Own,
+    /// Relays need a password and permissions.
+    Guarded,
+    OnSmallDisk,
+}
+
+/// How relays reach their servers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Way {
-    /// `eventferry.enqueue(...)`, an event a statement.
-    Function,
-    /// A plain INSERT into the outbox, an event a statement.
-    Insert,
-    /// `PostgresOutbox::enqueue`, an event a statement.
-    Outbox,
-    /// `PostgresOutbox::enqueue_many`: all of them in one statement.
-    Many,
+    Straight,
+    /// Through proxies of ours.
+    Proxies,
+    /// PostgreSQL through PgBouncer in transaction mode.
+    Pooler,
+    /// As a role of their own, which may only what a relay must.
+    Role,
 }
 
-/// What a payload is.
+/// What a machine may lack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Body {
-    Json,
-    Text,
-    Bytes,
-    /// None at all.
-    Tombstone,
+pub(super) enum Tool {
+    PgBouncer,
+    /// `pg_dump` and `psql`.
+    PgDump,
+    /// Mounting a file system.
+    Root,
+    /// A program that tries refused events again and delivers dead letters.
+    DeadLetters,
 }
 
-/// An event that is yet to get its number.
-#[derive(Clone, Debug)]
-pub(super) struct Draft {
-    pub(super) aggregate: u32,
-    pub(super) body: Body,
-    topic: usize,
-    partition: Option<i32>,
-    key: Option<u64>,
-    headers: usize,
-    bytes: usize,
-    /// Only the function gives a payload its content type unasked.
-    way: Way,
+/// Who writes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Load {
+    /// These many connections, each as fast as it can, in every way that has hurt an outbox.
+    Hostile(u64),
+    /// As those, and every commit with `synchronous_commit = off`.
+    Forgetful(u64),
+    /// One connection at this many events a second.
+    Paced(u64),
 }
 
-/// The header that holds the number of an event without a payload.
-pub(super) const NUMBER: &str = "number";
+/// Whether what was committed and confirmed stays so.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tail {
+    /// It does; only what was committed with `synchronous_commit = off` may go in a crash, and must not have been sent.
+    Kept,
+    /// It may go, though it was sent: what counts is what the database has in the end.
+    Lost,
+}
+
+/// Whether there is a topic for events that are given up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum DeadLetters {
+    /// None: they stay parked.
+    Nowhere,
+    There,
+    /// It is named, and not there until the script makes it.
+    Later,
+}
+
+/// Which connection of the relays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Side {
+    Database,
+    Broker,
+}
+
+/// A turn of events. Times are in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Step {
+    /// Nothing new happens, for a time out of this range.
+    Calm(u64, u64),
+    /// Nothing new happens for the time that was asked for, or else for this one.
+    CalmAsAsked(u64),
+    /// One of the steps of a script of its own, at random.
+    OneOf(&'static [&'static [Step]]),
+
+    KillRelay,
+    FreezeRelay,
+    ThawRelay,
+    /// A relay is killed, and how long its lanes are nobody's is measured.
+    TakeOver,
+    /// A relay is asked to end, and how long its lanes are nobody's is measured.
+    HandOver,
+    /// From here to the next of these, relays take no more memory.
+    MeasureMemory,
+
+    KillBroker,
+    StartBroker,
+    FreezeBroker,
+    ThawBroker,
+    FillBrokerDisk,
+    FreeBrokerDisk,
+    /// The topic's events are consumed to the last, and it is deleted.
+    DeleteTopic,
+    CreateTopic,
+    /// Each hot aggregate gets an event that the broker refuses.
+    Poison,
+    CreateDeadLetterTopic,
+    /// The relays' permission to write to a topic is taken.
+    DenyTopic,
+    AllowTopic,
+
+    CrashDatabase,
+    StartDatabase,
+    /// All its processes stand still.
+    FreezeDatabase,
+    ThawDatabase,
+    /// The standby hears no more.
+    CutReplication,
+    /// The primary crashes and the standby becomes the primary.
+    FailOver,
+    /// A dump is restored into another cluster while writers write, and everybody goes there.
+    MoveToRestored,
+    /// The relays' role may no longer log in, and its connections end.
+    RevokeLogin,
+    ReturnLogin,
+    /// A transaction with a snapshot and an event begins.
+    BeginLong,
+    CommitLong,
+    KillPooler,
+    StartPooler,
+
+    Cut(Side),
+    Slow(Side, u64),
+    /// Half-open: connections are there, and nothing passes.
+    Silence(Side),
+    /// What relays say arrives, and nobody answers.
+    Deafen(Side),
+    /// What is said arrives when it is clear again.
+    Stall(Side),
+    Spoil(Side),
+    Clear(Side),
+}
 
 impl Scene {
-    /// Sketches an event of some aggregate, or of this one.
-    pub(super) fn draft(&self, dice: &mut Dice, way: Way, aggregate: Option<u32>) -> Draft {
-        let any = |dice: &mut Dice| match dice.once_in(2) {
-            true => dice.below(HOT as usize) as u32,
-            false => dice.within(u64::from(HOT)..u64::from(AGGREGATES)) as u32,
-        };
-        let aggregate = aggregate.unwrap_or_else(|| any(dice));
-        // Mostly at home, so that events are pipelined; often enough elsewhere, so that order crosses topics.
-        let topic = match dice.once_in(6) {
-            true => dice.below(self.topics.len()),
-            false => aggregate as usize % self.topics.len(),
-        };
-        // The function has no word for a partition.
-        let chooses = way != Way::Function && dice.once_in(8);
-        let partition = chooses.then(|| dice.below(self.topics[topic].1 as usize) as i32);
-        let body = dice.weighed(&[(4, Body::Json), (3, Body::Text), (2, Body::Bytes), (1, Body::Tombstone)]);
-        Draft {
-            aggregate,
-            body,
-            topic,
-            partition,
-            key: dice.once_in(6).then(|| dice.within(0..40)),
-            headers: dice.below(4),
-            bytes: if dice.once_in(300) { dice.below(100_000) } else { dice.below(200) },
-            way,
-        }
+    /// Whether the script can be performed again.
+    pub(super) fn may_repeat(&self) -> bool {
+        !self.script.iter().any(|step| matches!(step, Step::FailOver | Step::MoveToRestored))
     }
 
-    /// The aggregate that an event is about, as its number here.
-    pub(super) fn aggregate_of(event: &Event) -> u32 {
-        event.aggregate.id.parse().unwrap_or(u32::MAX)
-    }
-
-    /// The event of this number: always the same for a draft, a seed and a number.
-    pub(super) fn event(&self, draft: &Draft, seed: u64, number: u64) -> Event {
-        let mut dice = Dice::for_one(seed, number);
-        let mut event = Event::new(&self.topics[draft.topic].0, (KIND, draft.aggregate));
-        event.partition = draft.partition;
-        event.key = draft.key.map(|key| format!("key-{key}").into_bytes());
-        event.payload = draft.payload(&mut dice, number);
-        event.content_type = draft.content_type();
-        if draft.body == Body::Tombstone {
-            event = event.header(NUMBER, number.to_string());
-        }
-        for _ in 0..draft.headers {
-            // Few names, so that they repeat.
-            let name = ["tenant", "trace", "größe"][dice.below(3)];
-            let value = match draft.way {
-                // It takes text only.
-                Way::Function => format!("wert \u{2192} {}", dice.below(1000)).into_bytes(),
-                _ => dice.throw().to_be_bytes()[..dice.below(9)].to_vec(),
-            };
-            event.headers.push(Header { name: name.to_owned(), value });
-        }
-        event
-    }
-}
-
-impl Draft {
-    fn payload(&self, dice: &mut Dice, number: u64) -> Option<Vec<u8>> {
-        let pad =
-            |dice: &mut Dice| (0..self.bytes).map(|_| char::from(b'a' + dice.below(26) as u8)).collect();
-        match self.body {
-            // As jsonb writes it: shorter names first, a blank after each colon and comma.
-            Body::Json => {
-                let pad: String = pad(dice);
-                Some(format!("{{\"n\": {number}, \"pad\": \"{pad}\"}}").into_bytes())
-            }
-            Body::Text => {
-                let pad: String = pad(dice);
-                Some(format!("{number} C:\\\\tmp \\\" ü {pad}").into_bytes())
-            }
-            Body::Bytes => {
-                let mut bytes = format!("{number}:").into_bytes();
-                bytes.extend((0..self.bytes).map(|_| dice.throw() as u8));
-                Some(bytes)
-            }
-            Body::Tombstone => None,
-        }
-    }
-
-    fn content_type(&self) -> Option<String> {
-        let default = match self.body {
-            Body::Json => "application/json",
-            Body::Text => "text/plain; charset=utf-8",
-            Body::Bytes => "application/octet-stream",
-            Body::Tombstone => return None,
-        };
-        // Without one, too, where one is not given unasked.
-        (self.way == Way::Function || !self.bytes.is_multiple_of(3)).then(|| default.to_owned())
-    }
-}
-
-/// The number in a payload: its first digits.
-pub(super) fn number_in(payload: &[u8]) -> Option<u64> {
-    let digits = payload.iter().skip_while(|byte| !byte.is_ascii_digit());
-    let digits: String =
-        digits.take_while(|byte| byte.is_ascii_digit()).map(|byte| char::from(*byte)).collect();
-    digits.parse().ok()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_event_is_found_by_its_number_and_is_always_the_same() {
-        let scene = Scene { topics: vec![("a".into(), 1), ("b".into(), 4)] };
-        let mut dice = Dice::for_one(0, 3);
-        for number in 0..500 {
-            let way = dice.weighed(&[(1, Way::Function), (1, Way::Insert)]);
-            let draft = scene.draft(&mut dice, way, None);
-            let event = scene.event(&draft, 9, number);
-            assert_eq!(event, scene.event(&draft, 9, number));
-            assert_eq!(Scene::aggregate_of(&event), draft.aggregate);
-            let found = match &event.payload {
-                Some(payload) => number_in(payload),
-                None => number_in(&event.headers[0].value),
-            };
-            assert_eq!(found, Some(number), "{event:?}");
-        }
-    }
-
-    #[test]
-    fn the_function_is_asked_for_nothing_it_cannot_do() {
-        let scene = Scene { topics: vec![("a".into(), 8)] };
-        let mut dice = Dice::for_one(0, 4);
-        for number in 0..500 {
-            let event = scene.event(&scene.draft(&mut dice, Way::Function, None), 1, number);
-            assert_eq!(event.partition, None);
-            assert!(event.headers.iter().all(|header| str::from_utf8(&header.value).is_ok()));
-        }
+    /// Whether transactions may end in an error that is not the writers' fault.
+    pub(super) fn breaks_database(&self) -> bool {
+        self.database != DatabaseNeed::Given
     }
 }

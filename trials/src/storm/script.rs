@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::dice::Dice;
-use super::scene::{Draft, HOT, Scene, Way};
+use super::subjects::{Draft, HOT, Subjects, Way};
 
 /// One transaction.
 #[derive(Clone, Debug)]
@@ -56,8 +56,8 @@ pub(super) const LOCKS: usize = HOT as usize;
 
 impl Script {
     /// Writes one.
-    pub(super) fn write(scene: &Scene, dice: &mut Dice) -> Self {
-        let write = dice.weighed::<fn(&Scene, &mut Dice) -> Self>(&[
+    pub(super) fn write(subjects: &Subjects, dice: &mut Dice) -> Self {
+        let write = dice.weighed::<fn(&Subjects, &mut Dice) -> Self>(&[
             (90, plain),
             (60, bare),
             (45, savepoints),
@@ -71,9 +71,15 @@ impl Script {
             (4, vanished),
             (2, unheard),
         ]);
-        let mut script = write(scene, dice);
+        let mut script = write(subjects, dice);
         script.asynchronous = dice.once_in(4);
         script
+    }
+
+    /// So many events of any aggregates in one statement and one transaction.
+    pub(super) fn paced(subjects: &Subjects, dice: &mut Dice, events: u64) -> Self {
+        let drafts = (0..events).map(|_| subjects.draft(dice, Way::Many, None)).collect();
+        script("paced", vec![Step::Enqueue(Way::Many, drafts)], End::Commit)
     }
 }
 
@@ -90,31 +96,31 @@ fn way(dice: &mut Dice) -> Way {
 }
 
 /// A few events in one step, sometimes all of one aggregate.
-fn events(scene: &Scene, dice: &mut Dice, most: u64) -> Step {
+fn events(subjects: &Subjects, dice: &mut Dice, most: u64) -> Step {
     let way = way(dice);
     let one = dice.once_in(3).then(|| dice.below(HOT as usize) as u32);
     let count = dice.within(1..most + 1);
-    Step::Enqueue(way, (0..count).map(|_| scene.draft(dice, way, one)).collect())
+    Step::Enqueue(way, (0..count).map(|_| subjects.draft(dice, way, one)).collect())
 }
 
-fn plain(scene: &Scene, dice: &mut Dice) -> Script {
-    let steps = (0..dice.within(1..4)).map(|_| events(scene, dice, 4)).collect();
+fn plain(subjects: &Subjects, dice: &mut Dice) -> Script {
+    let steps = (0..dice.within(1..4)).map(|_| events(subjects, dice, 4)).collect();
     script("plain", steps, End::Commit)
 }
 
-fn bare(scene: &Scene, dice: &mut Dice) -> Script {
+fn bare(subjects: &Subjects, dice: &mut Dice) -> Script {
     let way = way(dice);
     let count = if way == Way::Many { dice.within(1..10) } else { 1 };
-    let drafts = (0..count).map(|_| scene.draft(dice, way, None)).collect();
+    let drafts = (0..count).map(|_| subjects.draft(dice, way, None)).collect();
     script("bare", vec![Step::Enqueue(way, drafts)], End::Bare)
 }
 
-fn savepoints(scene: &Scene, dice: &mut Dice) -> Script {
-    let mut steps = vec![events(scene, dice, 3)];
+fn savepoints(subjects: &Subjects, dice: &mut Dice) -> Script {
+    let mut steps = vec![events(subjects, dice, 3)];
     let mut depth = 0;
     for _ in 0..dice.within(4..14) {
         match dice.below(5) {
-            0 | 1 => steps.push(events(scene, dice, 3)),
+            0 | 1 => steps.push(events(subjects, dice, 3)),
             2 => {
                 steps.push(Step::Savepoint);
                 depth += 1;
@@ -130,41 +136,41 @@ fn savepoints(scene: &Scene, dice: &mut Dice) -> Script {
                 steps.push(Step::KeepSavepoint);
                 depth -= 1;
             }
-            _ => steps.push(Step::EnqueueCaught(scene.draft(dice, Way::Function, None))),
+            _ => steps.push(Step::EnqueueCaught(subjects.draft(dice, Way::Function, None))),
         }
     }
     // Savepoints that are still there are kept by the commit itself.
     script("savepoints", steps, End::Commit)
 }
 
-fn rolled_back(scene: &Scene, dice: &mut Dice) -> Script {
-    Script { name: "rolled back", end: End::RollBack, ..plain(scene, dice) }
+fn rolled_back(subjects: &Subjects, dice: &mut Dice) -> Script {
+    Script { name: "rolled back", end: End::RollBack, ..plain(subjects, dice) }
 }
 
-fn early_xid(scene: &Scene, dice: &mut Dice) -> Script {
-    let steps = vec![Step::TakeXid, millis(dice, 5..600), events(scene, dice, 4)];
+fn early_xid(subjects: &Subjects, dice: &mut Dice) -> Script {
+    let steps = vec![Step::TakeXid, millis(dice, 5..600), events(subjects, dice, 4)];
     script("early xid", steps, End::Commit)
 }
 
-fn long_open(scene: &Scene, dice: &mut Dice) -> Script {
+fn long_open(subjects: &Subjects, dice: &mut Dice) -> Script {
     let mut steps = Vec::new();
     for _ in 0..dice.within(2..5) {
-        steps.push(events(scene, dice, 3));
+        steps.push(events(subjects, dice, 3));
         steps.push(millis(dice, 200..1_500));
     }
     script("long open", steps, End::Commit)
 }
 
-fn prepared(scene: &Scene, dice: &mut Dice) -> Script {
-    Script { name: "prepared", end: End::Prepare, ..plain(scene, dice) }
+fn prepared(subjects: &Subjects, dice: &mut Dice) -> Script {
+    Script { name: "prepared", end: End::Prepare, ..plain(subjects, dice) }
 }
 
 /// An early xid that waits for another transaction and enqueues after it: ids and xids run against each other.
-fn queued(scene: &Scene, dice: &mut Dice) -> Script {
+fn queued(subjects: &Subjects, dice: &mut Dice) -> Script {
     let lock = dice.below(LOCKS);
     let way = way(dice);
     // Whoever waits for the same row writes about the same aggregate.
-    let of_lock = |dice: &mut Dice| scene.draft(dice, way, Some(lock as u32));
+    let of_lock = |dice: &mut Dice| subjects.draft(dice, way, Some(lock as u32));
     let mut steps = vec![Step::TakeXid, Step::Lock(lock)];
     steps.push(Step::Enqueue(way, (0..dice.within(1..4)).map(|_| of_lock(dice)).collect()));
     if dice.once_in(4) {
@@ -174,23 +180,23 @@ fn queued(scene: &Scene, dice: &mut Dice) -> Script {
     script("queued", steps, end)
 }
 
-fn bulk(scene: &Scene, dice: &mut Dice) -> Script {
+fn bulk(subjects: &Subjects, dice: &mut Dice) -> Script {
     let one = dice.once_in(2).then(|| dice.below(HOT as usize) as u32);
-    let drafts = (0..dice.within(20..200)).map(|_| scene.draft(dice, Way::Many, one)).collect();
+    let drafts = (0..dice.within(20..200)).map(|_| subjects.draft(dice, Way::Many, one)).collect();
     script("bulk", vec![Step::Enqueue(Way::Many, drafts)], End::Commit)
 }
 
-fn failed(scene: &Scene, dice: &mut Dice) -> Script {
-    let steps = vec![events(scene, dice, 4), Step::Fail];
+fn failed(subjects: &Subjects, dice: &mut Dice) -> Script {
+    let steps = vec![events(subjects, dice, 4), Step::Fail];
     script("failed", steps, End::CommitInVain)
 }
 
-fn vanished(scene: &Scene, dice: &mut Dice) -> Script {
-    Script { name: "vanished", end: End::Vanish, ..plain(scene, dice) }
+fn vanished(subjects: &Subjects, dice: &mut Dice) -> Script {
+    Script { name: "vanished", end: End::Vanish, ..plain(subjects, dice) }
 }
 
-fn unheard(scene: &Scene, dice: &mut Dice) -> Script {
-    Script { name: "unheard", end: End::CommitUnheard, ..plain(scene, dice) }
+fn unheard(subjects: &Subjects, dice: &mut Dice) -> Script {
+    Script { name: "unheard", end: End::CommitUnheard, ..plain(subjects, dice) }
 }
 
 #[cfg(test)]
@@ -219,11 +225,11 @@ mod tests {
 
     #[test]
     fn every_script_can_be_performed_and_every_kind_is_written() {
-        let scene = Scene { topics: vec![("a".into(), 1), ("b".into(), 4), ("c".into(), 8)] };
+        let subjects = Subjects { topics: vec![("a".into(), 1), ("b".into(), 4), ("c".into(), 8)] };
         let mut dice = Dice::for_one(0, 1);
         let mut names = std::collections::BTreeSet::new();
         for _ in 0..5_000 {
-            let script = Script::write(&scene, &mut dice);
+            let script = Script::write(&subjects, &mut dice);
             assert_eq!(fault(&script), None, "{script:?}");
             if script.end == End::Bare {
                 assert_eq!(script.steps.len(), 1, "{script:?}");

@@ -1,16 +1,19 @@
 //! A writer: one connection that performs one script after another.
 
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::RwLock;
 use tokio_postgres::Client;
 
 use super::dice::Dice;
 use super::enqueue::Enqueuer;
 use super::history::History;
 use super::prepared::Prepared;
-use super::scene::Scene;
+use super::scene::Load;
 use super::script::{End, LOCKS, Script, Step};
+use super::subjects::Subjects;
 use crate::database::Database;
 use crate::failure::{Attempt as _, Failure, failure};
 
@@ -27,13 +30,28 @@ pub(super) const ROWS: &str = "
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) seed: u64,
-    pub(super) scene: Scene,
+    pub(super) subjects: Subjects,
     pub(super) database: Database,
     pub(super) history: History,
     pub(super) prepared: Prepared,
     /// Which transaction had each row's lock last.
     pub(super) last_holders: Mutex<[Option<usize>; LOCKS]>,
+    /// Whether the database may go away: then a transaction that fails is nobody's mistake.
+    pub(super) enduring: bool,
+    /// How many transactions failed because it did.
+    pub(super) troubles: AtomicU64,
+    /// Writing is over.
+    pub(super) over: AtomicBool,
+    /// Held for reading by each transaction; whoever writes it has all writers stand still.
+    pub(super) gate: RwLock<()>,
 }
+
+/// The pause between two tries to reach a database that is away, and how long it may be away.
+const AGAIN: Duration = Duration::from_millis(50);
+const AWAY_MAX: Duration = Duration::from_secs(120);
+
+/// How often a paced writer writes.
+const PACE: Duration = Duration::from_millis(20);
 
 pub(super) struct Writer {
     world: Arc<World>,
@@ -48,33 +66,83 @@ struct Open {
     savepoints: Vec<u64>,
 }
 
+impl World {
+    /// A connection to the database, waited for where it may be away.
+    pub(super) async fn reach(&self) -> Result<Client, Failure> {
+        let started = Instant::now();
+        loop {
+            match self.database.connect().await {
+                Ok(client) => return Ok(client),
+                Err(failure) if !self.enduring || started.elapsed() > AWAY_MAX => return Err(failure),
+                Err(_) => tokio::time::sleep(AGAIN).await,
+            }
+        }
+    }
+}
+
 impl Writer {
     pub(super) async fn connect(world: &Arc<World>, which: u64) -> Result<Self, Failure> {
         let client = world.database.connect().await?;
         Ok(Self { world: Arc::clone(world), dice: Dice::for_one(world.seed, which + 1), client })
     }
 
-    /// Performs scripts until then; returns how many of each name.
-    pub(super) async fn write(mut self, until: Instant) -> Result<Vec<&'static str>, Failure> {
+    /// Performs scripts until writing is over; returns how many of each name.
+    pub(super) async fn write(mut self, load: Load) -> Result<Vec<&'static str>, Failure> {
         let mut performed = Vec::new();
-        while Instant::now() < until {
-            self.world.prepared.decide(&self.client, &self.world.history, false).await?;
-            let script = Script::write(&self.world.scene, &mut self.dice);
-            if script.end == End::Prepare && self.world.prepared.is_full() {
+        let world = Arc::clone(&self.world);
+        let (began, mut owed) = (Instant::now(), 0);
+        while !world.over.load(Ordering::SeqCst) {
+            let gate = world.gate.read().await;
+            let script = match load {
+                Load::Hostile(_) => Script::write(&world.subjects, &mut self.dice),
+                Load::Forgetful(_) => {
+                    Script { asynchronous: true, ..Script::write(&world.subjects, &mut self.dice) }
+                }
+                Load::Paced(per_second) => {
+                    let due = (began.elapsed().as_secs_f64() * per_second as f64) as u64;
+                    let events = due - owed;
+                    if events == 0 {
+                        drop(gate);
+                        tokio::time::sleep(PACE).await;
+                        continue;
+                    }
+                    owed = due;
+                    Script::paced(&world.subjects, &mut self.dice, events)
+                }
+            };
+            if script.end == End::Prepare && world.prepared.is_full() {
                 continue;
             }
             let name = script.name;
-            let done = tokio::time::timeout(SCRIPT_MAX, self.perform(script)).await;
-            done.map_err(|_| failure(format!("a transaction ({name}) took longer than {SCRIPT_MAX:?}")))?
-                .map_err(|fault| failure(format!("a transaction ({name}): {fault}")))?;
-            performed.push(name);
+            match self.try_to_perform(script).await {
+                Ok(()) => performed.push(name),
+                Err(_) if world.enduring => self.come_back().await?,
+                Err(fault) => return Err(fault),
+            }
         }
         Ok(performed)
     }
 
+    async fn try_to_perform(&mut self, script: Script) -> Result<(), Failure> {
+        let world = Arc::clone(&self.world);
+        world.prepared.decide(&self.client, &world, false).await?;
+        let name = script.name;
+        let done = tokio::time::timeout(SCRIPT_MAX, self.perform(script)).await;
+        done.map_err(|_| failure(format!("a transaction ({name}) took longer than {SCRIPT_MAX:?}")))?
+            .map_err(|fault| failure(format!("a transaction ({name}): {fault}")))
+    }
+
+    /// The database went away in the middle of a transaction: waits for it. What became of the transaction, the
+    /// history knows as well as any application does.
+    async fn come_back(&mut self) -> Result<(), Failure> {
+        self.world.troubles.fetch_add(1, Ordering::SeqCst);
+        self.client = self.world.reach().await?;
+        Ok(())
+    }
+
     async fn perform(&mut self, script: Script) -> Result<(), Failure> {
         let history = &self.world.history;
-        let mut open = Open { transaction: history.begin(), savepoints: Vec::new() };
+        let mut open = Open { transaction: history.begin(script.asynchronous), savepoints: Vec::new() };
         let off = if script.asynchronous { "off" } else { "on" };
         match script.end {
             End::Bare => {
@@ -94,7 +162,7 @@ impl Writer {
         let world = Arc::clone(&self.world);
         let Open { transaction, savepoints } = open;
         let enqueuer = Enqueuer {
-            scene: &world.scene,
+            subjects: &world.subjects,
             history: &world.history,
             seed: world.seed,
             transaction: *transaction,
@@ -167,12 +235,12 @@ impl Writer {
                 world.prepared.add(&mut self.dice, transaction, name);
             }
             End::Vanish => {
-                self.client = world.database.connect().await?;
+                self.client = world.reach().await?;
                 history.rolled_back(transaction);
             }
             End::CommitUnheard => {
                 history.committing(transaction);
-                let client = std::mem::replace(&mut self.client, world.database.connect().await?);
+                let client = std::mem::replace(&mut self.client, world.reach().await?);
                 // Sent when first polled; then nobody is there to hear the answer.
                 tokio::time::timeout(Duration::ZERO, client.batch_execute("COMMIT")).await.ok();
             }

@@ -160,6 +160,8 @@ impl Services {
                 variables.push((place.server.programs_variable(), programs.display().to_string()));
             }
         }
+        // Trials that break a server start one of their own, below here.
+        variables.push(("EVENTFERRY_TEST_RUN", self.run.display().to_string()));
         if let Some(account) = &self.account {
             // A test that starts a PostgreSQL of its own is root here as well.
             variables.push(("EVENTFERRY_TEST_POSTGRES_RUN_AS", format!("{}:{}", account.uid, account.gid)));

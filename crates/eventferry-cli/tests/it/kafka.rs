@@ -2,10 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceSpecifier, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
-use rdkafka::message::{Headers, Message, OwnedMessage};
+use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
+use rdkafka::producer::{FutureProducer, FutureRecord};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::postgres::random;
@@ -45,10 +46,49 @@ impl Topic {
         Self { name: format!("eventferry-cli-{}", random()) }
     }
 
+    /// A topic of this name.
+    pub(crate) fn named(name: &str) -> Self {
+        let topic = Self { name: name.to_owned() };
+        topic.create();
+        topic
+    }
+
+    /// A topic with settings.
+    pub(crate) fn with(settings: &[(&str, &str)]) -> Self {
+        let topic = Self::to_be();
+        topic.create_with(settings);
+        topic
+    }
+
     pub(crate) fn create(&self) {
-        let topic = NewTopic::new(&self.name, 1, TopicReplication::Fixed(1));
+        self.create_with(&[]);
+    }
+
+    fn create_with(&self, settings: &[(&str, &str)]) {
+        let mut topic = NewTopic::new(&self.name, 1, TopicReplication::Fixed(1));
+        for (setting, value) in settings {
+            topic = topic.set(setting, value);
+        }
         let created = block_on(admin().create_topics([&topic], &options())).unwrap();
         created.into_iter().for_each(|result| drop(result.unwrap()));
+    }
+
+    /// Changes a setting.
+    pub(crate) fn set(&self, setting: &str, value: &str) {
+        let change = AlterConfig::new(ResourceSpecifier::Topic(&self.name)).set(setting, value);
+        let changed = block_on(admin().alter_configs([&change], &options())).unwrap();
+        changed.into_iter().for_each(|result| drop(result.unwrap()));
+    }
+
+    /// Sends a message, as another program would.
+    pub(crate) fn send(&self, key: &str, payload: Option<&str>, headers: &[(&str, &str)]) {
+        let mut all = OwnedHeaders::new();
+        for (key, value) in headers {
+            all = all.insert(Header { key, value: Some(*value) });
+        }
+        let mut record = FutureRecord::to(&self.name).key(key).headers(all);
+        record.payload = payload;
+        PRODUCER.with(|producer| block_on(producer.send(record, PATIENCE)).unwrap());
     }
 
     /// How many messages it has.
@@ -98,6 +138,38 @@ pub(crate) fn header(message: &OwnedMessage, name: &str) -> Option<String> {
     let headers = message.headers()?;
     let header = headers.iter().find(|header| header.key == name)?;
     Some(String::from_utf8(header.value?.to_vec()).unwrap())
+}
+
+/// All headers of a message.
+pub(crate) fn headers(message: &OwnedMessage) -> Vec<(String, Vec<u8>)> {
+    let headers = message.headers();
+    let headers = headers.iter().flat_map(|headers| headers.iter());
+    headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec())).collect()
+}
+
+/// A consumer that is a member of a group, until it is dropped.
+pub(crate) struct Member {
+    _consumer: BaseConsumer,
+}
+
+impl Member {
+    /// The only member of this group, which shares this topic.
+    pub(crate) fn of(group: &str, topic: &str) -> Self {
+        let consumer: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", brokers()).set("group.id", group).create().unwrap();
+        consumer.subscribe(&[topic]).unwrap();
+        let until = Instant::now() + PATIENCE;
+        while consumer.assignment().unwrap().count() == 0 {
+            assert!(Instant::now() < until, "no member of {group}");
+            drop(consumer.poll(Duration::from_millis(50)));
+        }
+        Self { _consumer: consumer }
+    }
+}
+
+thread_local! {
+    static PRODUCER: FutureProducer =
+        ClientConfig::new().set("bootstrap.servers", brokers()).set("linger.ms", "0").create().unwrap();
 }
 
 fn admin() -> AdminClient<DefaultClientContext> {

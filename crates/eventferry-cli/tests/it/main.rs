@@ -2,9 +2,12 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod crossing;
+mod dead_letters;
 mod demo;
+mod documented;
 mod enqueue;
 mod kafka;
+mod parked;
 mod postgres;
 mod program;
 mod proxy;

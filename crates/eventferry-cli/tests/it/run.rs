@@ -215,7 +215,7 @@ fn a_grace_time_that_runs_out_has_a_code_of_its_own() {
 #[test]
 fn a_database_that_freezes_does_not_outlast_the_grace_time() {
     let (program, database) = outbox();
-    let (mut relay, _way) = frozen(&program, &database, "1s");
+    let (mut relay, _way) = frozen(&program, &database, &["--grace", "1s"]);
     let asked = Instant::now();
     relay.signal("TERM");
     assert_eq!(relay.ends(), Some(5), "{:#?}", relay.said);
@@ -223,11 +223,12 @@ fn a_database_that_freezes_does_not_outlast_the_grace_time() {
 }
 
 /// A relay whose database froze when it had taken its lanes, so that it cannot hand them over.
-fn frozen(program: &Program, database: &Database, grace: &str) -> (Running, Proxy) {
+fn frozen(program: &Program, database: &Database, times: &[&str]) -> (Running, Proxy) {
     let way = Proxy::to(&database.address());
     let store = database.url_at(&way.address);
-    let mut relay =
-        program.start(&["run", "--store", &store, "--publisher", &kafka::url(), "--grace", grace]);
+    let publisher = kafka::url();
+    let run = ["run", "--store", &store, "--publisher", &publisher];
+    let mut relay = program.start(&[&run, times].concat());
     relay.says("took lanes");
     way.freeze();
     (relay, way)
@@ -275,9 +276,9 @@ fn a_signal_that_comes_twice_at_once_is_one() {
 
 #[test]
 fn a_second_signal_ends_at_once() {
-    let (program, database) = outbox();
     for (signal, code) in [("TERM", 143), ("INT", 130)] {
-        let (mut relay, _way) = frozen(&program, &database, "50s");
+        let (program, database) = outbox();
+        let (mut relay, _way) = frozen(&program, &database, &["--grace", "50s", "--lease", "2m"]);
         relay.signal(signal);
         relay.says("to drain");
         assert_eq!(relay.signalled_until_it_ends(signal), Some(code));

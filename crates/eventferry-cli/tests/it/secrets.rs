@@ -21,6 +21,8 @@ fn a_password_in_a_url_is_in_no_message() {
         ("postgres://u:sesame@h:notaport/d", 2),
         ("postgres://u:sesame@h/d?sslmode=require", 2),
         ("postgres://u:sesame@h/d?no_such_option=1", 2),
+        ("postgres://u@h/d?password=a&sesame=1", 2),
+        ("sqlite:///app.db?key=sesame", 2),
         ("mysql://u:sesame@h/d", 2),
         ("u:sesame@h/d", 2),
     ] {
@@ -41,6 +43,11 @@ fn a_secret_of_the_publisher_is_in_no_message() {
     let program = Program::new();
     for publisher in [
         "kafka://u:sesame@h:9092",
+        "kafka://h:sesame",
+        "kafka://h/sesame",
+        "kafka://h:9092?sasl.password=a&sesame=1",
+        "kafka://h:9092?sasl.password=a&sesame.b=1",
+        "kafka://h:9092?sasl.password=a&linger_ms=sesame",
         "kafka://h:9092?sasl.password=sesame&no.such.property=1",
         "kafka://h:9092?sasl.password=sesame&linger_ms=soon",
         "kafka://h:9092?security.protocol=sesame",

@@ -73,8 +73,8 @@ fn a_url_that_is_none_is_a_usage_error_for_every_command() {
         ("amqp://u:sesame@h", "begins with kafka://"),
         ("kafka://", "names no host"),
         ("kafka://:9092", "names no host"),
-        ("kafka://h:notaport", "`notaport` is no port"),
-        ("kafka://h:99999", "`99999` is no port"),
+        ("kafka://h:notaport", "broker 1 of the Kafka URL is no port"),
+        ("kafka://h:99999", "give 1 to 65535"),
         ("kafka://h/orders", "leave it out"),
         ("kafka://u:sesame@h", "sasl.username"),
     ] {

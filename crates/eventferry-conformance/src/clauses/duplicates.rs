@@ -1,13 +1,18 @@
 //! Promise 4: few duplicates. What was handed over or settled does not come again.
 
-use eventferry_core::store::Verdict;
+use eventferry_core::Lane;
+use eventferry_core::parked::{Change, End};
+use eventferry_core::store::{Anchor, Verdict};
 
+use super::dead_letters::{listed, told_of};
+use super::due::{keys, park_run};
 use super::{Kept, clause};
 use crate::application::exactly;
 use crate::bench::{Bench, LEASE_SHORT, event, events};
 use crate::broken::ensure;
 use crate::clause::Clause;
-use crate::relay::Appetite;
+use crate::desk::refused;
+use crate::relay::{Appetite, Relay};
 
 pub(super) static CLAUSES: &[Clause] = &[
     clause!(
@@ -44,6 +49,13 @@ pub(super) static CLAUSES: &[Clause] = &[
         "A message id that the store gives is no other event's, looks random, and is the same at every reading.",
         [],
         message_ids_are_random_and_stable
+    ),
+    clause!(
+        4,
+        "parked-is-not-read-after-a-rewind",
+        "A feed whose positions were taken back says so, and leaves out what is parked and what was.",
+        [Rewind],
+        parked_is_not_read_after_a_rewind
     ),
 ];
 
@@ -142,4 +154,34 @@ async fn message_ids_are_random_and_stable(bench: &Bench) -> Kept {
     relay.leave().await?;
     let mut successor = bench.started_relay("b").await?;
     exactly(&successor.drain().await?, &posted, "as a new owner")
+}
+
+async fn parked_is_not_read_after_a_rewind(bench: &Bench) -> Kept {
+    let mut relay = bench.started_relay("a").await?;
+    let ends = [End::Shipped, End::DeadLettered, End::Discarded];
+    let mut settled = Vec::new();
+    for (nth, end) in ends.into_iter().enumerate() {
+        let run = park_run(bench, &mut relay, &bench.aggregate_in(1, nth), 2, refused("no")).await?;
+        let keys = keys(&mut relay, &run).await?;
+        relay.change(&keys.iter().map(|key| (*key, Change::Settled(end))).collect::<Vec<_>>()).await?;
+        settled.extend(run);
+    }
+    let order = bench.aggregate_in(1, 4);
+    let parked = park_run(bench, &mut relay, &order, 2, refused("no")).await?;
+    let unread = bench.application().await?.post(&events(&order, 3..=4)).await?;
+    relay.leave().await?;
+    drop(relay);
+    bench.site().rewind().await?;
+    let mut relay = bench.relay("b").await?;
+    relay.take_all().await?;
+    let opened = relay.open_all().await?;
+    let anchor = Relay::anchor_of(&opened, Lane(1));
+    ensure!(
+        matches!(anchor, Some(Anchor::Restored | Anchor::FailedOver)),
+        "the positions were taken back, and the lane was opened as {anchor:?}"
+    );
+    exactly(&relay.drain().await?, &unread, "after the positions were taken back")?;
+    let listed = listed(&mut relay, &[settled, parked.clone()].concat()).await?;
+    ensure!(listed == told_of(&parked), "after the positions were taken back {listed:?} is listed");
+    Ok(())
 }

@@ -10,6 +10,7 @@ use crate::application::exactly;
 use crate::bench::{Bench, event, events};
 use crate::broken::{Broken, ensure};
 use crate::clause::Clause;
+use crate::desk::{BEHIND, refused};
 use crate::relay::Appetite;
 
 pub(super) static CLAUSES: &[Clause] = &[
@@ -82,7 +83,7 @@ async fn enqueue_while_everything_is_held(bench: &Bench) -> Kept {
         let parked: Vec<_> = page
             .iter()
             .enumerate()
-            .map(|(nth, record)| (record, (nth == 0 && !behind).then_some("no")))
+            .map(|(nth, record)| (record, if nth == 0 && !behind { refused("no") } else { BEHIND }))
             .collect();
         relay.settle_parking(&page, &parked).await?;
         posted.extend(application.post(&events("1", first + 2..=first + 3)).await?);

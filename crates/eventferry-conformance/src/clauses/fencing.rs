@@ -1,13 +1,16 @@
 //! Promise 5, what a former owner can do: nothing.
 
 use eventferry_core::Lane;
+use eventferry_core::parked::{Change, Next, Stage};
 use eventferry_core::store::{Claim, Verdict};
 
+use super::due::{keys, park_run, these};
 use super::{Kept, clause};
 use crate::application::exactly;
 use crate::bench::{Bench, LEASE_LONG, events};
 use crate::broken::ensure;
 use crate::clause::Clause;
+use crate::desk::{cause, refused};
 use crate::erased::{Carried, Seen};
 use crate::relay::Relay;
 
@@ -32,6 +35,13 @@ pub(super) static CLAUSES: &[Clause] = &[
         "A settlement that is Fenced parks nothing.",
         [],
         fenced_parks_nothing
+    ),
+    clause!(
+        5,
+        "fenced-changes-nothing",
+        "A settlement that is Fenced changes nothing of what is parked, with marks or without.",
+        [],
+        fenced_changes_nothing
     ),
     clause!(
         5,
@@ -94,13 +104,41 @@ async fn fenced_parks_nothing(bench: &Bench) -> Kept {
     exactly(&seen, &posted, "as the former owner")?;
     let marks: Vec<_> = seen.iter().map(|record| (record.lane, record.mark)).collect();
     let lease = former.lease_of(seen[0].lane)?;
-    let parked: Vec<(&Seen, _)> = seen.iter().map(|record| (record, Some("refused"))).collect();
+    let parked: Vec<(&Seen, _)> = seen.iter().map(|record| (record, refused("refused"))).collect();
     let stale = [former.carried(lease, &marks, &parked)];
     former.give_up_all().await?;
     let mut owner = bench.started_relay("b").await?;
     is_fenced(&mut former, &stale, "after the lane changed hands").await?;
     let listed = owner.parked().await?;
     ensure!(listed.is_empty(), "a Fenced settlement parked {} events", listed.len());
+    exactly(&owner.drain().await?, &posted, "as the new owner")
+}
+
+async fn fenced_changes_nothing(bench: &Bench) -> Kept {
+    let mut former = bench.started_relay("a").await?;
+    let run = park_run(bench, &mut former, "1", 2, refused("no")).await?;
+    let key = keys(&mut former, &run).await?[0];
+    let posted = bench.application().await?.post(&events("2", 1..=2)).await?;
+    let seen = former.drain().await?;
+    exactly(&seen, &posted, "as the former owner")?;
+    let retried = [(key, Change::Retried)];
+    let alone = former.carried_changes(&former.leases, &retried);
+    let mut with_marks = former.carried_under(&former.leases, &seen);
+    with_marks.extend(alone.iter().cloned());
+    former.give_up_all().await?;
+    is_fenced(&mut former, &alone, "before anybody took the lane").await?;
+    let mut owner = bench.started_relay("b").await?;
+    is_fenced(&mut former, &alone, "after the lane changed hands").await?;
+    is_fenced(&mut former, &with_marks, "after the lane changed hands").await?;
+    these(&owner.due().await?, &[], "after a former owner told of a retry")?;
+    owner.change(&[(key, Change::Refused { cause: cause("no"), attempts: 1, next: Next::Wait })]).await?;
+    is_fenced(&mut former, &alone, "after the new owner told of something").await?;
+    let shown = owner.shown_one(run[0].message_id).await?;
+    ensure!(
+        shown.stage == Stage::Waiting && shown.attempts == 1,
+        "a Fenced settlement changed a parked event: {shown:?}"
+    );
+    these(&owner.due().await?, &[], "after a former owner told of a retry again")?;
     exactly(&owner.drain().await?, &posted, "as the new owner")
 }
 

@@ -1,12 +1,15 @@
 //! Promise 6: one event, aggregate, lane or transaction delays nothing but itself.
 
-use eventferry_core::Lane;
+use eventferry_core::parked::{Next, ParkReason};
+use eventferry_core::{Event, Lane};
 
+use super::due::{park_each, park_run, these};
 use super::{Kept, clause};
 use crate::application::{about, exactly};
 use crate::bench::{Bench, event, events};
 use crate::broken::ensure;
 use crate::clause::Clause;
+use crate::desk::{BEHIND, Due, LONG, cause, refused, refused_and};
 use crate::relay::Appetite;
 
 pub(super) static CLAUSES: &[Clause] = &[
@@ -37,6 +40,20 @@ pub(super) static CLAUSES: &[Clause] = &[
         "Two relays that share the lanes read each its own, all of it, whatever the other does.",
         [LaneByLane],
         relays_read_apart
+    ),
+    clause!(
+        6,
+        "left-out-topic-waits-by-itself",
+        "Parked events for a topic that is left out wait, and what stands behind them; all others are due.",
+        [],
+        left_out_topic_waits_by_itself
+    ),
+    clause!(
+        6,
+        "parked-aggregates-wait-apart",
+        "A parked event that is not due holds back its own aggregate and no other of its lane.",
+        [],
+        parked_aggregates_wait_apart
     ),
 ];
 
@@ -118,4 +135,45 @@ async fn relays_read_apart(bench: &Bench) -> Kept {
     other.open_all().await?;
     exactly(&one.drain().await?, &[], "as the first relay, after it had settled")?;
     exactly(&other.drain().await?, &for_other, "as the second relay, which had not")
+}
+
+async fn left_out_topic_waits_by_itself(bench: &Bench) -> Kept {
+    let mut relay = bench.started_relay("a").await?;
+    let held = ParkReason::TopicHeld(cause("no such topic"));
+    let die = refused_and("no", Next::Die);
+    let of = |topic: &str, order: &str, text: &str| {
+        Event::new(topic, ("order", order)).payload(text, "text/plain")
+    };
+    let (one, two, three) = (bench.aggregate_in(1, 1), bench.aggregate_in(1, 2), bench.aggregate_in(1, 3));
+    let batch = [
+        of("gone", &one, "1"),
+        of("orders", &one, "2"),
+        of("orders", &two, "3"),
+        of("gone", &two, "4"),
+        of("orders", &two, "5"),
+        of("gone", &three, "6"),
+        of("orders", &three, "7"),
+    ];
+    // What was given up goes to the dead-letter topic, whatever has become of its own.
+    let posted =
+        park_each(bench, &mut relay, &batch, &[held, BEHIND, held, BEHIND, BEHIND, die, BEHIND]).await?;
+    let without = Due { except_topics: &["gone", "nowhere"], ..Due::default() };
+    let page = relay.due_page(without).await?;
+    these(&page.events, &[&posted[2..3], &posted[5..]].concat(), "with a topic left out")?;
+    ensure!(!page.more, "a page with all that is due says that there is more");
+    these(&relay.due().await?, &posted, "with no topic left out")
+}
+
+async fn parked_aggregates_wait_apart(bench: &Bench) -> Kept {
+    let mut relay = bench.started_relay("a").await?;
+    let held = ParkReason::TopicHeld(cause("no such topic"));
+    let mut due = Vec::new();
+    let later = refused_and("no", Next::Retry(LONG));
+    for (nth, reason) in [refused("no"), held, later, held].into_iter().enumerate() {
+        let run = park_run(bench, &mut relay, &bench.aggregate_in(1, nth), 2, reason).await?;
+        if reason == held {
+            due.extend(run);
+        }
+    }
+    these(&relay.due().await?, &due, "beside aggregates that wait")
 }

@@ -11,6 +11,7 @@ use crate::application::{about, exactly};
 use crate::bench::{Bench, LEASE_LONG, LEASE_SHORT, Patience, events};
 use crate::broken::{Broken, ensure};
 use crate::clause::Clause;
+use crate::desk::{BEHIND, refused};
 use crate::pause::poll_once;
 use crate::relay::Reading;
 
@@ -244,7 +245,7 @@ async fn gauge_tells_what_waits(bench: &Bench) -> Kept {
     let halfway = watcher.gauge().await?;
     waits(&halfway, Lane(1), 2, Some(in_here[3].enqueued_at), "three of five settled")?;
     waits(&halfway, Lane(2), 2, Some(in_there[0].enqueued_at), "with another lane settled")?;
-    relay.settle_parking(&in_there, &[(&in_there[0], Some("no")), (&in_there[1], None)]).await?;
+    relay.settle_parking(&in_there, &[(&in_there[0], refused("no")), (&in_there[1], BEHIND)]).await?;
     relay.settle(&in_here[3..]).await?;
     let done = watcher.gauge().await?;
     waits(&done, Lane(1), 0, None, "all settled")?;

@@ -89,6 +89,18 @@ impl ModelFeed {
             && event.place > read_to
             && event.enqueued > cursor.enqueued_after
             && !is_too_large
+            && !self.is_parked(world, event)
+    }
+
+    /// Whether an event is parked or was: it comes no more, however far back a lane is opened.
+    fn is_parked(&self, world: &World, event: &Logged) -> bool {
+        let mut parked = world.parked.iter();
+        let row = parked.find(|(key, row)| key.lane == event.lane && row.place == event.place);
+        row.is_some_and(|(_, row)| {
+            let comes_again =
+                if row.end.is_some() { Flaw::RereadsTheSettled } else { Flaw::RereadsTheParked };
+            !world.has(comes_again)
+        })
     }
 
     /// Marks up to which every wished lane has been handed over: to the log's end, or to the last record of a page
@@ -135,6 +147,9 @@ impl Feed for ModelFeed {
             let mut cursor = Cursor { place: row.position.unwrap_or(0), enqueued_after: 0 };
             if world.declared.capabilities.keeps == Keeps::UntilSettled {
                 cursor.place = 0;
+            }
+            if row.rewound {
+                anchor = Anchor::Restored;
             }
             if world.has(Flaw::AlwaysContinues) {
                 anchor = Anchor::Continued;

@@ -16,6 +16,8 @@ macro_rules! flaws {
     };
 }
 
+pub(crate) use flaws;
+
 flaws! {
     // What applications enqueue.
     /// Events are in the log as soon as they are enqueued.
@@ -152,6 +154,166 @@ flaws! {
     ListsBackward,
     /// Each page of parked events starts at the first.
     ListsFromTheStart,
+    /// Parked events are listed without their sizes.
+    ListsNoSizes,
+    /// An empty payload is parked as none.
+    ParkedEmptyIsNone,
+    /// Of the headers with one name the last is parked.
+    ParkedHeadersAreAMap,
+
+    // When parked events are due.
+    /// A refused event is due at once, whatever its pause.
+    RetriesAtOnce,
+    /// An event parked because its topic takes nothing has an attempt counted.
+    HeldTopicCounts,
+    /// An event that waits for a person is due.
+    WaitingIsDue,
+    /// An event that was given up is due for its own topic.
+    ForgetsWhoDies,
+    /// An event that was given up has lost the words of its refusal.
+    DiesWithoutAWord,
+    /// An event that was given up was refused last when it is handed over.
+    DiesWhenRead,
+    /// What waits behind an event that is not due is due.
+    OvertakesWhatWaits,
+    /// Due events come newest first.
+    DueComesBackward,
+    /// Due events come from the first, whatever is in hand.
+    DueFromTheStart,
+    /// What stands behind an event in hand comes with the next page, if that one is due.
+    GoesOnInARun,
+    /// What stands behind an event in hand, or one that was passed over, comes with the next page.
+    ForgetsWhatIsInHand,
+    /// What is due is handed over once.
+    HandsOverOnce,
+    /// Events of every lane are due.
+    DueOfEveryLane,
+    /// Topics that are left out are not.
+    LeavesOutNothing,
+    /// What waits behind an event of a topic that is left out is due.
+    LeavesOutOnlyTheEvent,
+    /// With a topic, the dead letters of its events are left out.
+    LeavesOutTheDying,
+    /// An event that is not due holds back its whole lane.
+    WaitingStopsItsLane,
+    /// Of those that are not due yet, the last one's time is told.
+    NextIsTheLast,
+    /// The next one's time is told of topics that are left out.
+    NextCountsWhatIsLeftOut,
+    /// Pages of due events have any number of records.
+    DueIgnoresRecordsMax,
+    /// Pages of due events have any number of bytes.
+    DueIgnoresBytesMax,
+    /// A due event larger than the ask's bytes is not handed over.
+    DueSkipsTheOversized,
+    /// A page of due events says that there are no more.
+    DueSaysNoMore,
+    /// A feed that starts over reads what is parked.
+    RereadsTheParked,
+    /// A feed that starts over reads what was parked and is settled.
+    RereadsTheSettled,
+
+    // What becomes of parked events.
+    /// A fenced settlement moves nothing but tells its changes.
+    FencedStillChanges,
+    /// A settlement without a mark does nothing.
+    NoMarkNoChange,
+    /// A settlement that parks tells no changes.
+    ParkingDropsChanges,
+    /// The changes of a settlement are told from the last to the first.
+    ChangesComeBackward,
+    /// A settlement that comes late tells its changes again.
+    LateChangesCount,
+    /// Each refusal adds an attempt, whatever its number says.
+    RefusalsAddUp,
+    /// A refusal with fewer attempts than are known counts.
+    OlderRefusalCounts,
+    /// The first refusal's cause stays.
+    KeepsTheFirstCause,
+    /// A refusal takes an event back from the dead-letter topic.
+    RefusalRevivesTheDead,
+    /// A retry takes an event back from the dead-letter topic.
+    RetriedRevivesTheDead,
+    /// Postponing counts an attempt.
+    PostponedCounts,
+    /// What is postponed is due at once.
+    PostponesNothing,
+    /// A retry keeps the attempts.
+    RetriedKeepsAttempts,
+    /// An event whose aggregate is held is due.
+    HeldIsDue,
+    /// What waits behind an event whose aggregate is held is due.
+    HeldLetsGo,
+    /// What is settled stays in the list.
+    SettledStaysListed,
+    /// The figures count what is settled.
+    CountsTheSettled,
+    /// What is settled holds back its aggregate.
+    SettledHoldsBack,
+    /// A change of a settled event unsettles it.
+    SettledComesBack,
+    /// A change of an event that is not there is answered Fenced.
+    MissingIsFenced,
+
+    // What people see and decide.
+    /// Each page for people starts at the first.
+    ShowsFromTheStart,
+    /// Pages for people have any number of records.
+    ShowIgnoresRecordsMax,
+    /// Pages for people have any number of bytes.
+    ShowIgnoresBytesMax,
+    /// Decisions are not shown.
+    ShowsNoDecision,
+    /// Filters know no message ids.
+    FilterForgetsMessages,
+    /// Filters know no aggregate types.
+    FilterForgetsTypes,
+    /// Filters know no aggregate ids.
+    FilterForgetsIds,
+    /// Filters know no topics.
+    FilterForgetsTopics,
+    /// Filters know no reasons.
+    FilterForgetsReasons,
+    /// Reasons are compared with their case.
+    ReasonKnowsCase,
+    /// A reason is a pattern in which some characters stand for any.
+    ReasonIsAPattern,
+    /// A reason is sought in the words of a refusal alone.
+    ReasonIsWordsOnly,
+    /// Filters know no stages.
+    FilterForgetsStages,
+    /// Filters know no age.
+    FilterForgetsAge,
+    /// Decisions are written onto everything.
+    DecidesEverything,
+    /// Decisions are written whether they fit or not.
+    DecidesWhateverStage,
+    /// What only waits behind another is to be retried.
+    RetriesWhoWaitsBehind,
+    /// A decision takes the place of another.
+    ReplacesDecisions,
+    /// Owners are told of no decision.
+    DecisionsGoUnheard,
+    /// Owners are told only of decisions on events that are not in hand.
+    DecisionsFollowAfter,
+    /// Any number of decisions is told at once.
+    DecisionsHaveNoBound,
+    /// An event on which a decision is not carried out is due.
+    DecidedIsDue,
+    /// A decision that was carried out stays.
+    DecisionStays,
+    /// A decision that does not fit any more settles its event.
+    RefusedDecisionTakesAll,
+    /// Nothing is audited.
+    AuditsNothing,
+    /// A decision on several events leaves one line.
+    AuditsTheCall,
+    /// The audit does not say why.
+    AuditForgetsWhy,
+    /// The audit does not say of which message.
+    AuditForgetsWhich,
+    /// What is about no single event is not audited.
+    RecordsNothing,
 
     // Who owns what.
     /// Lanes are taken though their owner lives.

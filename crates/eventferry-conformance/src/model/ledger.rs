@@ -1,9 +1,8 @@
-//! Moving the model's positions, and parking.
+//! Moving the model's positions, and what is parked.
 
-use eventferry_core::store::{
-    Keeps, Ledger, ParkReason, ParkedAsk, ParkedEvent, ParkedKey, ParkedPage, Settlement, Verdict,
-};
-use eventferry_core::{StoreFault, StoreFaultKind, StoredEvent};
+use eventferry_core::parked::{DueAsk, DuePage, Park, ParkReason, ParkedAsk, ParkedEvent, ParkedPage};
+use eventferry_core::store::{Keeps, Ledger, Settlement, Verdict};
+use eventferry_core::{Row, StoreFault, StoreFaultKind, StoredEvent};
 
 use super::Shared;
 use super::flaw::Flaw;
@@ -22,17 +21,17 @@ impl ModelLedger {
     }
 }
 
+type Told<'a> = Settlement<'a, ModelMark, StoredEvent>;
+
 impl Ledger for ModelLedger {
     type Mark = ModelMark;
     type Row = StoredEvent;
 
-    async fn settle(
-        &mut self,
-        settlements: &[Settlement<'_, ModelMark, StoredEvent>],
-    ) -> Result<Vec<Verdict>, StoreFault> {
+    async fn settle(&mut self, settlements: &[Told<'_>]) -> Result<Vec<Verdict>, StoreFault> {
         let mut world = self.world.lock();
         world.write()?;
-        let items: usize = settlements.iter().map(|one| one.prefix.len() + one.park.len()).sum();
+        let size = |one: &Told<'_>| one.prefix.len() + one.park.len() + one.changes.len();
+        let items: usize = settlements.iter().map(size).sum();
         let items_max = world.declared.capabilities.settle_items_max;
         if items > items_max as usize {
             return Err(StoreFault::new(
@@ -49,6 +48,7 @@ impl Ledger for ModelLedger {
             match verdict {
                 Verdict::Done => *verdict = settle(&mut world, settlement),
                 Verdict::Fenced if world.has(Flaw::FencedStillParks) => park(&mut world, settlement, 0),
+                Verdict::Fenced if world.has(Flaw::FencedStillChanges) => change(&mut world, settlement),
                 Verdict::Fenced => {}
             }
         }
@@ -57,34 +57,57 @@ impl Ledger for ModelLedger {
 
     async fn parked(&mut self, ask: ParkedAsk<'_>) -> Result<ParkedPage, StoreFault> {
         let world = self.world.lock();
-        let mut listed: Vec<_> =
-            world.parked.values().filter(|one| ask.lanes.contains(&one.key.lane)).collect();
+        let settled_too = world.has(Flaw::SettledStaysListed);
+        let mut listed: Vec<_> = world
+            .parked
+            .iter()
+            .filter(|(key, row)| ask.lanes.contains(&key.lane) && (row.end.is_none() || settled_too))
+            .collect();
         if world.has(Flaw::ListsBackward) {
             listed.reverse();
         }
         if !world.has(Flaw::ListsFromTheStart) {
-            listed.retain(|one| ask.after.is_none_or(|after| one.key > after));
+            listed.retain(|(key, _)| ask.after.is_none_or(|after| **key > after));
         }
         let more = listed.len() > ask.limit as usize;
         listed.truncate(ask.limit as usize);
-        Ok(ParkedPage { events: listed.into_iter().cloned().collect(), more })
+        let events = listed.into_iter().map(|(key, row)| ParkedEvent {
+            key: *key,
+            aggregate_type: row.stored.event.aggregate.kind.clone(),
+            aggregate_id: row.stored.event.aggregate.id.clone(),
+            size_bytes: if world.has(Flaw::ListsNoSizes) { 0 } else { row.stored.size_bytes() as u64 },
+        });
+        Ok(ParkedPage { events: events.collect(), more })
+    }
+
+    async fn due(&mut self, ask: DueAsk<'_>) -> Result<DuePage<StoredEvent>, StoreFault> {
+        Ok(self.world.lock().due(ask))
     }
 }
 
 /// Whether a settlement's lease is the lane's current one.
-fn fence(world: &mut World, settlement: &Settlement<'_, ModelMark, StoredEvent>) -> Verdict {
+fn fence(world: &mut World, settlement: &Told<'_>) -> Verdict {
     let lease = settlement.lease;
     let ignores_epoch = world.has(Flaw::IgnoresEpochs);
+    let strangers_are_fenced = world.has(Flaw::MissingIsFenced);
+    if strangers_are_fenced && settlement.changes.iter().any(|(key, _)| !world.parked.contains_key(key)) {
+        return Verdict::Fenced;
+    }
     match world.lane(lease.lane) {
         Some(row) if row.epoch == lease.epoch && row.owner.is_some() || ignores_epoch => Verdict::Done,
         _ => Verdict::Fenced,
     }
 }
 
-/// Settles under the current lease. What lies behind the position already is done.
-fn settle(world: &mut World, settlement: &Settlement<'_, ModelMark, StoredEvent>) -> Verdict {
+/// Settles under the current lease. What lies behind the position already is done, and its changes with it.
+fn settle(world: &mut World, settlement: &Told<'_>) -> Verdict {
     let lane = settlement.lease.lane;
-    let Some(ModelMark(mut to)) = settlement.prefix.last().copied() else { return Verdict::Done };
+    let Some(ModelMark(mut to)) = settlement.prefix.last().copied() else {
+        if !world.has(Flaw::NoMarkNoChange) {
+            change(world, settlement);
+        }
+        return Verdict::Done;
+    };
     let position = world.position(lane);
     let is_of_a_record = world.log.iter().any(|event| event.place == to && event.lane == lane);
     if world.has(Flaw::RefusesPassedMarks) && to > position && !is_of_a_record {
@@ -97,6 +120,9 @@ fn settle(world: &mut World, settlement: &Settlement<'_, ModelMark, StoredEvent>
         if world.has(Flaw::ParksTwice) {
             park(world, settlement, 0);
         }
+        if world.has(Flaw::LateChangesCount) {
+            change(world, settlement);
+        }
         return Verdict::Done;
     }
     if world.has(Flaw::SettlesWhatWasRead) {
@@ -107,6 +133,9 @@ fn settle(world: &mut World, settlement: &Settlement<'_, ModelMark, StoredEvent>
         let transaction = log.find(|event| event.place == to).map(|event| event.transaction);
         let same = world.log.iter().filter(|event| Some(event.transaction) == transaction);
         to = same.map(|event| event.place).max().unwrap_or(to);
+    }
+    if !world.has(Flaw::ParkingDropsChanges) || settlement.park.is_empty() {
+        change(world, settlement);
     }
     park(world, settlement, position);
     if world.has(Flaw::ParksInPlace) && !settlement.park.is_empty() {
@@ -127,31 +156,26 @@ fn settle(world: &mut World, settlement: &Settlement<'_, ModelMark, StoredEvent>
     Verdict::Done
 }
 
+/// Tells parked events what became of them.
+fn change(world: &mut World, settlement: &Told<'_>) {
+    let mut changes = settlement.changes.clone();
+    if world.has(Flaw::ChangesComeBackward) {
+        changes.reverse();
+    }
+    for (key, change) in changes {
+        world.change(key, change);
+    }
+}
+
 /// Parks what lies beyond the position.
-fn park(world: &mut World, settlement: &Settlement<'_, ModelMark, StoredEvent>, position: u64) {
-    for park in &settlement.park {
-        let behind = park.reason == ParkReason::Behind;
-        if park.mark.0 <= position
-            || world.has(Flaw::ParksNothing)
-            || behind && world.has(Flaw::ForgetsWhoWaits)
+fn park(world: &mut World, settlement: &Told<'_>, position: u64) {
+    for Park { mark, row, reason } in &settlement.park {
+        let behind = *reason == ParkReason::Behind;
+        if mark.0 > position
+            && !world.has(Flaw::ParksNothing)
+            && !(behind && world.has(Flaw::ForgetsWhoWaits))
         {
-            continue;
+            world.park(settlement.lease.lane, mark.0, row, *reason);
         }
-        let ordinal = i64::try_from(world.number()).unwrap_or(i64::MAX);
-        let key = ParkedKey { lane: settlement.lease.lane, ordinal };
-        let refused = match park.reason {
-            ParkReason::Refused(words) if !world.has(Flaw::ForgetsReasons) => Some(words.into()),
-            _ => None,
-        };
-        let event = ParkedEvent {
-            key,
-            aggregate_type: park.row.event.aggregate.kind.clone(),
-            aggregate_id: park.row.event.aggregate.id.clone(),
-            message_id: park.row.message_id,
-            topic: park.row.event.topic.clone(),
-            refused,
-            parked_at: world.now(),
-        };
-        world.parked.insert(key, event);
     }
 }

@@ -4,6 +4,7 @@ use eventferry_core::store::{Capabilities, Prepare, Prepared, RelayId, Roles, St
 use eventferry_core::{StoreFault, StoreFaultKind, StoredEvent};
 
 use super::Shared;
+use super::desk::ModelDesk;
 use super::feed::ModelFeed;
 use super::flaw::Flaw;
 use super::lanes::ModelLanes;
@@ -36,6 +37,7 @@ impl Store for ModelStore {
     type Feed = ModelFeed;
     type Ledger = ModelLedger;
     type Upkeep = ModelUpkeep;
+    type Desk = ModelDesk;
 
     fn capabilities(&self) -> Capabilities {
         self.world.lock().declared.capabilities.clone()
@@ -66,7 +68,8 @@ impl Store for ModelStore {
             lanes: ModelLanes::new(self.world.clone(), relay.clone(), instance),
             feed: ModelFeed::new(self.world.clone()),
             ledger: ModelLedger::new(self.world.clone()),
-            upkeep: ModelUpkeep::new(self.world),
+            upkeep: ModelUpkeep::new(self.world.clone()),
+            desk: ModelDesk::new(self.world),
         }
     }
 }

@@ -66,8 +66,10 @@ fn lane_gauge(world: &World, lane: Lane) -> LaneGauge {
     let row = &world.lanes[usize::from(lane.0)];
     let position = if world.has(Flaw::CountsWhatWasSettled) { 0 } else { world.position(lane) };
     let unsettled = world.log.iter().filter(|event| event.lane == lane && event.place > position);
-    let parked = world.parked.values().filter(|one| {
-        one.key.lane == lane && (one.refused.is_some() || !world.has(Flaw::CountsOnlyTheRefused))
+    let parked = world.parked.iter().filter(|(key, row)| {
+        key.lane == lane
+            && (row.end.is_none() || world.has(Flaw::CountsTheSettled))
+            && (row.refusal.is_some() || !world.has(Flaw::CountsOnlyTheRefused))
     });
     LaneGauge {
         lane,

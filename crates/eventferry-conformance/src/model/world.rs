@@ -5,17 +5,20 @@ use std::hash::{BuildHasher, Hasher, RandomState};
 use std::time::Duration;
 
 use eventferry_core::lane::LANES_DEFAULT;
-use eventferry_core::store::{ParkedEvent, ParkedKey, RelayId, Stall};
+use eventferry_core::parked::ParkedKey;
+use eventferry_core::store::{RelayId, Stall};
 use eventferry_core::{Event, Lane, MessageId, StoreFault, StoreFaultKind, StoredEvent, Timestamp};
 
 use super::flaw::Flaw;
+use super::parked::ParkedRow;
 use crate::clause::Declared;
+use crate::subject::Audited;
 
 /// Everything in one outbox.
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) declared: Declared,
-    flaw: Option<Flaw>,
+    pub(super) flaw: Option<Flaw>,
     clock: i64,
     /// Whether the schema is there.
     pub(super) made: bool,
@@ -25,7 +28,9 @@ pub(super) struct World {
     pub(super) log: Vec<Logged>,
     pub(super) lanes: Vec<LaneRow>,
     pub(super) relays: BTreeMap<RelayId, Beat>,
-    pub(super) parked: BTreeMap<ParkedKey, ParkedEvent>,
+    pub(super) parked: BTreeMap<ParkedKey, ParkedRow>,
+    /// What people decided and did, line by line.
+    pub(super) audit: Vec<Audited>,
     /// Transactions that have begun and not ended, by number, and since when.
     pub(super) open: BTreeMap<u64, Timestamp>,
     /// Where one transaction can write at a time: the one that does.
@@ -54,6 +59,8 @@ pub(super) struct LaneRow {
     pub(super) epoch: u64,
     /// The last place that is settled; `None`: nothing ever was.
     pub(super) position: Option<u64>,
+    /// Whether positions were taken back since a relay last settled here.
+    pub(super) rewound: bool,
     /// The last place that was handed over to anybody. Only flawed models look at it.
     pub(super) handed_over: u64,
 }
@@ -79,6 +86,7 @@ impl World {
             lanes: vec![LaneRow::default(); usize::from(LANES_DEFAULT)],
             relays: BTreeMap::new(),
             parked: BTreeMap::new(),
+            audit: Vec::new(),
             open: BTreeMap::new(),
             writing: None,
             next_number: 1,
@@ -114,6 +122,13 @@ impl World {
                 StoreFaultKind::Contended,
                 "another transaction is writing; ask again when it has ended",
             )),
+        }
+    }
+
+    /// Takes every lane's position back to the beginning, as a restored copy would.
+    pub(super) fn rewind(&mut self) {
+        for row in &mut self.lanes {
+            (row.position, row.rewound) = (Some(0), true);
         }
     }
 

@@ -5,8 +5,9 @@ use core::time::Duration;
 
 use crate::fault::{PublishFaultKind, StoreFaultKind};
 use crate::lane::{Lane, Lease};
+use crate::parked::{Decision, End, Next, ParkedKey};
 use crate::publisher::{Domain, Role, Token};
-use crate::store::{Anchor, Claim, ParkedKey};
+use crate::store::{Anchor, Claim};
 
 /// What to do next. Each is performed once; what it answers comes back through the method named with it.
 #[derive(Debug)]
@@ -24,6 +25,19 @@ pub enum Action<M> {
         lanes: Vec<Lane>,
         /// The last parked event already known.
         after: Option<ParkedKey>,
+    },
+    /// Call `Ledger::due` for these lanes; answer by [`Core::handle_due`](super::Core::handle_due).
+    ReadDue {
+        /// The lanes, in ascending order.
+        lanes: Vec<Lane>,
+        /// Topics whose events are not wanted now.
+        except_topics: Vec<TopicId>,
+        /// The last event already in hand.
+        after: Option<ParkedKey>,
+        /// The most records.
+        records_max: u32,
+        /// The most payload bytes.
+        bytes_max: u64,
     },
     /// Call `Feed::read`; answer by [`Core::handle_page`](super::Core::handle_page).
     Read {
@@ -74,6 +88,8 @@ pub struct SettleOrder<M> {
     pub prefix: Vec<M>,
     /// Those of them that were not shipped.
     pub park: Vec<ParkOrder<M>>,
+    /// What became of events that are parked already. The engine adds causes, which the core does not know.
+    pub changes: Vec<ChangeOrder>,
 }
 
 /// A record to park.
@@ -83,8 +99,52 @@ pub struct ParkOrder<M> {
     pub token: Token,
     /// Its place.
     pub mark: M,
-    /// Whether it only waits behind an earlier one of its aggregate.
-    pub behind: bool,
+    /// Why.
+    pub why: ParkWhy,
+}
+
+/// Why a record is parked; see [`ParkReason`](crate::parked::ParkReason).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ParkWhy {
+    /// It was refused.
+    Refused(Next),
+    /// Its topic is held.
+    TopicHeld,
+    /// It waits behind an earlier one of its aggregate.
+    Behind,
+}
+
+/// What became of a parked event; see [`Change`](crate::parked::Change).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ChangeOrder {
+    /// Which event.
+    pub key: ParkedKey,
+    /// What became of it.
+    pub what: ChangeWhat,
+}
+
+/// What became of a parked event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ChangeWhat {
+    /// It was refused again. Its words are those that came with the refusal of this token.
+    Refused {
+        /// Under which it was in hand. It is not forgotten before the settlement is answered.
+        token: Token,
+        /// How many attempts count now.
+        attempts: u32,
+        /// What is to become of it.
+        next: Next,
+    },
+    /// See [`Change::Postponed`](crate::parked::Change::Postponed).
+    Postponed(Duration),
+    /// See [`Change::Retried`](crate::parked::Change::Retried).
+    Retried,
+    /// See [`Change::Held`](crate::parked::Change::Held).
+    Held,
+    /// See [`Change::Settled`](crate::parked::Change::Settled).
+    Settled(End),
+    /// See [`Change::DecisionRefused`](crate::parked::Change::DecisionRefused).
+    DecisionRefused,
 }
 
 /// Something people may want to know. What keeps happening is said once.
@@ -116,8 +176,25 @@ pub enum Notice {
     TopicHeld(TopicId, PublishFaultKind),
     /// The broker takes this topic again.
     TopicReleased(TopicId),
-    /// This record was refused for good: it is parked, and the later ones of its aggregate wait behind it.
-    Parked(Token),
+    /// This record was refused: it is parked, and the later ones of its aggregate wait behind it.
+    Parked(Token, Next),
+    /// This parked record was refused again.
+    RefusedAgain {
+        /// Which record.
+        token: Token,
+        /// How many attempts count now.
+        attempts: u32,
+        /// What is to become of it.
+        next: Next,
+    },
+    /// This parked record was shipped after all.
+    Unparked(Token),
+    /// This record is in the dead-letter topic; whether its aggregate is held now.
+    Dead(Token, bool),
+    /// A person's decision was carried out, or did not fit.
+    Decided(ParkedKey, Decision, bool),
+    /// The topic has taken nothing for a while: its events are parked, uncounted, until it does.
+    TopicShut(TopicId),
     /// The lane has as many parked events as it may: it waits.
     LaneFull(Lane),
 }

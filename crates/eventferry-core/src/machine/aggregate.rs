@@ -2,15 +2,16 @@
 //!
 //! The rule (promise 3): a record whose predecessor is not acknowledged may go only into the same channel (domain
 //! and session), because there the broker keeps the order; into any other it waits for the acknowledgement. When a
-//! record is refused for good, its aggregate is held, and everything later of it is parked behind.
+//! record is set aside (`aside.rs`), its aggregate is held, and everything later of it is parked behind.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
 
 use super::Core;
-use super::action::Notice;
-use super::entry::{AggregateKey, ChannelId, Routed, State};
+use super::aside::Aside;
+use super::entry::{AggregateKey, ChannelId, Origin, Routed, State};
 use super::numbers::Numbers;
+use crate::fault::PublishFaultKind;
 use crate::publisher::{Pipeline, Role};
 
 /// The aggregates with records in hand, each under a number that its records know, so that the map is asked once for
@@ -35,7 +36,7 @@ pub(super) struct Aggregate {
 /// What may happen to a record now.
 enum Turn {
     Go(ChannelId),
-    Park,
+    Aside(Aside),
     Wait,
 }
 
@@ -75,6 +76,17 @@ impl Aggregates {
         self.slots.iter_mut().filter(|aggregate| !aggregate.free)
     }
 
+    /// A record that was queued waits again, before all that wait.
+    pub(super) fn wait_first(&mut self, number: u32, index: u32) {
+        self.unpend(number);
+        self.get_mut(number).waiting.push_front(index);
+    }
+
+    /// Those that wait, taken out.
+    pub(super) fn take_waiting(&mut self, number: u32) -> VecDeque<u32> {
+        core::mem::take(&mut self.get_mut(number).waiting)
+    }
+
     /// One of its pending records is no longer pending.
     pub(super) fn unpend(&mut self, number: u32) {
         self.get_mut(number).pending -= 1;
@@ -86,8 +98,13 @@ impl<M: Clone> Core<M> {
     pub(super) fn admit(&mut self, index: u32) {
         let entry = &mut self.entries[index];
         let (lane, key) = (entry.lane, entry.aggregate);
-        if self.lanes.get(&lane).is_some_and(|lane| lane.held.contains(&key)) {
-            entry.state = State::Parking { behind: true };
+        let parked = self.lanes.get(&lane).map(|lane| &lane.parked);
+        let behind = parked.is_some_and(|parked| match entry.origin {
+            Origin::Log(_) => parked.holds(key),
+            Origin::Parked { round, .. } => parked.get(key).barred >= round,
+        });
+        if behind {
+            self.put_behind(index);
             return;
         }
         let number = self.aggregates.enter(key);
@@ -95,7 +112,7 @@ impl<M: Clone> Core<M> {
         let waits = !self.aggregates.get_mut(number).waiting.is_empty();
         match if waits { Turn::Wait } else { self.turn(index) } {
             Turn::Go(channel) => self.go(index, channel),
-            Turn::Park => self.park(index),
+            Turn::Aside(why) => self.set_aside(index, why),
             Turn::Wait => {
                 self.entries[index].state = State::Waiting;
                 self.aggregates.get_mut(number).waiting.push_back(index);
@@ -122,11 +139,19 @@ impl<M: Clone> Core<M> {
                     self.aggregates.get_mut(number).waiting.pop_front();
                     self.go(index, channel);
                 }
-                Turn::Park => {
+                Turn::Aside(why) => {
                     self.aggregates.get_mut(number).waiting.pop_front();
-                    self.park(index);
+                    self.set_aside(index, why);
                 }
             }
+        }
+    }
+
+    /// Lets go what may go, of all aggregates.
+    pub(super) fn advance_aggregates(&mut self) {
+        // None comes in meanwhile.
+        for number in 0..self.aggregates.slots.len() as u32 {
+            self.advance_aggregate(number);
         }
     }
 
@@ -139,33 +164,22 @@ impl<M: Clone> Core<M> {
         }
     }
 
-    /// Parks a record that was refused for good; those behind it follow.
-    pub(super) fn park(&mut self, index: u32) {
-        let entry = &mut self.entries[index];
-        entry.state = State::Parking { behind: false };
-        let (lane, key, number) = (entry.lane, entry.aggregate, entry.aggregate_number);
-        if let Some(lane) = self.lanes.get_mut(&lane) {
-            lane.held.insert(key);
-        }
-        for behind in core::mem::take(&mut self.aggregates.get_mut(number).waiting) {
-            self.entries[behind].state = State::Parking { behind: true };
-        }
-        self.advance_aggregate(number);
-        let token = self.entries.token(index);
-        self.say(Notice::Parked(token));
-        self.advance_lane(lane);
-    }
-
     fn turn(&mut self, index: u32) -> Turn {
         let entry = &self.entries[index];
         let (number, topic) = (entry.aggregate_number, entry.topic);
         let Aggregate { pending, channel: before, .. } = *self.aggregates.get_mut(number);
+        let aside = |why| if pending == 0 { Turn::Aside(why) } else { Turn::Wait };
+        if self.topics.is_shut(topic) {
+            return aside(Aside::TopicShut);
+        }
         let domain = match entry.route {
             Routed::To(domain) => domain,
-            Routed::Refused if pending == 0 => return Turn::Park,
-            Routed::Refused | Routed::Unknown => return Turn::Wait,
+            Routed::Refused => return aside(Aside::Refused(PublishFaultKind::Rejected)),
+            Routed::Unknown => return Turn::Wait,
         };
-        let alone = entry.refusals > 0 || self.topics.quarantined(topic, self.now);
+        let alone = entry.refusals > 0
+            || self.topics.goes_alone(topic, self.now)
+            || matches!(entry.origin, Origin::Parked { attempts, dying, .. } if attempts > 0 || dying);
         let role = if alone { Role::Alone } else { Role::Main };
         let channel = self.port_mut(role).channel(domain, topic);
         let pipelines = role == Role::Main && self.abilities.pipeline == Pipeline::Gapless;

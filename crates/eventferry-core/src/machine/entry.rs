@@ -2,7 +2,7 @@
 
 use alloc::vec::Vec;
 
-use super::action::TopicId;
+use super::action::{ParkWhy, TopicId};
 use crate::lane::Lane;
 use crate::publisher::{Domain, Role, Token};
 
@@ -34,9 +34,28 @@ pub(super) enum State {
     /// Acknowledged.
     Settled,
     /// To be parked, or being parked.
-    Parking {
-        /// Only because an earlier one of its aggregate is.
-        behind: bool,
+    Parking(ParkWhy),
+    /// A parked one that was refused again: that is to be told.
+    Telling,
+}
+
+/// Where a record comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Origin<M> {
+    /// From the log, with its place there.
+    Log(M),
+    /// From among the parked events of its lane.
+    Parked {
+        /// Its place there.
+        ordinal: i64,
+        /// How many attempts count.
+        attempts: u32,
+        /// It goes to the dead-letter topic.
+        dying: bool,
+        /// The topic it was enqueued for.
+        own_topic: TopicId,
+        /// In which round of asking it was found.
+        round: u64,
     },
 }
 
@@ -57,7 +76,7 @@ pub(super) struct Entry<M> {
     /// How many records had been acknowledged when it was first refused.
     pub(super) acknowledged_before: u64,
     pub(super) channel: ChannelId,
-    pub(super) mark: M,
+    pub(super) origin: Origin<M>,
 }
 
 /// A domain as one role reaches it.

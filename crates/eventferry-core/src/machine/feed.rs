@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::action::{Action, Notice, TopicId};
-use super::entry::{AggregateKey, ChannelId, Entry, Routed, State};
+use super::entry::{AggregateKey, ChannelId, Entry, Origin, Routed, State};
 use super::lanes::LanePhase;
 use super::{Core, Settings};
 use crate::fault::StoreFaultKind;
@@ -26,6 +26,8 @@ pub(super) struct FeedDesk {
     skipped: bool,
     /// A page has just come, and more is at hand.
     ahead: bool,
+    /// What an open reading may bring.
+    asked: (u32, u64),
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,7 +48,13 @@ impl FeedDesk {
             failures: 0,
             skipped: false,
             ahead: false,
+            asked: (0, 0),
         }
+    }
+
+    /// The records and bytes that an open reading may bring.
+    pub(super) fn asked(&self) -> (u32, u64) {
+        self.asked
     }
 }
 
@@ -87,7 +95,7 @@ impl<M: Clone> Core<M> {
     }
 
     fn next_open(&mut self) -> Option<Action<M>> {
-        if self.ledger.settling() || !self.feed.listing.is_empty() {
+        if self.ledger.settling() || !self.feed.listing.is_empty() || !self.may_send() {
             return None;
         }
         let mut leases: Vec<Lease> = Vec::new();
@@ -112,7 +120,9 @@ impl<M: Clone> Core<M> {
                 continue;
             }
             active += 1;
-            let parked_full = state.parked_records + state.park.len() >= self.settings.lane_parked_max;
+            let parked_full = state.parked.records + state.park.len() >= self.settings.lane_parked_max
+                || state.parked.bytes >= self.settings.lane_parked_bytes_max;
+            state.told_full &= parked_full;
             if parked_full && !core::mem::replace(&mut state.told_full, true) {
                 full.push(*lane);
             }
@@ -131,15 +141,24 @@ impl<M: Clone> Core<M> {
         }
         self.feed.skipped = lanes.len() < active;
         self.feed.call = Call::Reading;
+        self.feed.asked = (records_max, bytes_max);
         Some(Action::Read { lanes, records_max, bytes_max })
     }
 
     /// The records and bytes there is room for, if it is worth a reading: small pages cost as much as large ones.
     fn room(&self) -> Option<(u32, u64)> {
         let Settings { page_records_max, page_bytes_max, .. } = self.settings;
-        let records = self.settings.memory_records_max.saturating_sub(self.entries.len());
+        let Settings { memory_records_max, memory_bytes_max, .. } = self.settings;
+        // The log leaves a sixteenth to parked events, or as much as they have and were asked for.
+        let (in_hand, in_hand_bytes) = self.due.in_hand();
+        let (parked_records, parked_bytes) = self.due.takes();
+        let reserved = (memory_records_max / 16).max(1).max(parked_records);
+        let log_records = self.entries.len().saturating_sub(in_hand);
+        let records = memory_records_max.saturating_sub(reserved + log_records);
         let records = records.min(page_records_max as usize) as u32;
-        let bytes = self.settings.memory_bytes_max.saturating_sub(self.payload_bytes).min(page_bytes_max);
+        let bytes = memory_bytes_max.saturating_sub((memory_bytes_max / 16).max(parked_bytes));
+        let bytes =
+            bytes.saturating_sub(self.payload_bytes.saturating_sub(in_hand_bytes)).min(page_bytes_max);
         (records > page_records_max / 2 && bytes > page_bytes_max / 4).then_some((records, bytes))
     }
 
@@ -188,6 +207,7 @@ impl<M: Clone> Core<M> {
     pub fn handle_read_failed(&mut self, now: Duration, kind: StoreFaultKind) {
         self.now = now;
         self.feed.call = Call::None;
+        self.feed.asked = (0, 0);
         self.feed_failed(kind);
     }
 
@@ -203,6 +223,7 @@ impl<M: Clone> Core<M> {
     ) {
         self.now = now;
         self.feed.call = Call::None;
+        self.feed.asked = (0, 0);
         self.feed.failures = 0;
         self.store_answered();
         let before = tokens.len();
@@ -243,7 +264,7 @@ impl<M: Clone> Core<M> {
             refusals: 0,
             acknowledged_before: 0,
             channel: ChannelId { role: Role::Main, number: 0 },
-            mark,
+            origin: Origin::Log(mark),
         };
         let index = self.entries.insert(entry);
         state.hand_over(index);
@@ -259,7 +280,7 @@ impl<M: Clone> Core<M> {
 
     /// A record parked on arrival may be the first of its lane's unsettled ones.
     fn advance_parked(&mut self, index: u32) {
-        if matches!(self.entries[index].state, State::Parking { .. }) {
+        if matches!(self.entries[index].state, State::Parking(_)) {
             let lane = self.entries[index].lane;
             self.advance_lane(lane);
         }

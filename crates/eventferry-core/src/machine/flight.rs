@@ -1,8 +1,11 @@
 //! Sending: which queued record goes next, and what its report means.
 
+use alloc::vec::Vec;
+
 use super::Core;
 use super::action::Stop;
-use super::entry::State;
+use super::aside::Aside;
+use super::entry::{ChannelId, Entry, Origin, State};
 use super::session::{Outcome, Phase};
 use crate::fault::PublishFaultKind;
 use crate::lane::Lane;
@@ -98,12 +101,20 @@ impl<M: Clone> Core<M> {
         port.failures = 0;
         port.channels[channel.number as usize].acknowledged_at = Some(now);
         port.list(channel.number);
+        if channel.role == Role::Alone {
+            self.topic_acknowledged(self.entries[index].topic);
+        }
         let entry = &mut self.entries[index];
         let (number, lane, size_bytes) = (entry.aggregate_number, entry.lane, u64::from(entry.size_bytes));
         if entry.orphan {
             self.payload_bytes -= size_bytes;
-            self.entries.remove(index);
+            let entry = self.entries.remove(index);
+            self.due.gone(&entry);
             self.land(number);
+            return;
+        }
+        if matches!(entry.origin, Origin::Parked { .. }) {
+            self.settle_parked(index);
             return;
         }
         entry.state = State::Settled;
@@ -121,30 +132,34 @@ impl<M: Clone> Core<M> {
             self.stop = Some(Stop::PublisherMisconfigured);
             return;
         }
-        let believed = role == Role::Alone || self.abilities.refusal == Refusal::PerRecord;
-        if !believed {
+        if !self.believe(index, kind) {
             self.suspect(index, kind);
             self.end_session(role, Some(kind));
-            return;
         }
+    }
+
+    /// Sets a record aside if its refusal speaks of it alone, and for good.
+    pub(super) fn believe(&mut self, index: u32, kind: PublishFaultKind) -> bool {
+        let entry = &self.entries[index];
+        let alone = entry.channel.role == Role::Alone || self.abilities.refusal == Refusal::PerRecord;
         let rejected = match kind {
             PublishFaultKind::Rejected => true,
             PublishFaultKind::Unknown => self.unknown_is_rejected(index),
             _ => false,
         };
-        if rejected && !self.entries[index].orphan {
+        let believed = alone && rejected && !entry.orphan;
+        if believed {
+            let number = entry.aggregate_number;
             self.leave_flight(index);
-            self.aggregates.unpend(self.entries[index].aggregate_number);
-            self.park(index);
-            return;
+            self.aggregates.unpend(number);
+            self.set_aside(index, Aside::Refused(kind));
         }
-        self.suspect(index, kind);
-        self.end_session(role, Some(kind));
+        believed
     }
 
     /// What a refusal says of its record and topic before it is believed.
     pub(super) fn suspect(&mut self, index: u32, kind: PublishFaultKind) {
-        let topic = self.entries[index].topic;
+        let Entry { topic, channel: ChannelId { role, .. }, .. } = self.entries[index];
         match kind {
             PublishFaultKind::Rejected | PublishFaultKind::Unknown => {
                 let entry = &mut self.entries[index];
@@ -152,10 +167,10 @@ impl<M: Clone> Core<M> {
                     entry.acknowledged_before = self.acknowledged;
                 }
                 entry.refusals = entry.refusals.saturating_add(1);
-                let until = self.now + self.settings.quarantine;
-                self.topics.quarantine(topic, until);
+                let session = (role, self.port_mut(role).sessions);
+                self.topics.strike(topic, session, self.now, &self.settings);
             }
-            PublishFaultKind::TopicRefused => self.hold_topic(topic, kind),
+            PublishFaultKind::TopicRefused => self.hold_topic(topic, kind, true),
             _ => {}
         }
     }
@@ -180,9 +195,16 @@ impl<M: Clone> Core<M> {
         port.list(channel.number);
     }
 
+    pub(super) fn advance_lanes(&mut self) {
+        let lanes: Vec<Lane> = self.lanes.keys().copied().collect();
+        for lane in lanes {
+            self.advance_lane(lane);
+        }
+    }
+
     /// Moves a lane's settled prefix, wherever it now ends.
     pub(super) fn advance_lane(&mut self, lane: Lane) {
         let Some(state) = self.lanes.get_mut(&lane) else { return };
-        state.advance(&mut self.entries, self.keeps, self.ledger.items_max);
+        state.advance(&mut self.entries, self.keeps, self.ledger.parks_max());
     }
 }

@@ -4,8 +4,10 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::action::{Action, Notice, ParkOrder};
-use super::entry::{AggregateKey, Entries, Entry, State};
+use super::action::{Action, Notice, ParkOrder, ParkWhy};
+use super::entry::{AggregateKey, Entries, Entry, Origin, State};
+use super::held::{Loaded, ParkedBook};
+use super::ledger::{Effect, Telling};
 use super::{Core, Drain};
 use crate::fault::StoreFaultKind;
 use crate::lane::{Lane, Lease};
@@ -18,13 +20,14 @@ pub(super) struct LaneState<M> {
     pub(super) phase: LanePhase,
     /// What the feed handed over and is not behind the prefix, in the order of handing over.
     log: VecDeque<Handed<M>>,
-    /// Aggregates with a parked event: what comes later of them is parked behind it.
-    pub(super) held: BTreeSet<AggregateKey>,
-    pub(super) parked_records: usize,
+    /// What is parked: what comes later of its aggregates is parked behind it.
+    pub(super) parked: ParkedBook,
     pub(super) payload_bytes: u64,
     /// Newly settled, to be told to the ledger.
     pub(super) prefix: Vec<M>,
     pub(super) park: Vec<ParkOrder<M>>,
+    /// What became of parked events, to be told to the ledger.
+    pub(super) changes: Vec<Telling>,
     /// The prefix moved over records, not only over silence.
     pub(super) carried: bool,
     pub(super) settled_at: Duration,
@@ -58,11 +61,11 @@ impl<M: Clone> LaneState<M> {
             lease,
             phase: LanePhase::New,
             log: VecDeque::new(),
-            held: BTreeSet::new(),
-            parked_records: 0,
+            parked: ParkedBook::default(),
             payload_bytes: 0,
             prefix: Vec::new(),
             park: Vec::new(),
+            changes: Vec::new(),
             carried: false,
             settled_at: now,
             told_full: false,
@@ -92,16 +95,17 @@ impl<M: Clone> LaneState<M> {
                 Handed::Record(index) => match entries[*index].state {
                     State::Settled => {
                         self.carried = true;
-                        entries.remove(*index).mark
+                        match entries.remove(*index).origin {
+                            Origin::Log(mark) => mark,
+                            // Parked events are not in the log.
+                            Origin::Parked { .. } => continue,
+                        }
                     }
-                    State::Parking { behind } if self.park.len() < parks_max => {
+                    State::Parking(why) if self.park.len() < parks_max => {
                         self.carried = true;
-                        let mark = entries[*index].mark.clone();
-                        self.park.push(ParkOrder {
-                            token: entries.token(*index),
-                            mark: mark.clone(),
-                            behind,
-                        });
+                        let Origin::Log(mark) = &entries[*index].origin else { continue };
+                        let mark = mark.clone();
+                        self.park.push(ParkOrder { token: entries.token(*index), mark: mark.clone(), why });
                         mark
                     }
                     _ => return,
@@ -115,8 +119,35 @@ impl<M: Clone> LaneState<M> {
         }
     }
 
+    /// Something of a parked event is to be told with the next settlement.
+    pub(super) fn tell(&mut self, telling: Telling) {
+        self.parked.loaded.insert(telling.order.key.ordinal, Loaded::Told(telling.entry));
+        if telling.effect != Effect::None {
+            self.parked.update(telling.aggregate, |held| held.telling += 1);
+        }
+        self.changes.push(telling);
+        self.carried = true;
+    }
+
+    /// The records of an aggregate that wait to be parked behind another.
+    pub(super) fn parking_behind(&self, key: AggregateKey, entries: &Entries<M>) -> Vec<u32> {
+        let waits = |index: &u32| {
+            let entry = &entries[*index];
+            entry.aggregate == key && entry.state == State::Parking(ParkWhy::Behind)
+        };
+        let records = self.log.iter().filter_map(|handed| match handed {
+            Handed::Record(index) => Some(*index),
+            Handed::Passed(_) => None,
+        });
+        records.filter(waits).collect()
+    }
+
+    pub(super) fn has_news(&self) -> bool {
+        !self.prefix.is_empty() || !self.changes.is_empty()
+    }
+
     fn is_drained(&self) -> bool {
-        self.log.is_empty() && self.prefix.is_empty() && self.park.is_empty()
+        self.log.is_empty() && !self.has_news() && self.park.is_empty() && self.parked.loaded.is_empty()
     }
 }
 
@@ -127,6 +158,8 @@ pub(super) struct HoldDesk {
     failures: u32,
     /// Until when this relay may send: its leases' end less the margin.
     send_until: Option<Duration>,
+    /// The open claim may have been answered in a history that is gone.
+    void: bool,
     share: u16,
     relays_live: u32,
     /// A round of taking was answered with less than asked for: wait for the next renewal.
@@ -140,6 +173,7 @@ impl HoldDesk {
             next_at: Duration::ZERO,
             failures: 0,
             send_until: None,
+            void: false,
             share: 0,
             relays_live: 0,
             asked: false,
@@ -209,6 +243,7 @@ impl<M: Clone> Core<M> {
                 // What was acknowledged beyond the first that was not is sent again by the next owner.
                 dropped.extend(state.log.drain(..));
             }
+            self.unhand(|_, entry| entry.lane == lane);
             self.drop_handed(dropped);
         }
     }
@@ -252,6 +287,10 @@ impl<M: Clone> Core<M> {
     pub fn handle_held(&mut self, now: Duration, result: Result<Held, StoreFaultKind>) {
         self.now = now;
         let Some(sent_at) = self.hold.sent_at.take() else { return };
+        if core::mem::take(&mut self.hold.void) {
+            self.hold.next_at = now;
+            return;
+        }
         let held = match result {
             Ok(held) => held,
             Err(kind) => {
@@ -279,9 +318,10 @@ impl<M: Clone> Core<M> {
         self.hold.next_at = sent_at + self.settings.renewal;
         let owned = self.lanes.len() as u16;
         if self.drain.is_none() && owned < self.hold.share {
-            let pause = if self.hold.asked { self.settings.renewal / 5 } else { Duration::ZERO };
-            self.hold.next_at = self.hold.next_at.min(now + pause);
-            self.hold.asked = true;
+            // Once at once: the share may just have become known. After that at each renewal.
+            if !core::mem::replace(&mut self.hold.asked, true) {
+                self.hold.next_at = now;
+            }
         } else {
             self.hold.asked = false;
         }
@@ -344,7 +384,11 @@ impl<M: Clone> Core<M> {
             return;
         }
         state.phase = LanePhase::Draining;
+        if !state.parked.loaded.is_empty() {
+            self.unhand(|_, entry| entry.lane == lane);
+        }
         let mut tail = Vec::new();
+        let Some(state) = self.lanes.get_mut(&lane) else { return };
         while let Some(handed) = state.log.back() {
             let sent = match handed {
                 Handed::Passed(_) => false,
@@ -362,7 +406,12 @@ impl<M: Clone> Core<M> {
     pub(super) fn drop_lane(&mut self, lane: Lane) {
         let Some(state) = self.lanes.remove(&lane) else { return };
         let parking: Vec<Token> = state.park.iter().map(|order| order.token).collect();
-        self.drop_handed(state.log.into_iter().collect());
+        let loaded = state.parked.loaded.values().filter_map(|loaded| match loaded {
+            Loaded::InHand(index) | Loaded::Told(Some(index)) => Some(Handed::Record(*index)),
+            Loaded::Told(None) => None,
+        });
+        let handed: Vec<Handed<M>> = state.log.into_iter().chain(loaded).collect();
+        self.drop_handed(handed);
         self.drop_tokens(parking);
     }
 
@@ -387,7 +436,12 @@ impl<M: Clone> Core<M> {
             self.lanes.insert(lease.lane, fresh);
         }
         let parking = self.ledger.throw_away();
+        self.due.reset(self.now);
         self.drop_tokens(parking);
+        // A lease counts in the history in which it was given. What the database knows now may have given the lane to
+        // another: nothing is opened or sent before it says that the lane is still this relay's.
+        (self.hold.send_until, self.hold.next_at) = (None, self.now);
+        self.hold.void = self.hold.sent_at.is_some();
         self.say(Notice::HistoryLost);
     }
 
@@ -405,6 +459,14 @@ impl<M: Clone> Core<M> {
         if gone.is_empty() {
             return;
         }
+        self.unlist(&gone);
+        for index in gone {
+            self.drop_entry(index);
+        }
+    }
+
+    /// Takes records out of the queues and from among those that wait.
+    pub(super) fn unlist(&mut self, gone: &BTreeSet<u32>) {
         for port in [&mut self.main, &mut self.alone] {
             for channel in &mut port.channels {
                 channel.queue.retain(|index| !gone.contains(index));
@@ -412,9 +474,6 @@ impl<M: Clone> Core<M> {
         }
         for aggregate in self.aggregates.iter_mut() {
             aggregate.waiting.retain(|index| !gone.contains(index));
-        }
-        for index in gone {
-            self.drop_entry(index);
         }
     }
 
@@ -431,7 +490,7 @@ impl<M: Clone> Core<M> {
         match entry.state {
             State::Queued | State::Flying => self.land(entry.aggregate_number),
             State::Waiting => self.advance_aggregate(entry.aggregate_number),
-            State::Settled | State::Parking { .. } => {}
+            State::Settled | State::Parking(_) | State::Telling => {}
         }
     }
 
@@ -442,6 +501,7 @@ impl<M: Clone> Core<M> {
             self.unload_unsettled(index);
         }
         let entry = self.entries.remove(index);
+        self.due.gone(&entry);
         if entry.state != State::Settled {
             self.payload_bytes -= u64::from(entry.size_bytes);
             self.forget.push(token);

@@ -1,14 +1,13 @@
-//! Sessions with the broker: opened, ended, replaced; and the topics it takes.
+//! Sessions with the broker: opened, ended, replaced.
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Core;
 use super::action::{Action, Notice, Stop, TopicId};
-use super::entry::{ChannelId, Routed, State};
+use super::entry::{ChannelId, State};
+use super::{Core, Drain};
 use crate::fault::PublishFaultKind;
-use crate::lane::Lane;
 use crate::publisher::{Domain, Role, Token};
 
 /// What became of a record, as the core needs to know it.
@@ -29,8 +28,12 @@ const UNKNOWN_REFUSALS_MAX: u8 = 3;
 pub(super) struct Port {
     role: Role,
     pub(super) phase: Phase,
+    /// How many sessions were opened.
+    pub(super) sessions: u64,
     /// Sessions that failed since the last acknowledgement.
     pub(super) failures: u32,
+    /// How long the broker asked to be left alone when the session ended.
+    throttled: Duration,
     /// People were told that the broker is away.
     away: bool,
     pub(super) full: bool,
@@ -82,7 +85,9 @@ impl Port {
         Self {
             role,
             phase: Phase::Down { retry_at: Duration::ZERO },
+            sessions: 0,
             failures: 0,
+            throttled: Duration::ZERO,
             away: false,
             full: false,
             flight_records: 0,
@@ -136,71 +141,6 @@ impl Port {
     }
 }
 
-/// What is known of topics.
-pub(super) struct Topics {
-    topics: Vec<Topic>,
-}
-
-struct Topic {
-    phase: TopicPhase,
-    failures: u32,
-    /// Why it is held, as it was said.
-    held_for: Option<PublishFaultKind>,
-    quarantined_until: Duration,
-    /// Records that could not be routed before the topic is learned.
-    unrouted: Vec<Token>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum TopicPhase {
-    Known,
-    /// To be learned, at this time.
-    Due(Duration),
-    Learning,
-}
-
-impl Topics {
-    pub(super) fn new() -> Self {
-        Self { topics: Vec::new() }
-    }
-
-    fn get(&mut self, id: TopicId) -> &mut Topic {
-        let at = id.0 as usize;
-        while self.topics.len() <= at {
-            let (phase, unrouted) = (TopicPhase::Known, Vec::new());
-            self.topics.push(Topic {
-                phase,
-                failures: 0,
-                held_for: None,
-                quarantined_until: Duration::ZERO,
-                unrouted,
-            });
-        }
-        &mut self.topics[at]
-    }
-
-    /// Whether its records must wait until it is learned.
-    pub(super) fn held(&self, id: TopicId) -> bool {
-        self.topics.get(id.0 as usize).is_some_and(|topic| topic.phase != TopicPhase::Known)
-    }
-
-    pub(super) fn quarantined(&self, id: TopicId, now: Duration) -> bool {
-        self.topics.get(id.0 as usize).is_some_and(|topic| now < topic.quarantined_until)
-    }
-
-    pub(super) fn quarantine(&mut self, id: TopicId, until: Duration) {
-        self.get(id).quarantined_until = until;
-    }
-
-    fn due(&self) -> Option<(TopicId, Duration)> {
-        let due = self.topics.iter().enumerate().filter_map(|(at, topic)| match topic.phase {
-            TopicPhase::Due(when) => Some((TopicId(at as u32), when)),
-            _ => None,
-        });
-        due.min_by_key(|(_, when)| *when)
-    }
-}
-
 impl<M: Clone> Core<M> {
     pub(super) fn port_mut(&mut self, role: Role) -> &mut Port {
         match role {
@@ -212,7 +152,7 @@ impl<M: Clone> Core<M> {
     pub(super) fn next_session(&mut self) -> Option<Action<M>> {
         for role in [Role::Main, Role::Alone] {
             let now = self.now;
-            let within = self.lease_left().min(self.settings.margin);
+            let within = self.reports_wait();
             let port = self.port_mut(role);
             match port.phase {
                 Phase::Ending => {
@@ -227,6 +167,13 @@ impl<M: Clone> Core<M> {
             }
         }
         None
+    }
+
+    /// How long the reports of a session that ended are waited for. What is given up earlier may have been written, and
+    /// is sent again: so as long as the lease allows; a relay on its way out has less time.
+    fn reports_wait(&self) -> Duration {
+        let grace_left = |drain: Drain| drain.deadline.saturating_sub(self.now).max(self.settings.margin);
+        self.lease_left().min(self.drain.map_or(Duration::MAX, grace_left))
     }
 
     pub(super) fn session_due(&self) -> Option<Duration> {
@@ -244,6 +191,7 @@ impl<M: Clone> Core<M> {
         match result {
             Ok(()) => {
                 port.phase = Phase::Open;
+                port.sessions += 1;
                 if core::mem::take(&mut port.away) {
                     self.say(Notice::BrokerBack);
                 }
@@ -251,7 +199,9 @@ impl<M: Clone> Core<M> {
             Err(PublishFaultKind::Misconfigured) => self.stop = Some(Stop::PublisherMisconfigured),
             Err(kind) => {
                 port.failures = port.failures.saturating_add(1);
-                port.phase = Phase::Down { retry_at: now + pause };
+                let asked =
+                    if let PublishFaultKind::Throttled(after) = kind { after } else { Duration::ZERO };
+                port.phase = Phase::Down { retry_at: now + pause.max(asked) };
                 if !core::mem::replace(&mut port.away, true) {
                     self.say(Notice::BrokerAway(kind));
                 }
@@ -267,6 +217,9 @@ impl<M: Clone> Core<M> {
         }
         port.phase = Phase::Ending;
         port.failures = port.failures.saturating_add(1);
+        if let Some(PublishFaultKind::Throttled(after)) = kind {
+            port.throttled = after;
+        }
         self.say(Notice::SessionEnded(role, kind));
     }
 
@@ -279,13 +232,17 @@ impl<M: Clone> Core<M> {
             let Some(index) = flying else { continue };
             match outcome {
                 Outcome::Acknowledged => self.acknowledge(index),
+                // Else records that are refused in the same moment would each be tried for ever.
+                Outcome::Refused(kind) if self.believe(index, *kind) => {}
                 Outcome::Refused(kind) => self.suspect(index, *kind),
                 Outcome::Uncertain => {}
             }
         }
         let failures = self.port_mut(role).failures;
         let pause = if failures <= 1 { Duration::ZERO } else { self.settings.retry_pause(failures - 2) };
-        self.port_mut(role).phase = Phase::Down { retry_at: now + pause };
+        let port = self.port_mut(role);
+        let pause = pause.max(core::mem::take(&mut port.throttled));
+        port.phase = Phase::Down { retry_at: now + pause };
         self.queue_again(role);
         self.finish_forced_lanes();
     }
@@ -310,9 +267,19 @@ impl<M: Clone> Core<M> {
         for number in numbers {
             self.advance_aggregate(number);
         }
-        let lanes: Vec<Lane> = self.lanes.keys().copied().collect();
-        for lane in lanes {
-            self.advance_lane(lane);
+        self.advance_lanes();
+    }
+
+    /// Takes what is queued for a topic out of its channels: it waits again, first of its aggregates.
+    pub(super) fn take_back_queued(&mut self, role: Role, topic: TopicId) {
+        let mut queued = Vec::new();
+        for channel in self.port_mut(role).channels.iter_mut().filter(|channel| channel.topic == topic) {
+            queued.extend(channel.queue.drain(..));
+        }
+        queued.sort_unstable_by_key(|index| core::cmp::Reverse(self.entries[*index].arrival));
+        for index in queued {
+            self.entries[index].state = State::Waiting;
+            self.aggregates.wait_first(self.entries[index].aggregate_number, index);
         }
     }
 
@@ -321,86 +288,6 @@ impl<M: Clone> Core<M> {
     pub(super) fn unknown_is_rejected(&self, index: u32) -> bool {
         let entry = &self.entries[index];
         entry.refusals >= UNKNOWN_REFUSALS_MAX && self.acknowledged > entry.acknowledged_before
-    }
-
-    pub(super) fn next_learn(&mut self) -> Option<Action<M>> {
-        let (topic, when) = self.topics.due()?;
-        if self.now < when {
-            return None;
-        }
-        self.topics.get(topic).phase = TopicPhase::Learning;
-        Some(Action::Learn(topic))
-    }
-
-    pub(super) fn learn_due(&self) -> Option<Duration> {
-        self.topics.due().map(|(_, when)| when)
-    }
-
-    /// Records of an unknown topic wait until it is learned.
-    pub(super) fn wait_for_topic(&mut self, index: u32) {
-        let topic = self.entries[index].topic;
-        let token = self.entries.token(index);
-        let now = self.now;
-        let topic = self.topics.get(topic);
-        topic.unrouted.push(token);
-        if topic.phase == TopicPhase::Known {
-            topic.phase = TopicPhase::Due(now);
-        }
-    }
-
-    pub(super) fn hold_topic(&mut self, id: TopicId, kind: PublishFaultKind) {
-        let now = self.now;
-        let pause = self.settings.retry_pause(self.topics.get(id).failures);
-        let topic = self.topics.get(id);
-        topic.phase = TopicPhase::Due(now + pause);
-        topic.failures = topic.failures.saturating_add(1);
-        // Said again when it changes: a broker that was away may come back without the topic.
-        if topic.held_for.replace(kind) != Some(kind) {
-            self.say(Notice::TopicHeld(id, kind));
-        }
-    }
-
-    /// A topic was learned, or could not be.
-    pub fn handle_learned(&mut self, now: Duration, id: TopicId, result: Result<(), PublishFaultKind>) {
-        self.now = now;
-        match result {
-            Err(PublishFaultKind::Misconfigured) => self.stop = Some(Stop::PublisherMisconfigured),
-            Err(kind) => self.hold_topic(id, kind),
-            Ok(()) => {
-                let topic = self.topics.get(id);
-                topic.phase = TopicPhase::Known;
-                topic.failures = 0;
-                let held = topic.held_for.take().is_some();
-                let unrouted = core::mem::take(&mut topic.unrouted);
-                self.routes.extend(unrouted);
-                if held {
-                    self.say(Notice::TopicReleased(id));
-                }
-                for port in [&mut self.main, &mut self.alone] {
-                    for number in 0..port.channels.len() {
-                        if port.channels[number].topic == id {
-                            port.list(number as u32);
-                        }
-                    }
-                }
-            }
-        }
-    }
-
-    /// The route of a record, asked for by [`Action::Route`].
-    pub fn handle_routed(&mut self, now: Duration, token: Token, route: Routed) {
-        self.now = now;
-        // One that was parked behind another meanwhile goes nowhere, whatever its route.
-        let waits = |index: &u32| self.entries[*index].state == State::Waiting;
-        let Some(index) = self.entries.find(token).filter(waits) else { return };
-        self.entries[index].route = route;
-        if route == Routed::Unknown {
-            self.wait_for_topic(index);
-        } else {
-            let (number, lane) = (self.entries[index].aggregate_number, self.entries[index].lane);
-            self.advance_aggregate(number);
-            self.advance_lane(lane);
-        }
     }
 }
 

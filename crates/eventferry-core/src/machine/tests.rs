@@ -2,7 +2,10 @@
 
 mod drain;
 mod found;
+mod found_parked;
+mod parked;
 
+use alloc::collections::VecDeque;
 use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -10,6 +13,7 @@ use core::time::Duration;
 use super::*;
 use crate::fault::{PublishFaultKind, StoreFaultKind};
 use crate::lane::Lease;
+use crate::parked::ParkedKey;
 use crate::publisher::{Domain, Pipeline, Refusal};
 use crate::store::{Anchor, Held, Opened, Order, Ownership, Rest, Stall, Verdict};
 
@@ -30,6 +34,8 @@ struct Stage {
     reads: Vec<Vec<Lane>>,
     said: Vec<Notice>,
     abandoned: Vec<Role>,
+    /// How long the last abandoned session's reports are waited for.
+    waits: Duration,
     forgotten: Vec<Token>,
     learned: Vec<TopicId>,
     routed: Vec<Token>,
@@ -43,7 +49,18 @@ struct Stage {
     /// Reads are answered by hand.
     reading: bool,
     /// What the ledger lists as parked.
-    parked: Vec<(Lane, AggregateKey)>,
+    parked: Vec<ParkedItem>,
+    /// What the ledger answers when it is asked for what is due, one after the other, then nothing.
+    due: VecDeque<DueList>,
+    /// Asking for what is due stays open.
+    due_open: bool,
+    /// After which event, and without which topics, it was asked.
+    asked: Vec<(Option<ParkedKey>, Vec<TopicId>)>,
+    /// How many records were wanted last, of the log and of what is due.
+    room_log: u32,
+    room_due: u32,
+    /// The tokens of what was due.
+    due_tokens: Vec<Option<Token>>,
 }
 
 fn capabilities() -> Capabilities {
@@ -82,6 +99,7 @@ impl Stage {
             reads: Vec::new(),
             said: Vec::new(),
             abandoned: Vec::new(),
+            waits: Duration::ZERO,
             forgotten: Vec::new(),
             learned: Vec::new(),
             routed: Vec::new(),
@@ -92,6 +110,12 @@ impl Stage {
             connects: true,
             reading: false,
             parked: Vec::new(),
+            due: VecDeque::new(),
+            due_open: false,
+            asked: Vec::new(),
+            room_log: 0,
+            room_due: 0,
+            due_tokens: Vec::new(),
         }
     }
 
@@ -117,10 +141,18 @@ impl Stage {
                     self.core.handle_opened(self.now, Ok(&opened));
                 }
                 Action::ReadParked { .. } => {
-                    let list = ParkedList { aggregates: self.parked.clone(), ..ParkedList::default() };
+                    let list = ParkedList { events: self.parked.clone(), ..ParkedList::default() };
                     self.core.handle_parked(self.now, Ok(list));
                 }
-                Action::Read { lanes, .. } => {
+                Action::ReadDue { after, except_topics, records_max, .. } => {
+                    self.room_due = records_max;
+                    self.asked.push((after, except_topics));
+                    if !self.due_open {
+                        self.answer_due();
+                    }
+                }
+                Action::Read { lanes, records_max, .. } => {
+                    self.room_log = records_max;
                     self.reads.push(lanes);
                     self.reading = true;
                 }
@@ -133,7 +165,10 @@ impl Stage {
                 }
                 Action::Connect(role) if self.connects => self.core.handle_connected(self.now, role, Ok(())),
                 Action::Send(role, token, _) => self.sent.push((role, token)),
-                Action::Abandon(role, _) => self.abandoned.push(role),
+                Action::Abandon(role, within) => {
+                    self.waits = within;
+                    self.abandoned.push(role);
+                }
                 Action::Forget(tokens) => self.forgotten.extend(tokens),
                 Action::Learn(topic) => self.learned.push(topic),
                 Action::Route(token) => self.routed.push(token),
@@ -160,6 +195,11 @@ impl Stage {
             }
         }
         Held { leases: self.owned.clone(), relays_live: self.relays_live, lanes_total: self.lanes_total }
+    }
+
+    fn answer_due(&mut self) {
+        let list = self.due.pop_front().unwrap_or_default();
+        self.core.handle_due(self.now, Ok(list), &mut self.due_tokens);
     }
 
     fn later(&mut self, by: Duration) -> Duration {
@@ -205,6 +245,10 @@ impl Stage {
         self.turn();
     }
 
+    fn was_parked(&self, token: Token) -> bool {
+        self.said.iter().any(|notice| matches!(notice, Notice::Parked(parked, _) if *parked == token))
+    }
+
     fn last_settled(&self) -> Vec<Mark> {
         self.settled.last().map(|order| order.prefix.clone()).unwrap_or_default()
     }
@@ -246,8 +290,9 @@ fn the_first_record_after_a_long_silence_flies_alone_again() {
     let mut stage = Stage::ready();
     let tokens = stage.page(&[(0, 1, 1, 1)]);
     stage.acknowledge(tokens[0]);
-    for _ in 0..3600 {
-        stage.later(Duration::from_secs(1).min(settings.renewal));
+    let hour = Duration::from_secs(3600);
+    for _ in 0..hour.div_duration_f64(settings.renewal) as u32 {
+        stage.later(settings.renewal);
     }
     let tokens = stage.page(&[(0, 2, 1, 1), (0, 3, 2, 1)]);
     assert_eq!(stage.sent(), [tokens[0]]);
@@ -300,7 +345,7 @@ fn a_refused_record_is_tried_alone_and_then_parked_with_its_aggregate() {
     stage.later(Duration::from_secs(1));
     let order = stage.settled.last().unwrap().clone();
     assert_eq!(order.prefix, [4]);
-    let parked: Vec<_> = order.park.iter().map(|park| (park.token, park.behind)).collect();
+    let parked: Vec<_> = order.park.iter().map(|park| (park.token, park.why == ParkWhy::Behind)).collect();
     assert_eq!(parked, [(tokens[0], false), (tokens[1], true)]);
     assert!(stage.forgotten.contains(&tokens[0]) && stage.forgotten.contains(&tokens[1]));
 
@@ -311,7 +356,7 @@ fn a_refused_record_is_tried_alone_and_then_parked_with_its_aggregate() {
     stage.acknowledge(later[1]);
     stage.later(Duration::from_secs(1));
     let behind = stage.settled.iter().flat_map(|order| &order.park).filter(|park| park.token == later[0]);
-    assert_eq!(behind.map(|park| park.behind).collect::<Vec<_>>(), [true]);
+    assert_eq!(behind.map(|park| park.why).collect::<Vec<_>>(), [ParkWhy::Behind]);
 }
 
 #[test]
@@ -322,9 +367,9 @@ fn a_record_refused_by_its_route_is_parked_after_its_predecessors() {
     let mut tokens = Vec::new();
     stage.core.handle_page(stage.now, [arrival((0, 1, 1, 1)), refused], [], Rest::Quiet, &mut tokens);
     stage.turn();
-    assert!(!stage.said.iter().any(|notice| matches!(notice, Notice::Parked(_))));
+    assert!(!stage.said.iter().any(|notice| matches!(notice, Notice::Parked(..))));
     stage.acknowledge(tokens[0].unwrap());
-    assert!(stage.said.contains(&Notice::Parked(tokens[1].unwrap())));
+    assert!(stage.was_parked(tokens[1].unwrap()));
 }
 
 #[test]

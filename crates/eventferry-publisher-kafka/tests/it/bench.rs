@@ -148,7 +148,13 @@ impl Kafka {
         static LAST: AtomicU32 = AtomicU32::new(0);
         let last = LAST.fetch_add(1, Ordering::Relaxed);
         let name = format!("test-{}-{}-{last}", now().0, std::process::id());
-        let mut topic = NewTopic::new(&name, partitions, TopicReplication::Fixed(1));
+        self.create(&name, partitions, settings).await;
+        name
+    }
+
+    /// Makes a topic of this name, and waits until the broker knows it.
+    pub(crate) async fn create(&self, name: &str, partitions: i32, settings: &[(&str, &str)]) {
+        let mut topic = NewTopic::new(name, partitions, TopicReplication::Fixed(1));
         for (setting, value) in settings {
             topic = topic.set(setting, value);
         }
@@ -156,10 +162,9 @@ impl Kafka {
         self.admin.create_topics([&topic], &options).await.unwrap().remove(0).unwrap();
         // The broker hears of it from the controller a little later.
         let known = async || {
-            self.admin.inner().fetch_metadata(Some(&name), PATIENCE).unwrap().topics()[0].error().is_none()
+            self.admin.inner().fetch_metadata(Some(name), PATIENCE).unwrap().topics()[0].error().is_none()
         };
         within_patience("the topic", known).await;
-        name
     }
 
     pub(crate) async fn add_partitions(&self, topic: &str, partitions: usize) {
@@ -187,6 +192,15 @@ impl Kafka {
             sent.err() == Some(Some(RDKafkaErrorCode::MessageSizeTooLarge))
         };
         within_patience("the limit", held).await;
+    }
+
+    /// Removes what a partition has before an offset, as retention does.
+    pub(crate) async fn remove_before(&self, topic: &str, partition: i32, offset: i64) {
+        let mut positions = TopicPartitionList::new();
+        positions.add_partition_offset(topic, partition, Offset::Offset(offset)).unwrap();
+        let options = AdminOptions::new().operation_timeout(Some(PATIENCE));
+        let removed = self.admin.delete_records(&positions, &options).await.unwrap();
+        removed.elements().iter().for_each(|element| element.error().unwrap());
     }
 
     /// Everything in a topic, partition by partition, as an ordinary consumer reads it.

@@ -133,6 +133,7 @@ async fn learning_again_finds_new_partitions() {
     let mut early = session(&publisher, Role::Main).await;
     let asked = stored(Event::new(&topic, ("order", 1)).payload("1 ", "").partition(5));
     acknowledged(&mut early, 1, &numbered(&topic, 1, 10)).await;
+    publisher.learn(&topic).await.unwrap();
     assert!(is_refused(&publisher, &asked));
     kafka.add_partitions(&topic, 6).await;
     publisher.learn(&topic).await.unwrap();

@@ -3,8 +3,13 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
 mod bench;
+mod choices;
+mod dead_letters;
 mod frozen;
 mod kafka;
 mod mock;
+mod quota;
 mod refusal;
+mod road;
+mod small_relay;
 mod spoken;

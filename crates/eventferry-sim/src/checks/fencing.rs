@@ -15,6 +15,14 @@ pub(crate) fn moved(relay: usize, lease: Lease, owner: Option<usize>, now: Lease
     })
 }
 
+/// A settlement has changed parked events of a lane that was not its relay's.
+pub(crate) fn changed(relay: usize, lease: Lease) -> Option<String> {
+    let (lane, epoch) = (lease.lane.0, lease.epoch);
+    Some(format!(
+        "r{relay} changed parked events of lane {lane} under epoch {epoch}, which is not its any more"
+    ))
+}
+
 /// A running relay hands an event to its client; the database has told it that its leases run until then.
 pub(crate) fn sent(relay: usize, until: Time, now: Time) -> Option<String> {
     (now >= until).then(|| format!("r{relay} sends {} us after its lease ran out", now - until))

@@ -7,7 +7,7 @@ pub(crate) fn delivered(number: u32, truth: &Truth) -> Option<String> {
     let event = &truth.events[number as usize];
     for earlier in &truth.of_aggregate[usize::from(event.aggregate)] {
         let before = &truth.events[*earlier as usize];
-        if before.deliveries == 0 && before.exists() && before.precedes(event) {
+        if !before.is_carried() && before.exists() && before.precedes(event) {
             let state = if before.parked { "is parked" } else { "is not delivered" };
             return Some(format!(
                 "e{number} of aggregate {} was delivered before e{earlier}, which {state}",

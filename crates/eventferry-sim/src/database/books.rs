@@ -1,6 +1,7 @@
 //! Transactions, the log and the tables beside it, and what of them is on disk.
 
 use crate::agenda::Time;
+use crate::database::parked::ParkedRow;
 use crate::database::window::{Mark, Snapshot, Window};
 
 /// Everything that a copy of the database copies.
@@ -19,7 +20,10 @@ pub(crate) struct Books {
     unflushed: Vec<Written>,
     durable_xid: u64,
     durable_id: u64,
+    /// Grows with each failover and each restore.
     pub(crate) timeline: u32,
+    /// It was restored into this cluster, and no lane was opened since.
+    pub(super) restored: bool,
     /// The timeline on which the log was last read.
     pub(super) known_timeline: u32,
     pub(crate) lanes: Vec<LaneRow>,
@@ -60,6 +64,8 @@ pub(crate) struct LaneRow {
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Beat {
     pub(super) incarnation: u32,
+    /// When the latest claim was made, by the relay's clock: its number.
+    pub(super) claimed_at: Time,
     pub(super) at: Time,
     pub(super) until: Time,
 }
@@ -69,20 +75,16 @@ pub(crate) struct Position {
     pub(crate) version: u64,
     pub(crate) epoch: u64,
     pub(crate) mark: Mark,
+    /// Which call moved it.
+    pub(super) call: u64,
 }
 
-#[derive(Clone, Debug)]
-pub(crate) struct ParkedRow {
-    pub(crate) lane: u16,
-    pub(crate) ordinal: i64,
-    pub(crate) id: u64,
-    pub(crate) event: u32,
-    pub(crate) parked_at: Time,
-}
+/// The transaction that loads a dump.
+pub(crate) const LOADED_BY: u64 = 3;
 
 impl Books {
     pub(super) fn new(lanes: u16) -> Self {
-        let position = Position { version: 0, epoch: 0, mark: Window::beginning() };
+        let position = Position { version: 0, epoch: 0, mark: Window::beginning(), call: 0 };
         Self {
             xid_next: 3,
             running: Vec::new(),
@@ -96,6 +98,7 @@ impl Books {
             durable_xid: 2,
             durable_id: 0,
             timeline: 1,
+            restored: false,
             known_timeline: 1,
             lanes: vec![LaneRow::default(); usize::from(lanes)],
             beats: Vec::new(),
@@ -199,6 +202,39 @@ impl Books {
         self.last_id = self.durable_id;
         self.rows.retain(|row| row.id <= self.last_id);
         self.lsn = self.flushed;
+    }
+
+    /// What a dump has of it, loaded into another cluster: all rows are of one transaction there, and transactions and
+    /// snapshots of before mean nothing.
+    pub(super) fn restore(&mut self) {
+        let committed = std::mem::take(&mut self.committed);
+        self.rows.retain(|row| !row.dead && committed.get(row.xid as usize).copied().unwrap_or(false));
+        self.rows.iter_mut().for_each(|row| row.xid = LOADED_BY);
+        self.committed = vec![true; LOADED_BY as usize + 1];
+        (self.xid_next, self.latest_completed, self.durable_xid) = (LOADED_BY + 1, LOADED_BY, LOADED_BY);
+        self.anchors.clear();
+        self.restored = true;
+    }
+
+    /// Whether it came out of a dump and no lane was opened since.
+    pub(crate) fn was_restored(&self) -> bool {
+        self.restored
+    }
+
+    /// The least id that no position has passed.
+    pub(super) fn first_unsettled(&self) -> Option<u64> {
+        let passed = |row: &&Row| self.positions[usize::from(row.lane)].mark.covers(row.xid, row.id);
+        self.rows.iter().find(|row| !passed(row)).map(|row| row.id)
+    }
+
+    /// Lets every lane start below everything unsettled, as `unsettled` has it.
+    pub(super) fn re_anchor(&mut self, unsettled: Option<u64>, beginning: &Mark) {
+        let floor = unsettled.map_or(self.last_id, |id| id - 1);
+        // Below every xid: whatever the window, nothing at or below this id is read.
+        self.anchors.push((0, floor));
+        for position in &mut self.positions {
+            position.mark = beginning.clone();
+        }
     }
 
     /// A copy of what is on disk, as a standby has it.

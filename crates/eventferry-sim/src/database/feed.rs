@@ -2,6 +2,8 @@
 
 use std::rc::Rc;
 
+use eventferry_core::store::Anchor;
+
 use super::window::{END, Snapshot};
 use super::{Database, Mark, Window};
 use crate::flaw::Flaw;
@@ -91,7 +93,10 @@ impl Database {
                 page.reached = row.id - 1;
                 break;
             }
-            if !wish.lanes.contains(&row.lane) || !self.is_shown(row.xid, row.id, row.dead, window) {
+            if !wish.lanes.contains(&row.lane)
+                || !self.is_shown(row.xid, row.id, row.dead, window)
+                || self.was_parked(row.event)
+            {
                 continue;
             }
             if page.rows.len() >= wish.records_max
@@ -104,6 +109,11 @@ impl Database {
             page.rows.push((row.lane, row.event, row.id));
         }
         page
+    }
+
+    /// What is parked, or was, is not read again, wherever reading begins.
+    fn was_parked(&self, event: u32) -> bool {
+        self.books.parked.iter().any(|row| row.event == event) && !self.has(Flaw::ReadsParked)
     }
 
     fn rows_in_order(&self, first: usize, window: &Window) -> Vec<usize> {
@@ -142,10 +152,12 @@ impl Database {
         self.books.flush();
     }
 
-    /// Whether the log was last read on another timeline than this; from now on it is read on this.
-    pub(crate) fn notes_failover(&mut self) -> bool {
+    /// From where lanes are opened, if not from where they stand; from now on the log is read on this timeline.
+    pub(crate) fn notes_failover(&mut self) -> Option<Anchor> {
         let timeline = self.books.timeline;
-        std::mem::replace(&mut self.books.known_timeline, timeline) != timeline
+        let changed = std::mem::replace(&mut self.books.known_timeline, timeline) != timeline;
+        let restored = std::mem::take(&mut self.books.restored);
+        changed.then_some(if restored { Anchor::Restored } else { Anchor::FailedOver })
     }
 
     /// Where a lane is read on from; what was stored on an earlier timeline is read on this one.

@@ -8,9 +8,19 @@ use super::books::Beat;
 use crate::agenda::Time;
 use crate::flaw::Flaw;
 
+/// Who claims.
+#[derive(Clone, Copy)]
+pub(crate) struct Claimant {
+    /// Which process.
+    pub(crate) incarnation: u32,
+    /// When it did, by its clock: later claims of one process have later times.
+    pub(crate) claimed_at: Time,
+}
+
 impl Database {
     /// Beats, frees what is not kept, takes what is free: one statement, under one lock.
-    pub(crate) fn hold(&mut self, now: Time, relay: usize, incarnation: u32, claim: &Claim) -> Held {
+    pub(crate) fn hold(&mut self, now: Time, relay: usize, by: Claimant, claim: &Claim) -> Held {
+        let Claimant { incarnation, claimed_at } = by;
         let total = self.books.lanes.len() as u16;
         let books = &mut self.books;
         if books.beats.len() <= relay {
@@ -25,7 +35,15 @@ impl Database {
         if self.has(Flaw::LapsesEarly) {
             lasts /= 2;
         }
-        self.books.beats[relay] = Some(Beat { incarnation, at: now, until: now + lasts });
+        let before = self.books.beats[relay].filter(|beat| beat.incarnation == incarnation);
+        let latest = before.map_or(claimed_at, |beat| beat.claimed_at.max(claimed_at));
+        self.books.beats[relay] = Some(Beat { incarnation, claimed_at: latest, at: now, until: now + lasts });
+        if claimed_at < latest {
+            // It comes late, and knows nothing of the lanes taken since.
+            self.books.write_and_flush();
+            let leases = self.leases_of(relay, claim);
+            return Held { leases, relays_live: self.live(now), lanes_total: total };
+        }
         if !self.has(Flaw::FreesNothing) || claim.lease.is_zero() {
             for (lane, row) in self.books.lanes.iter_mut().enumerate() {
                 let kept = |lease: &Lease| usize::from(lease.lane.0) == lane && lease.epoch == row.epoch;

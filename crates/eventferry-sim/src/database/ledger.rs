@@ -1,8 +1,10 @@
 //! Moving positions, parking, retention: the statements of the store's ledger and upkeep.
 
 use eventferry_core::Lease;
+use eventferry_core::machine::{ChangeWhat, ParkWhy};
+use eventferry_core::parked::ParkedKey;
 
-use super::books::{ParkedRow, Position};
+use super::books::Position;
 use super::{Database, Mark};
 use crate::agenda::Time;
 use crate::flaw::Flaw;
@@ -11,18 +13,34 @@ use crate::flaw::Flaw;
 #[derive(Clone, Debug)]
 pub(crate) struct ToldLane {
     pub(crate) lease: Lease,
-    /// The version that this may follow; `None`: the lane is not open here, or it was answered already.
+    /// The version that this may follow; `None`: it was answered already.
     pub(crate) version: Option<u64>,
-    pub(crate) mark: Mark,
+    /// The timeline on which the lane was opened; `None`: it is not open here.
+    pub(crate) timeline: Option<u32>,
+    /// Which call of its relay this is: the same when it is repeated.
+    pub(crate) call: u64,
+    /// `None`: the position stays where it is.
+    pub(crate) mark: Option<Mark>,
     pub(crate) park: Vec<ToldPark>,
+    pub(crate) changes: Vec<ToldChange>,
 }
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct ToldPark {
     pub(crate) id: u64,
     pub(crate) event: u32,
-    /// If not, it waits behind an earlier one.
-    pub(crate) refused: bool,
+    pub(crate) aggregate: u16,
+    pub(crate) topic: u16,
+    pub(crate) size_bytes: u32,
+    pub(crate) why: ParkWhy,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ToldChange {
+    pub(crate) key: ParkedKey,
+    pub(crate) what: ChangeWhat,
+    /// Of which event the refusal was.
+    pub(crate) cause: Option<u32>,
 }
 
 /// What became of one lane of a settlement.
@@ -38,13 +56,12 @@ pub(crate) enum Settled {
 }
 
 impl Database {
-    /// Moves positions and parks with them: one statement, under the lanes' locks. `None`: it speaks of another
-    /// timeline.
+    /// Moves positions, changes what is parked and parks with them: one statement, under the lanes' locks. `None`: it
+    /// speaks of another timeline.
     pub(crate) fn settle(&mut self, now: Time, relay: usize, told: &[ToldLane]) -> Option<Vec<Settled>> {
-        let timeline = told.first()?.mark.window.timeline;
-        // The beginning is the same place on every timeline.
-        let known = told.iter().any(|lane| lane.mark.window.serial > 0);
-        if known && timeline != self.books.timeline && !self.has(Flaw::IgnoresHistory) {
+        self.applied.clear();
+        let elsewhere = |lane: &ToldLane| lane.timeline.is_some_and(|at| at != self.books.timeline);
+        if told.iter().any(elsewhere) && !self.has(Flaw::IgnoresHistory) {
             return None;
         }
         let answers = told.iter().map(|lane| self.settle_lane(now, relay, lane)).collect();
@@ -60,17 +77,19 @@ impl Database {
         let position = &self.books.positions[at];
         let follows = position.version == version || self.has(Flaw::SettlesWithoutVersion);
         if (owned || self.has(Flaw::SettlesWithoutEpoch)) && follows {
-            let (version, epoch, mark) = (position.version + 1, told.lease.epoch, told.mark.clone());
-            self.books.positions[at] = Position { version, epoch, mark };
-            for park in &told.park {
-                self.park(now, told.lease.lane.0, *park);
-            }
+            let (version, epoch, call) = (position.version + 1, told.lease.epoch, told.call);
+            let mark = told.mark.clone().unwrap_or_else(|| position.mark.clone());
+            self.books.positions[at] = Position { version, epoch, mark, call };
+            self.apply(now, told);
             return Settled::Moved;
         }
         // A lane that is not open here has the last version of all.
         let same = position.version == version.wrapping_add(1)
             && position.epoch == told.lease.epoch
-            && position.mark.place() == told.mark.place();
+            && position.call == told.call;
+        if (owned && self.has(Flaw::ChangesWithoutVersion)) || self.has(Flaw::ChangesWithoutFence) {
+            told.changes.iter().for_each(|change| self.change(now, *change));
+        }
         match (same, owned) {
             (true, _) => Settled::Already,
             (false, false) => Settled::Fenced,
@@ -78,19 +97,9 @@ impl Database {
         }
     }
 
-    fn park(&mut self, now: Time, lane: u16, park: ToldPark) {
-        let same = |row: &ParkedRow| row.lane == lane && row.id == park.id && row.event == park.event;
-        if self.books.parked.iter().any(same) || self.has(Flaw::ParksNothing) {
-            return;
-        }
-        self.books.ordinals += 1;
-        self.books.parked.push(ParkedRow {
-            lane,
-            ordinal: self.books.ordinals,
-            id: park.id,
-            event: park.event,
-            parked_at: now,
-        });
+    fn apply(&mut self, now: Time, told: &ToldLane) {
+        told.changes.iter().for_each(|change| self.change(now, *change));
+        told.park.iter().for_each(|park| self.park(now, told.lease.lane.0, *park));
     }
 
     /// Removes what was settled and is old. A bounded piece of work, and nobody waits for it.
@@ -108,6 +117,8 @@ impl Database {
             let open = committed.contains(&row.xid);
             row.created_at + retention > now || !consumed || open
         });
-        before - books.rows.len()
+        let swept = before - books.rows.len();
+        self.sweep_parked(now, retention);
+        swept
     }
 }

@@ -2,15 +2,16 @@
 //! failure was heard of.
 
 use eventferry_core::fault::{PublishFaultKind, StoreFaultKind};
-use eventferry_core::machine::{Outcome, ParkedList, TopicId};
+use eventferry_core::machine::{AggregateKey, Outcome, ParkedItem, ParkedList, TopicId};
+use eventferry_core::parked::ParkedKey;
 use eventferry_core::publisher::{Role, Token};
-use eventferry_core::store::{Anchor, Claim, Held, Opened, ParkedKey, Verdict};
+use eventferry_core::store::{Anchor, Claim, Held, Opened, Verdict};
 use eventferry_core::{Lane, Lease};
 
 use super::reading::Reading;
 use super::{What, World};
 use crate::agenda::{MILLISECOND, Time};
-use crate::database::{Mark, Settled, ToldLane};
+use crate::database::{Claimant, DueRead, DueWish, Mark, ParkedRow, Settled, ToldLane};
 use crate::flaw::Flaw;
 
 /// How the way to the database is now.
@@ -27,7 +28,8 @@ pub(super) struct Weather {
 pub(crate) enum Call {
     Hold(Claim),
     Open(Vec<Lease>),
-    Parked { lanes: Vec<Lane>, after: Option<(Lane, i64)> },
+    Parked { lanes: Vec<Lane>, after: Option<ParkedKey> },
+    Due(DueWish),
     Settle(Vec<ToldLane>),
     Read(Reading),
 }
@@ -56,6 +58,7 @@ pub(crate) enum Answer {
     Held(Result<Held, StoreFaultKind>),
     Opened(Result<(u32, Vec<OpenedLane>), StoreFaultKind>),
     Parked(Result<ParkedList, StoreFaultKind>),
+    Due(Result<DueRead, StoreFaultKind>),
     Settled(Vec<ToldLane>, Result<Vec<Settled>, StoreFaultKind>),
     Read(Result<Box<Reading>, StoreFaultKind>),
     Connected(Role, Result<u32, PublishFaultKind>),
@@ -118,7 +121,7 @@ impl World {
         let Statement { name, answers, claimed_at, call, .. } = *statement;
         let answer = match call {
             Call::Hold(claim) => {
-                let held = self.hold(name, incarnation, &claim);
+                let held = self.hold(name, Claimant { incarnation, claimed_at }, &claim);
                 if held.leases != claim.keep {
                     self.note(|| format!("relay {relay} is given {:?} for {:?}", held.leases, claim.keep));
                 }
@@ -126,6 +129,10 @@ impl World {
             }
             Call::Open(leases) => Answer::Opened(Ok(self.open(&leases))),
             Call::Parked { lanes, after } => Answer::Parked(Ok(self.list_parked(&lanes, after, claimed_at))),
+            Call::Due(wish) => {
+                let now = self.now;
+                Answer::Due(self.database.due(now, &wish).ok_or(StoreFaultKind::HistoryLost))
+            }
             Call::Settle(told) => {
                 let settled = self.settled(relay, name, &told);
                 Answer::Settled(told, settled.ok_or(StoreFaultKind::HistoryLost))
@@ -143,9 +150,9 @@ impl World {
         }
     }
 
-    fn hold(&mut self, name: usize, incarnation: u32, claim: &Claim) -> Held {
+    fn hold(&mut self, name: usize, by: Claimant, claim: &Claim) -> Held {
         let now = self.now;
-        let held = self.flushed_with(|database| database.hold(now, name, incarnation, claim));
+        let held = self.flushed_with(|database| database.hold(now, name, by, claim));
         if self.leases.len() <= name {
             self.leases.resize(name + 1, 0);
         }
@@ -160,45 +167,34 @@ impl World {
         let opened = leases.iter().map(|lease| {
             let at = usize::from(lease.lane.0);
             let version = self.database.books.positions[at].version;
-            let anchor = match (failed_over, version) {
-                (true, _) => Anchor::FailedOver,
-                (false, 0) => Anchor::First,
-                (false, _) => Anchor::Continued,
-            };
+            let usual = if version == 0 { Anchor::First } else { Anchor::Continued };
+            let anchor = failed_over.unwrap_or(usual);
             (*lease, version, self.database.cursor(at), anchor)
         });
         (self.database.books.timeline, opened.collect())
     }
 
-    fn list_parked(&self, lanes: &[Lane], after: Option<(Lane, i64)>, claimed_at: Time) -> ParkedList {
+    fn list_parked(&self, lanes: &[Lane], after: Option<ParkedKey>, claimed_at: Time) -> ParkedList {
         if self.has(Flaw::ListsNoParked) {
             return ParkedList::default();
         }
         let stale_from =
             if self.has(Flaw::ListsStaleParked) { claimed_at.saturating_sub(LOCK_WAIT) } else { Time::MAX };
-        let mut rows: Vec<_> = self
-            .database
-            .books
-            .parked
-            .iter()
-            .filter(|row| lanes.contains(&Lane(row.lane)) && row.parked_at < stale_from)
-            .map(|row| ((Lane(row.lane), row.ordinal), row.event))
-            .filter(|(key, _)| after.is_none_or(|after| *key > after))
-            .collect();
-        rows.sort_unstable();
+        let books = &self.database.books;
+        let mut rows = books.parked_of(lanes);
+        if self.has(Flaw::ListsTombstones) {
+            rows = books.parked.iter().filter(|row| lanes.contains(&Lane(row.lane))).collect();
+            rows.sort_unstable_by_key(|row| row.key());
+        }
+        rows.retain(|row| row.parked_at < stale_from && after.is_none_or(|after| row.key() > after));
         let more = rows.len() > PARKED_LIMIT;
         rows.truncate(PARKED_LIMIT);
-        let aggregate = |event: &u32| self.truth.events[*event as usize].aggregate;
-        ParkedList {
-            aggregates: rows
-                .iter()
-                .map(|((lane, _), event)| {
-                    (*lane, eventferry_core::machine::AggregateKey(aggregate(event).into()))
-                })
-                .collect(),
-            last: rows.last().map(|((lane, ordinal), _)| ParkedKey { lane: *lane, ordinal: *ordinal }),
-            more,
-        }
+        let item = |row: &&ParkedRow| ParkedItem {
+            lane: Lane(row.lane),
+            aggregate: AggregateKey(row.aggregate.into()),
+            size_bytes: row.size_bytes.into(),
+        };
+        ParkedList { events: rows.iter().map(item).collect(), last: rows.last().map(|row| row.key()), more }
     }
 
     /// A relay hears of a call.
@@ -208,6 +204,7 @@ impl World {
             Answer::Held(held) => self.relays[relay].core.handle_held(clock, held),
             Answer::Opened(opened) => self.was_opened(relay, opened),
             Answer::Parked(list) => self.relays[relay].core.handle_parked(clock, list),
+            Answer::Due(read) => self.was_due(relay, read),
             Answer::Settled(told, settled) => self.was_settled(relay, told, settled),
             Answer::Read(reading) => self.was_read(relay, reading),
             Answer::Connected(role, result) => {
@@ -251,7 +248,7 @@ impl World {
                 return Err(StoreFaultKind::HistoryLost);
             }
             let lanes = lanes.into_iter().map(|(lease, version, mark, anchor)| {
-                process.client.open(lease, version, mark);
+                process.client.open(lease, version, mark, timeline);
                 Opened { lane: lease.lane, anchor }
             });
             Ok(lanes.collect::<Vec<_>>())
@@ -274,7 +271,7 @@ impl World {
                 verdicts.push(match settled {
                     Settled::Moved | Settled::Already => {
                         if let Some(version) = lane.version {
-                            process.client.note(lane.lease, version.wrapping_add(1), &lane.mark);
+                            process.client.note(lane.lease, version.wrapping_add(1), lane.call);
                         }
                         Verdict::Done
                     }
@@ -303,6 +300,7 @@ pub(super) fn failure_of(call: &Call, kind: StoreFaultKind) -> Answer {
         Call::Hold(_) => Answer::Held(Err(kind)),
         Call::Open(_) => Answer::Opened(Err(kind)),
         Call::Parked { .. } => Answer::Parked(Err(kind)),
+        Call::Due(_) => Answer::Due(Err(kind)),
         Call::Settle(told) => Answer::Settled(told.clone(), Err(kind)),
         Call::Read(_) => Answer::Read(Err(kind)),
     }

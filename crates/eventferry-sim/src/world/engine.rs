@@ -1,7 +1,10 @@
 //! The engine: performs what a relay's core asks for, and tells it what came of it.
 
 use eventferry_core::fault::PublishFaultKind;
-use eventferry_core::machine::{Action, AggregateKey, Arrival, Outcome, Routed, SettleOrder, TopicId};
+use eventferry_core::machine::{
+    Action, AggregateKey, Arrival, ChangeOrder, ChangeWhat, Outcome, Routed, SettleOrder, TopicId,
+};
+use eventferry_core::parked::Next;
 use eventferry_core::publisher::{Domain, Role, Token};
 use eventferry_core::store::Rest;
 use eventferry_core::{Lane, Lease};
@@ -10,11 +13,11 @@ use super::calls::{Answer, Call};
 use super::{What, World};
 use crate::agenda::{MILLISECOND, SECOND, Time};
 use crate::broker::{Life, Message, Producer};
-use crate::checks::{duplicates, fencing, memory};
-use crate::database::{Mark, ToldLane, ToldPark};
+use crate::checks::{fencing, memory};
+use crate::database::{DueWish, Mark, ToldChange, ToldLane, ToldPark};
 use crate::flaw::Flaw;
-use crate::relay::Relay;
-use crate::truth::{Incident, Poison};
+use crate::relay::{InHand, Relay};
+use crate::truth::{Event, Incident, Poison};
 
 /// How many actions a core may ask for at one instant.
 const ACTIONS_MAX: usize = 20_000;
@@ -66,6 +69,10 @@ impl World {
             let action = process.core.poll(clock);
             self.tally.actions += 1;
             match action {
+                Action::Sleep(until) if until <= clock => {
+                    self.breaks(2, || format!("relay {relay} spins: its core wants to be woken at once"));
+                    return;
+                }
                 Action::Sleep(until) => {
                     let settings = &self.plan.settings;
                     let found = memory::load(self.relays[relay].core.load(), settings, 200);
@@ -104,7 +111,14 @@ impl World {
             Action::Open(leases) => self.call(relay, Call::Open(leases)),
             Action::Close(lanes) => self.relays[relay].client.close(&lanes),
             Action::ReadParked { lanes, after } => {
-                self.call(relay, Call::Parked { lanes, after: after.map(|key| (key.lane, key.ordinal)) });
+                self.call(relay, Call::Parked { lanes, after });
+            }
+            Action::ReadDue { lanes, except_topics, after, records_max, bytes_max } => {
+                let except_topics = except_topics.iter().map(|topic| topic.0 as u16).collect();
+                let records_max = records_max as usize;
+                let timeline = self.relays[relay].client.timeline;
+                let wish = DueWish { timeline, lanes, except_topics, after, records_max, bytes_max };
+                self.call(relay, Call::Due(wish));
             }
             Action::Read { lanes, records_max, bytes_max } => {
                 let factor = if self.has(Flaw::ReadsBeyondRoom) { 8 } else { 1 };
@@ -122,10 +136,8 @@ impl World {
             Action::Connect(role) => self.connect(relay, role),
             Action::Learn(topic) => self.learn(relay, topic),
             Action::Route(token) => {
-                let routed = self.relays[relay]
-                    .held
-                    .get(&token)
-                    .map_or(Routed::Unknown, |event| self.route(relay, *event));
+                let held = self.relays[relay].held.get(&token).copied();
+                let routed = held.map_or(Routed::Unknown, |held| self.route(relay, held.event, held.dying));
                 let process = &mut self.relays[relay];
                 process.core.handle_routed(process.clock(self.now), token, routed);
             }
@@ -143,41 +155,86 @@ impl World {
 
     /// What the core ordered, with the events that it does not know.
     fn told(&mut self, relay: usize, order: SettleOrder<Mark>) -> ToldLane {
-        let held = &mut self.relays[relay].held;
+        self.calls += 1;
         let park = order.park.iter().filter_map(|park| {
-            Some(ToldPark { id: park.mark.last_id, event: held.remove(&park.token)?, refused: !park.behind })
+            let event = self.relays[relay].held.get(&park.token)?.event;
+            let Event { aggregate, topic, size_bytes, .. } = self.truth.events[event as usize];
+            Some(ToldPark { id: park.mark.last_id, event, aggregate, topic, size_bytes, why: park.why })
         });
         let park = park.collect();
-        let mark = order.prefix.last().cloned().unwrap_or_else(crate::database::Window::beginning);
+        let silent = self.relays[relay].draining && self.has(Flaw::LeavesInSilence);
+        let told = order.changes.iter().filter(|_| !silent);
+        let changes = told.map(|change| self.told_change(relay, *change)).collect();
         let read = self.relays[relay].client.cursors.get(&order.lease.lane.0);
-        let mark = read.filter(|_| self.has(Flaw::SettlesWhatWasRead)).cloned().unwrap_or(mark);
-        ToldLane { lease: order.lease, version: None, mark, park }
+        let read = read.filter(|_| self.has(Flaw::SettlesWhatWasRead)).cloned();
+        let mark = order.prefix.into_iter().next_back().map(|mark| read.unwrap_or(mark));
+        let call = self.calls;
+        ToldLane { lease: order.lease, version: None, timeline: None, call, mark, park, changes }
+    }
+
+    /// The words of a refusal are those that came with the refusal of its token.
+    fn told_change(&mut self, relay: usize, order: ChangeOrder) -> ToldChange {
+        let ChangeOrder { key, what } = order;
+        if let ChangeWhat::Refused { token, next: Next::Die, .. } = what {
+            self.carry_early(relay, token);
+        }
+        let cause = match what {
+            ChangeWhat::Refused { token, .. } => self.relays[relay].held.get(&token).map(|held| held.event),
+            _ => None,
+        };
+        ToldChange { key, what, cause }
+    }
+
+    /// A flawed engine sends the dead letter of an event whose death it is about to tell.
+    fn carry_early(&mut self, relay: usize, token: Token) {
+        let process = &self.relays[relay];
+        let session = process.sessions[Role::Main as usize];
+        let (true, Some(number), Some(held)) =
+            (self.has(Flaw::CarriesBeforeDecided), session, process.held.get(&token).copied())
+        else {
+            return;
+        };
+        self.sees_sent(relay, InHand { dying: true, ..held });
+        let topic = self.plan.letter_topic() as u16;
+        let domain = self.broker.domain(topic, self.truth.events[held.event as usize].aggregate);
+        self.produce(number, domain, Message { token: Token(u64::MAX), event: held.event });
     }
 
     fn settle(&mut self, relay: usize, mut told: Vec<ToldLane>) {
         for lane in &mut told {
-            lane.version = self.relays[relay].client.version_before(lane.lease, &lane.mark);
+            (lane.version, lane.timeline) = self.relays[relay].client.version_before(lane.lease, lane.call);
         }
         self.call(relay, Call::Settle(told));
     }
 
-    pub(super) fn route(&self, relay: usize, event: u32) -> Routed {
-        let event = &self.truth.events[event as usize];
-        if !self.relays[relay].topics_known[usize::from(event.topic)] {
-            return Routed::Unknown;
-        }
-        if event.poison == Poison::Unroutable {
+    /// Where an event goes, or its dead letter.
+    pub(super) fn route(&mut self, relay: usize, event: u32, dying: bool) -> Routed {
+        let now = self.now;
+        let topic = self.topic_of(event, dying);
+        if dying && !self.relays[relay].dead_letters {
             return Routed::Refused;
         }
-        let domain = self.broker.domain(event.topic, event.aggregate);
+        if !self.relays[relay].topics_known[topic] {
+            return Routed::Unknown;
+        }
+        let event = self.truth.event(event);
+        if !dying && event.ailment.poison_at(now) == Poison::Unroutable {
+            event.refusals += 1;
+            return Routed::Refused;
+        }
+        let domain = self.broker.domain(topic as u16, event.aggregate);
         Routed::To(Domain(if self.has(Flaw::OneDomainForAll) { 0 } else { domain as u64 }))
+    }
+
+    pub(super) fn topic_of(&self, event: u32, dying: bool) -> usize {
+        if dying { self.plan.letter_topic() } else { usize::from(self.truth.events[event as usize].topic) }
     }
 
     fn send(&mut self, relay: usize, role: Role, token: Token) {
         let process = &self.relays[relay];
         let clock = process.clock(self.now);
-        let (session, event) = (process.sessions[role as usize], process.held.get(&token).copied());
-        let (Some(number), Some(event)) = (session, event) else {
+        let (session, held) = (process.sessions[role as usize], process.held.get(&token).copied());
+        let (Some(number), Some(held)) = (session, held) else {
             self.relays[relay].core.handle_ended(clock, token);
             return;
         };
@@ -191,25 +248,24 @@ impl World {
             self.relays[relay].core.handle_full(clock, token);
             return;
         }
-        self.note(|| format!("relay {relay} sends e{event} through its {role:?} session p{number}"));
-        // After a failover the database may have given a lane away that its owner cannot know to have lost.
-        let lane = self.truth.events[event as usize].lane;
-        if self.database.books.lanes[usize::from(lane)].owner == Some(name) {
-            let found = duplicates::sent(event, &self.truth);
-            self.check(4, found);
-        }
+        let InHand { event, dying, .. } = held;
+        self.note(|| {
+            let what = if dying { "the dead letter of " } else { "" };
+            format!("relay {relay} sends {what}e{event} through its {role:?} session p{number}")
+        });
+        self.sees_sent(relay, held);
         let until = self.leases.get(name).copied().unwrap_or(0);
         let found = fencing::sent(name, until, self.now);
         self.check(5, found);
         self.truth.event(event).handed_at.get_or_insert(self.now);
         let domain = {
-            let event = &self.truth.events[event as usize];
-            self.broker.domain(event.topic, event.aggregate)
+            let topic = self.topic_of(event, dying) as u16;
+            self.broker.domain(topic, self.truth.events[event as usize].aggregate)
         };
         let number =
             if self.has(Flaw::SplitsSession) { number + self.wire_dice.below(2) as u32 } else { number };
         self.produce(number, domain, Message { token, event });
-        if self.has(Flaw::AcknowledgesOnSend) {
+        if self.has(Flaw::AcknowledgesOnSend) || (dying && self.has(Flaw::LettersNeedNoAnswer)) {
             self.reported(relay, &[(token, Outcome::Acknowledged)]);
         }
     }
@@ -260,29 +316,28 @@ impl World {
 
     /// Hands a page to the core.
     pub(super) fn page(&mut self, relay: usize, page: Page) {
-        let arrivals: Vec<Arrival<Mark>> = page
-            .rows
-            .iter()
-            .map(|(lane, number, mark)| {
-                let event = &self.truth.events[*number as usize];
-                Arrival {
-                    lane: Lane(*lane),
-                    mark: mark.clone(),
-                    aggregate: AggregateKey(event.aggregate.into()),
-                    topic: TopicId(event.topic.into()),
-                    route: self.route(relay, *number),
-                    size_bytes: event.size_bytes,
-                }
-            })
-            .collect();
+        let mut arrivals: Vec<Arrival<Mark>> = Vec::with_capacity(page.rows.len());
+        for (lane, number, mark) in &page.rows {
+            let route = self.route(relay, *number, false);
+            let event = &self.truth.events[*number as usize];
+            arrivals.push(Arrival {
+                lane: Lane(*lane),
+                mark: mark.clone(),
+                aggregate: AggregateKey(event.aggregate.into()),
+                topic: TopicId(event.topic.into()),
+                route,
+                size_bytes: event.size_bytes,
+            });
+        }
         let passed = page.passed.into_iter().map(|(lane, mark)| (Lane(lane), mark));
         let mut tokens = Vec::with_capacity(arrivals.len());
         let process = &mut self.relays[relay];
         let clock = process.clock(self.now);
         process.core.handle_page(clock, arrivals, passed, page.rest, &mut tokens);
+        let timeline = process.client.timeline.unwrap_or(0);
         for ((_, event, _), token) in page.rows.iter().zip(&tokens) {
             if let Some(token) = token {
-                process.held.insert(*token, *event);
+                process.held.insert(*token, InHand { event: *event, parked: None, dying: false, timeline });
             }
         }
         let found = memory::load(process.core.load(), &self.plan.settings, 200);

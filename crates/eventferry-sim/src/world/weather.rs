@@ -3,9 +3,11 @@
 use std::time::Duration;
 
 use eventferry_core::fault::PublishFaultKind;
+use eventferry_core::store::Claim;
 
 use super::{What, World};
 use crate::agenda::{MILLISECOND, SECOND};
+use crate::database::Claimant;
 use crate::fault::FaultKind;
 use crate::flaw::Flaw;
 use crate::relay::Relay;
@@ -40,7 +42,7 @@ impl World {
                 self.take_back_what_crashed();
             }
             FaultKind::DatabaseAway { .. } => self.database.away_until = self.database.away_until.max(until),
-            FaultKind::Failover { behind, .. } => {
+            FaultKind::Failover { behind, .. } | FaultKind::Restore { behind, .. } => {
                 if self.database.copy.is_none() {
                     self.database.copy = Some(self.database.books.copy());
                     self.agenda.enter(self.now + behind, What::Repair(number));
@@ -56,10 +58,8 @@ impl World {
             FaultKind::BrokenConnections { percent, .. } => self.broker.breaks = (until, percent),
             FaultKind::Throttled { by, .. } => self.broker.throttles = (until, by),
             FaultKind::BrokerShort { quota, .. } => {
-                let kind = match quota {
-                    true => PublishFaultKind::Throttled(Duration::from_millis(50)),
-                    false => PublishFaultKind::Unavailable,
-                };
+                let throttled = |after| PublishFaultKind::Throttled(Duration::from_micros(after));
+                let kind = quota.map_or(PublishFaultKind::Unavailable, throttled);
                 self.broker.short_until = (until, kind);
             }
             FaultKind::TopicGone { topic, .. } => self.broker.gone_until[topic] = until,
@@ -76,6 +76,11 @@ impl World {
             FaultKind::Failover { lasts, .. } => {
                 self.note(|| "the copy takes over".to_owned());
                 self.database.fail_over(self.now + lasts);
+                self.take_back_what_failed_over();
+            }
+            FaultKind::Restore { lasts, .. } => {
+                self.note(|| "a dump is restored into another cluster".to_owned());
+                self.database.restore(self.now + lasts);
                 self.take_back_what_failed_over();
             }
             FaultKind::BrokerFrozen { .. } if self.broker.frozen_until <= self.now => self.thaw_broker(),
@@ -105,6 +110,17 @@ impl World {
             return;
         };
         process.draining = true;
+        let (name, incarnation) = (process.name, process.incarnation);
+        if self.has(Flaw::LeavesAtOnce) {
+            let claim = Claim { keep: Vec::new(), take_max: 0, lease: Duration::ZERO };
+            let now = self.now;
+            self.flushed_with(|database| {
+                database.hold(now, name, Claimant { incarnation, claimed_at: now }, &claim)
+            });
+            self.end_process(relay);
+            return;
+        }
+        let process = &mut self.relays[relay];
         let clock = process.clock(self.now);
         process.core.drain(clock);
         self.act(relay);

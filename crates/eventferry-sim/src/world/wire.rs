@@ -135,7 +135,7 @@ impl World {
     }
 
     /// What the broker has against a batch; a batch is refused whole for the sake of one record.
-    fn judge(&self, domain: usize, events: &[u32]) -> Option<Written> {
+    fn judge(&mut self, domain: usize, events: &[u32]) -> Option<Written> {
         let topic = self.broker.partitions[domain].topic;
         if self.broker.gone_until[topic].max(self.broker.denied_until[topic]) > self.now {
             return Some(Written::Refused(PublishFaultKind::TopicRefused));
@@ -143,11 +143,21 @@ impl World {
         if self.broker.short_until.0 > self.now {
             return Some(Written::Refused(self.broker.short_until.1));
         }
-        let mut poisons = events.iter().map(|event| self.truth.events[*event as usize].poison);
-        poisons.find(|poison| *poison != Poison::None).map(|poison| match poison {
-            Poison::Unknown => Written::Refused(PublishFaultKind::Unknown),
-            _ => Written::Refused(PublishFaultKind::Rejected),
-        })
+        let (now, letters) = (self.now, topic == self.plan.letter_topic());
+        for number in events {
+            let event = self.truth.event(*number);
+            let poison = event.ailment.poison_at(now);
+            if letters && now < event.ailment.letter_heals_at {
+                return Some(Written::Refused(PublishFaultKind::Rejected));
+            }
+            if !letters && poison != Poison::None {
+                event.refusals += 1;
+                let unknown = poison == Poison::Unknown;
+                let kind = if unknown { PublishFaultKind::Unknown } else { PublishFaultKind::Rejected };
+                return Some(Written::Refused(kind));
+            }
+        }
+        None
     }
 
     /// A producer hears of a batch.
@@ -157,6 +167,8 @@ impl World {
             return;
         }
         let Some(landed) = producer.land(stream, batch.0, batch.1) else { return };
+        let domain = producer.streams[stream].domain;
+        let letter = self.broker.partitions[domain].topic == self.plan.letter_topic();
         let gapless = producer.role == Role::Main && self.flaw != Some(Flaw::GoesOnAfterRefusal);
         let outcome = match answer {
             Written::Yes => Outcome::Acknowledged,
@@ -164,6 +176,9 @@ impl World {
                 if self.flaw == Some(Flaw::TopicRefusalIsRecords) =>
             {
                 Outcome::Refused(PublishFaultKind::Rejected)
+            }
+            Written::Refused(_) if letter && self.flaw == Some(Flaw::LetterRefusalIsAnswer) => {
+                Outcome::Acknowledged
             }
             Written::Refused(kind) => Outcome::Refused(kind),
             Written::OutOfOrder => Outcome::Uncertain,

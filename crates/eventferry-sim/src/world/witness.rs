@@ -1,34 +1,59 @@
 //! What people outside see: a consumer, a reader of parked events, a user of the database; and what it tells the
 //! checkers.
 
+use eventferry_core::Lane;
+use eventferry_core::machine::ParkWhy;
+use eventferry_core::parked::Next;
+
 use super::World;
-use crate::checks::{atomic, dead_letters, duplicates, fencing, isolation, lost, order, outage};
-use crate::database::{Books, Database, Settled, ToldLane};
+use crate::agenda::Time;
+use crate::checks::{atomic, dead_letters, duplicates, fencing, isolation, lost, memory, order, outage};
+use crate::database::{Books, Database, LOADED_BY, Mark, Settled, ToldLane};
 use crate::fault::FaultKind;
 use crate::flaw::Flaw;
 use crate::plan::Temper;
+use crate::relay::InHand;
 use crate::truth::{Fate, Poison};
 
 impl World {
-    /// A consumer sees an event.
+    /// A relay hands an event to its client.
+    pub(super) fn sees_sent(&mut self, relay: usize, held: InHand) {
+        // After a failover the database may have given a lane away that its owner cannot know to have lost, and may not
+        // know of decisions that its owner has seen.
+        let lane = self.truth.events[held.event as usize].lane;
+        let owner = self.database.books.lanes[usize::from(lane)].owner;
+        if owner != Some(self.relays[relay].name) || held.timeline != self.database.books.timeline {
+            return;
+        }
+        let found = duplicates::sent(held.event, held.parked.is_some(), &self.truth);
+        self.check(4, found);
+        let found = dead_letters::sent(held.event, held.dying, &self.truth);
+        self.check(8, found);
+    }
+
+    /// A consumer, of a topic or of the dead-letter topic, sees an event.
     pub(super) fn deliver(&mut self, number: u32, domain: usize, producer: u32) {
         self.note(|| format!("e{number} is in partition {domain}, from p{producer}"));
         let found = atomic::delivered(number, &self.truth.events[number as usize]);
         self.check(1, found);
+        let now = self.now;
+        if self.broker.partitions[domain].topic == self.plan.letter_topic() {
+            self.truth.event(number).letters += 1;
+            let found = duplicates::delivered_again(number, &self.truth, now);
+            self.check(4, found);
+            return;
+        }
         let first = self.truth.events[number as usize].deliveries == 0;
         if first {
             let found = order::delivered(number, &self.truth);
             self.check(3, found);
             if self.is_innocent_in_calm(number) {
-                let found = isolation::delivered(
-                    number,
-                    self.truth.events[number as usize].visible_at.max(self.manned_since),
-                    self.now,
-                );
+                let since = self.truth.events[number as usize].visible_at.max(self.manned_since);
+                let patience = self.plan.settings.topic_patience.as_micros() as Time;
+                let found = isolation::delivered(number, since, self.now, patience);
                 self.check(6, found);
             }
         }
-        let now = self.now;
         let event = self.truth.event(number);
         event.deliveries += 1;
         event.delivered_at.get_or_insert(now);
@@ -48,17 +73,16 @@ impl World {
                 _ => false,
             })
         };
-        // Events of a topic that is refused wait in memory, and in time hold up others; with hardly any memory each
-        // waits for the settlement of the one before.
+        // With hardly any memory each waits for the settlement of the one before; where hardly anything may be parked,
+        // a lane waits instead.
         let settings = &self.plan.settings;
         let spacious = settings.memory_records_max.min(settings.lane_records_max) >= 12;
-        let topics_hold = (0..self.plan.partitions.len()).all(|topic| !refused(topic as u16));
-        let room = self.plan.is_roomy() || (spacious && topics_hold);
+        let room = spacious && self.plan.parks_freely();
         let event = &self.truth.events[number as usize];
         let mut others = self.truth.of_aggregate[usize::from(event.aggregate)].iter();
         let innocent = |other: &u32| {
             let other = &self.truth.events[*other as usize];
-            other.poison == Poison::None && !refused(other.topic)
+            other.ailment.poison == Poison::None && !refused(other.topic)
         };
         self.plan.temper == Temper::Calm && room && others.all(innocent)
     }
@@ -96,11 +120,21 @@ impl World {
         self.note(|| {
             let lanes: Vec<String> = told
                 .iter()
-                .map(|lane| format!("lane {} to {:?}", lane.lease.lane.0, lane.mark.place()))
+                .map(|lane| {
+                    let place = lane.mark.as_ref().map(Mark::place);
+                    let (number, parked, changes) = (lane.lease.lane.0, lane.park.len(), lane.changes.len());
+                    format!("lane {number} to {place:?} with {parked} parked and {changes} changed")
+                })
                 .collect();
             format!("relay {relay} settles {}: {settled:?}", lanes.join(", "))
         });
         let answers = settled.as_ref()?;
+        let owned: Vec<bool> = told
+            .iter()
+            .zip(&owners)
+            .map(|(lane, (owner, lease))| *owner == Some(name) && *lease == lane.lease)
+            .collect();
+        self.changed(name, told, &owned);
         for ((lane, answer), (owner, lease)) in told.iter().zip(answers).zip(owners) {
             if *answer == Settled::Moved {
                 let found = fencing::moved(name, lane.lease, owner, lease);
@@ -113,19 +147,26 @@ impl World {
 
     /// A lane's position has moved.
     fn moved(&mut self, told: &ToldLane) {
-        if !self.has(Flaw::ParksNothing) {
-            for park in &told.park {
-                self.truth.event(park.event).parked = true;
+        for park in &told.park {
+            let event = self.truth.event(park.event);
+            if !matches!(self.flaw, Some(Flaw::ParksNothing)) && event.ended.is_none() {
+                event.parked = true;
+                event.died |= park.why == ParkWhy::Refused(Next::Die);
             }
         }
         for park in &told.park {
-            self.note(|| format!("e{} is parked, refused: {}", park.event, park.refused));
+            self.note(|| format!("e{} is parked: {:?}", park.event, park.why));
             if self.truth.events[park.event as usize].exists() {
-                let found = outage::parked(park.event, park.refused, &self.truth);
+                let found = outage::parked(park.event, park.why, (&self.truth, &self.plan, self.now));
                 self.check(7, found);
             }
         }
         let lane = told.lease.lane.0;
+        if !told.park.is_empty() {
+            let parked = self.database.books.parked_of(&[told.lease.lane]).len();
+            let found = memory::parked(lane, parked, &self.plan.settings, told.lease.epoch);
+            self.check(9, found);
+        }
         let mark = self.database.books.positions[usize::from(lane)].mark.clone();
         let found = duplicates::moved_back(&self.truth, lane, &mark);
         self.check(4, found);
@@ -139,16 +180,6 @@ impl World {
         for number in passed {
             let found = lost::passed(number, &self.truth.events[number as usize]);
             self.check(2, found);
-        }
-    }
-
-    /// Looks at the table of parked events.
-    fn see_parked(&mut self) {
-        for event in &mut self.truth.events {
-            event.parked = false;
-        }
-        for row in &self.database.books.parked {
-            self.truth.event(row.event).parked = true;
         }
     }
 
@@ -175,6 +206,9 @@ impl World {
                 fate => fate,
             };
             let position = &books.positions[usize::from(event.lane)];
+            if books.was_restored() {
+                event.xid = LOADED_BY;
+            }
             event.settled = event.settled && has && position.mark.covers(event.xid, event.id);
         }
         self.see_parked();
@@ -182,16 +216,33 @@ impl World {
 
     pub(super) fn is_at_rest(&self) -> bool {
         self.writers_are_over()
-            && self.truth.events.iter().all(|event| event.fate != Fate::Durable || event.settled)
+            && self.parked_for_nothing().is_none()
+            && self
+                .truth
+                .events
+                .iter()
+                .all(|event| event.fate != Fate::Durable || event.settled || self.is_full(event.lane))
+    }
+
+    /// Whether a lane waits because it has as many parked events as it may.
+    fn is_full(&self, lane: u16) -> bool {
+        let rows = self.database.books.parked_of(&[Lane(lane)]);
+        let bytes: u64 = rows.iter().map(|row| u64::from(row.size_bytes)).sum();
+        let settings = &self.plan.settings;
+        rows.len() >= settings.lane_parked_max || bytes >= settings.lane_parked_bytes_max
     }
 
     pub(super) fn at_the_end(&mut self) {
-        let parked: Vec<u32> = self.database.books.parked.iter().map(|row| row.event).collect();
+        let unsettled = self.database.books.parked.iter().filter(|row| row.is_unsettled());
+        let parked: Vec<u32> = unsettled.map(|row| row.event).collect();
         let found = dead_letters::still_parked(&self.truth, &parked);
         self.check(8, found);
-        self.see_parked();
-        let found =
-            lost::at_the_end(&self.truth.events).or_else(|| lost::gone_in_the_end(&self.truth.events));
+        let full: Vec<u16> = (0..self.plan.lanes).filter(|lane| self.is_full(*lane)).collect();
+        let stuck = self.parked_for_nothing();
+        let events = &self.truth.events;
+        let found = lost::at_the_end(events, &full)
+            .or_else(|| lost::gone_in_the_end(events))
+            .or_else(|| lost::stuck(stuck, events));
         self.check(2, found);
     }
 }

@@ -112,7 +112,7 @@ impl World {
 
     /// An event's xid is known before its id is given.
     fn begin_enqueue(&mut self, number: u32, step: Step) {
-        let Step::Enqueue { aggregate, topic, poison, size_bytes, .. } = step else { return };
+        let Step::Enqueue { aggregate, topic, ailment, size_bytes, .. } = step else { return };
         let found = enqueue::inserts(self.now, self.database.locked_until);
         self.check(10, found);
         let begun = self.truth.moment();
@@ -122,7 +122,7 @@ impl World {
             topic,
             lane: aggregate % self.plan.lanes,
             size_bytes,
-            poison,
+            ailment,
             transaction: number,
             fate: Fate::Open,
             xid,
@@ -133,6 +133,12 @@ impl World {
             commit_lsn: 0,
             settled: false,
             parked: false,
+            ended: None,
+            died: false,
+            holds: false,
+            was_discarded: false,
+            refusals: 0,
+            letters: 0,
             handed_at: None,
             deliveries: 0,
             delivered_at: None,
@@ -142,7 +148,8 @@ impl World {
     }
 
     fn insert(&mut self, number: u32, event: u32) {
-        let Event { xid, lane, size_bytes, aggregate, topic, poison, .. } = self.truth.events[event as usize];
+        let Event { xid, lane, size_bytes, aggregate, topic, ailment, .. } =
+            self.truth.events[event as usize];
         let row = LogRow { xid, id: 0, lane, event, size_bytes, created_at: self.now, dead: false };
         let id = self.database.books.insert(row);
         self.truth.event(event).id = id;
@@ -150,7 +157,7 @@ impl World {
         self.note(|| {
             format!(
                 "t{number} enqueues e{event}: aggregate {aggregate}, lane {lane}, topic {topic}, xid {xid}, id {id}, \
-                 {poison:?}"
+                 {ailment:?}"
             )
         });
     }

@@ -2,48 +2,25 @@
 
 use std::time::Duration;
 
-use eventferry_core::PackedRow;
-use eventferry_core::store::{
-    Anchor, Claim, Feed as _, Lanes as _, Ledger as _, Park, ParkReason, ParkedAsk, Settlement, Upkeep as _,
-    Verdict,
+use eventferry_core::store::{Anchor, Claim, Feed as _, Lanes as _, Ledger as _, Settlement, Verdict};
+use eventferry_core::{Lease, StoreFaultKind};
+
+use crate::server::{
+    Database, LEASE, Read, Relay, enqueue, expire, fail_over, on_every_server, read_by_owner,
 };
-use eventferry_core::{Lane, Lease, Record, StoreFaultKind};
-use eventferry_store_postgres::PostgresMark;
 
-use crate::server::{Database, LEASE, Relay, enqueue, on_every_server};
-
-type Read = Record<PostgresMark, PackedRow>;
-
-async fn settle(relay: &mut Relay, record: &Read, park: Vec<Park<'_, PostgresMark, PackedRow>>) -> Verdict {
+async fn settle(relay: &mut Relay, record: &Read) -> Verdict {
     let prefix = [record.mark.clone()];
-    let lease = *relay.leases.iter().find(|lease| lease.lane == record.lane).unwrap();
-    let settlement = Settlement { lease, prefix: &prefix, park };
+    let settlement =
+        Settlement { lease: relay.lease(record.lane), prefix: &prefix, park: vec![], changes: vec![] };
     relay.roles.ledger.settle(&[settlement]).await.unwrap()[0]
-}
-
-/// One aggregate, three events, read by an owner.
-async fn three(database: &Database) -> (Relay, Vec<Read>) {
-    let app = database.client().await;
-    for number in 1..=3 {
-        enqueue(&app, "a", &number.to_string()).await;
-    }
-    let mut relay = database.owner().await;
-    let records = relay.read().await.records;
-    assert_eq!(records.len(), 3);
-    (relay, records)
-}
-
-/// Every lease runs out, by the database's clock.
-async fn expire(database: &Database) {
-    let past = "UPDATE eventferry.beat SET until = clock_timestamp() - interval '1 ms'";
-    database.client().await.execute(past, &[]).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_settled_prefix_is_not_read_again_and_the_rest_is() {
     on_every_server(async |database| {
-        let (mut relay, records) = three(&database).await;
-        assert_eq!(settle(&mut relay, &records[1], vec![]).await, Verdict::Done);
+        let (mut relay, records) = read_by_owner(&database, 3).await;
+        assert_eq!(settle(&mut relay, &records[1]).await, Verdict::Done);
         relay.open_again().await;
         assert_eq!(relay.read_all().await, ["a/3"]);
     })
@@ -54,19 +31,19 @@ async fn a_settled_prefix_is_not_read_again_and_the_rest_is() {
 const FIRST_AGAIN: &str = "
     SELECT s.verdict FROM eventferry.position AS p, eventferry.current_history() AS h,
         eventferry.settle('owner', h.system_identifier, h.timeline, ARRAY[p.lane], ARRAY[p.epoch], ARRAY[0::bigint],
-            ARRAY[p.read_window], ARRAY[p.last_id], '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}', '{}') AS s
+            ARRAY[p.read_window], ARRAY[p.last_id], '{}', '{}', '{}', '{}', '{}', '{}') AS s
     WHERE p.lane = $1 AND p.version = 1";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_repeated_settlement_is_done_and_a_late_one_changes_nothing() {
     on_every_server(async |database| {
-        let (mut relay, records) = three(&database).await;
+        let (mut relay, records) = read_by_owner(&database, 3).await;
         let app = database.client().await;
         let lane = i32::from(records[0].lane.0);
-        assert_eq!(settle(&mut relay, &records[0], vec![]).await, Verdict::Done);
+        assert_eq!(settle(&mut relay, &records[0]).await, Verdict::Done);
         let again: String = app.query_one(FIRST_AGAIN, &[&lane]).await.unwrap().get(0);
         assert_eq!(again, "done");
-        assert_eq!(settle(&mut relay, &records[2], vec![]).await, Verdict::Done);
+        assert_eq!(settle(&mut relay, &records[2]).await, Verdict::Done);
         // From a connection that was thought lost, after the next settlement.
         let late: String = app.query_one(FIRST_AGAIN, &[&lane]).await.unwrap().get(0);
         assert_eq!(late, "stale");
@@ -88,10 +65,10 @@ async fn without_the_version_a_late_settlement_moves_a_position_back() {
                 "(SELECT max(n.version) + 1 FROM eventferry.position AS n WHERE n.lane = t.lane), t.epoch",
             )
             .await;
-        let (mut relay, records) = three(&database).await;
+        let (mut relay, records) = read_by_owner(&database, 3).await;
         let lane = i32::from(records[0].lane.0);
-        settle(&mut relay, &records[0], vec![]).await;
-        settle(&mut relay, &records[2], vec![]).await;
+        settle(&mut relay, &records[0]).await;
+        settle(&mut relay, &records[2]).await;
         database.client().await.query_one(FIRST_AGAIN, &[&lane]).await.unwrap();
         relay.open_again().await;
         assert_eq!(relay.read_all().await, ["a/2", "a/3"], "with the mend undone they are sent again");
@@ -102,13 +79,13 @@ async fn without_the_version_a_late_settlement_moves_a_position_back() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_former_owner_can_settle_nothing() {
     on_every_server(async |database| {
-        let (mut former, records) = three(&database).await;
+        let (mut former, records) = read_by_owner(&database, 3).await;
         expire(&database).await;
         let mut next = database.relay("next").await;
         next.take(64).await;
         assert_eq!(next.leases.len(), 64);
         assert!(next.leases.iter().all(|lease| lease.epoch == 2));
-        assert_eq!(settle(&mut former, &records[0], vec![]).await, Verdict::Fenced);
+        assert_eq!(settle(&mut former, &records[0]).await, Verdict::Fenced);
         assert_eq!(next.read_all().await, ["a/1", "a/2", "a/3"]);
     })
     .await;
@@ -133,33 +110,6 @@ async fn a_lane_whose_position_is_being_settled_is_not_taken_meanwhile() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_parked_event_and_the_position_past_it_are_one() {
-    on_every_server(async |database| {
-        let (mut relay, records) = three(&database).await;
-        let park = vec![
-            Park { mark: &records[1].mark, row: &records[1].row, reason: ParkReason::Refused("too large") },
-            Park { mark: &records[2].mark, row: &records[2].row, reason: ParkReason::Behind },
-        ];
-        assert_eq!(settle(&mut relay, &records[2], park).await, Verdict::Done);
-        let lane: Lane = records[0].lane;
-        let ask = ParkedAsk { lanes: &[lane], after: None, limit: 1 };
-        let first = relay.roles.ledger.parked(ask).await.unwrap();
-        assert!(first.more);
-        assert_eq!(first.events[0].refused.as_deref(), Some("too large"));
-        let ask = ParkedAsk { lanes: &[lane], after: Some(first.events[0].key), limit: 10 };
-        let second = relay.roles.ledger.parked(ask).await.unwrap();
-        assert_eq!((second.events.len(), second.more), (1, false));
-        assert_eq!(second.events[0].refused, None);
-        relay.open_again().await;
-        assert!(relay.read_all().await.is_empty());
-        let gauge = relay.roles.upkeep.gauge().await.unwrap();
-        assert_eq!(gauge.lanes[usize::from(lane.0)].parked, 2);
-        assert_eq!(gauge.lanes.iter().map(|lane| lane.lag_records).sum::<u64>(), 0);
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn no_statement_touches_an_event_and_books_are_only_added_to() {
     on_every_server(async |database| {
         let app = database.client().await;
@@ -167,7 +117,7 @@ async fn no_statement_touches_an_event_and_books_are_only_added_to() {
         for number in 0..50 {
             enqueue(&app, "a", &number.to_string()).await;
             for record in relay.read().await.records {
-                assert_eq!(settle(&mut relay, &record, vec![]).await, Verdict::Done);
+                assert_eq!(settle(&mut relay, &record).await, Verdict::Done);
             }
             let keep = relay.leases.clone();
             relay.roles.lanes.hold(Claim { keep, take_max: 0, lease: LEASE }).await.unwrap();
@@ -234,13 +184,6 @@ async fn two_relays_never_hold_one_lane_and_see_each_other() {
     .await;
 }
 
-/// The database is on another timeline from now on, as far as anybody can see.
-async fn fail_over(database: &Database) {
-    let file = "pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn())";
-    let look = format!("('x' || pg_catalog.substr({file}, 1, 8))::bit(32)::integer");
-    database.undo("current_history", &look, "99").await;
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn lanes_opened_on_another_timeline_say_so_for_those_open_before() {
     on_every_server(async |database| {
@@ -280,7 +223,7 @@ async fn a_relay_that_renews_too_late_is_not_told_that_it_owns_what_another_is_t
         let lanes: Vec<i32> = late.leases.iter().map(|lease| i32::from(lease.lane.0)).collect();
         // The server is in the middle of the late renewal while another relay takes over.
         let renewing = app.transaction().await.unwrap();
-        let hold = "SELECT cardinality(lanes) FROM eventferry.hold('owner', $1, 10000, $2, $3, 0)";
+        let hold = "SELECT cardinality(lanes) FROM eventferry.hold('owner', $1, 1000, 10000, $2, $3, 0)";
         let kept: i32 = renewing.query_one(hold, &[&incarnation, &lanes, &epochs]).await.unwrap().get(0);
         let taking = tokio::spawn({
             let mut next = database.relay("next").await;
@@ -298,6 +241,31 @@ async fn a_relay_that_renews_too_late_is_not_told_that_it_owns_what_another_is_t
         }
         renewing.commit().await.unwrap();
         assert_eq!(kept as usize + taking.await.unwrap(), 64, "each lane has one owner");
+    })
+    .await;
+}
+
+/// A claim that was sent before all others of its process comes now. Says how many lanes the process has then.
+async fn claimed_late(database: &Database) -> i64 {
+    let owner = database.owner().await;
+    assert_eq!(owner.leases.len(), 64);
+    let app = database.client().await;
+    let late =
+        "SELECT eventferry.hold('owner', incarnation, 0, 10000, '{}', '{}', 0) FROM eventferry.beat LIMIT 1";
+    app.execute(late, &[]).await.unwrap();
+    app.query_one("SELECT count(*) FROM eventferry.lane WHERE owner = 'owner'", &[]).await.unwrap().get(0)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_comes_late_frees_no_lane_that_was_taken_since() {
+    on_every_server(async |database| assert_eq!(claimed_late(&database).await, 64)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_that_comes_late_would_free_lanes_that_are_worked_on() {
+    on_every_server(async |database| {
+        database.undo("hold", "IF NOT FOUND THEN", "IF true THEN").await;
+        assert_eq!(claimed_late(&database).await, 0, "with the mend undone");
     })
     .await;
 }

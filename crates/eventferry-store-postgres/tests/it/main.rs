@@ -3,10 +3,16 @@
 #![expect(clippy::unwrap_used, reason = "a test that meets an error has failed")]
 
 mod books;
+mod desk;
+mod due;
+mod parked;
 mod plans;
 mod refusals;
 mod retention;
 mod roles;
 mod server;
+mod silence;
+mod tombstones;
 mod traps;
+mod upgrade;
 mod windows;

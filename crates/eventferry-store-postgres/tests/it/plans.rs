@@ -37,10 +37,12 @@ const HOT: [(&str, &str); 6] = [
                       'FILLED:AFTER:FILLED',
                       pg_current_snapshot(), 1000000, 0, 0, 500000, decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
     ("windows", "SELECT eventferry.open_windows(ARRAY['1:1:', pg_current_snapshot()]::pg_snapshot[])"),
-    ("lanes", "SELECT eventferry.hold('r', gen_random_uuid(), 60000, '{}', '{}', 64)"),
+    ("lanes", "SELECT eventferry.hold('r', gen_random_uuid(), 1, 60000, '{}', '{}', 64)"),
     ("settlement", "SELECT eventferry.settle('r', h.system_identifier, h.timeline, ARRAY[0, 1], ARRAY[1, 1]::bigint[],
                       ARRAY[0, 0]::bigint[], ARRAY[p.read_window, p.read_window], ARRAY[1, 2]::bigint[],
-                      '{}', '{}', '{}', '{}', '{}', '{}', ARRAY[0], ARRAY[500001]::bigint[], ARRAY['no'])
+                      '{}', '{}', '{}', '{}', '{}', '{}',
+                      '{0,0}', ARRAY[0], ARRAY[500001]::bigint[], '{behind}', '{null}',
+                      '{null}', '{null}', '{0}', '{1}', '{1}', '{postponed}', '{0}', '{null}', '{null}', '{null}')
                     FROM eventferry.current_history() AS h, eventferry.positions(ARRAY[0]) AS p"),
 ];
 
@@ -49,10 +51,9 @@ async fn streamed_page(client: &Client, filled: i64, plans: &Mutex<Vec<String>>)
     client.batch_execute(include_str!("../../sql/bulk_begin.sql")).await.unwrap();
     plans.lock().unwrap().clear();
     let (prev, cur) = (format!("{filled}:{filled}:"), format!("{0}:{0}:", filled + 1));
-    let params: [(&(dyn ToSql + Sync), Type); 8] = [
+    let params: [(&(dyn ToSql + Sync), Type); 7] = [
         (&prev, Type::TEXT),
         (&cur, Type::TEXT),
-        (&0i64, Type::INT8),
         (&500_000i64, Type::INT8),
         (&520_000i64, Type::INT8),
         (&vec![1u8; 64], Type::BYTEA),

@@ -9,7 +9,7 @@ use eventferry_core::StoreFaultKind;
 use crate::server::{Database, Relay, enqueue, on_every_server};
 
 /// Every slot is old, as if all had been written long ago.
-async fn age(database: &Database) {
+pub(crate) async fn age(database: &Database) {
     let admin = database.client().await;
     admin
         .batch_execute("UPDATE eventferry.outbox SET slot = eventferry.slot_of(now() - interval '1 hour')")
@@ -17,13 +17,13 @@ async fn age(database: &Database) {
         .unwrap();
 }
 
-async fn sweep(relay: &mut Relay) {
+pub(crate) async fn sweep(relay: &mut Relay) {
     for _ in 0..8 {
         relay.roles.upkeep.sweep(Duration::ZERO).await.unwrap();
     }
 }
 
-async fn count(database: &Database, of: &str) -> i64 {
+pub(crate) async fn count(database: &Database, of: &str) -> i64 {
     let query = format!("SELECT count(*) FROM {of}");
     database.client().await.query_one(&query, &[]).await.unwrap().get(0)
 }
@@ -45,6 +45,7 @@ async fn a_lane_that_stood_still_keeps_its_place_when_it_goes_on() {
             lease,
             prefix: std::slice::from_ref(&records[at].mark),
             park: vec![],
+            changes: vec![],
         };
         assert_eq!(relay.roles.ledger.settle(&[told(a, 0)]).await.unwrap(), [Verdict::Done]);
         // a goes on to the next window; b waits for its topic, for longer than a minute.
@@ -54,7 +55,8 @@ async fn a_lane_that_stood_still_keeps_its_place_when_it_goes_on() {
                 break next;
             }
         };
-        let go_on = Settlement { lease: a, prefix: std::slice::from_ref(&next.mark), park: vec![] };
+        let go_on =
+            Settlement { lease: a, prefix: std::slice::from_ref(&next.mark), park: vec![], changes: vec![] };
         assert_eq!(relay.roles.ledger.settle(&[go_on]).await.unwrap(), [Verdict::Done]);
         app.batch_execute("UPDATE eventferry.read_window SET opened_at = opened_at - interval '2 minutes'")
             .await
@@ -78,7 +80,7 @@ async fn a_lane_that_stood_still_keeps_its_place_when_it_goes_on() {
 
 /// What a dump holds when it is restored into a cluster whose xids are far lower: the log and the books of another
 /// cluster, as they were.
-async fn restore(database: &Database) {
+pub(crate) async fn restore(database: &Database) {
     let admin = database.client().await;
     admin
         .batch_execute(
@@ -92,7 +94,7 @@ async fn restore(database: &Database) {
         .unwrap();
 }
 
-async fn carry_all(relay: &mut Relay) -> usize {
+pub(crate) async fn carry_all(relay: &mut Relay) -> usize {
     let (mut carried, mut empty) = (0, 0);
     while empty < 3 {
         let page = relay.read().await;
@@ -102,7 +104,12 @@ async fn carry_all(relay: &mut Relay) -> usize {
         let lease = |lane| *relay.leases.iter().find(|lease| lease.lane == lane).unwrap();
         let told: Vec<_> = prefix
             .iter()
-            .map(|(lane, mark)| Settlement { lease: lease(*lane), prefix: mark, park: vec![] })
+            .map(|(lane, mark)| Settlement {
+                lease: lease(*lane),
+                prefix: mark,
+                park: vec![],
+                changes: vec![],
+            })
             .collect();
         for verdict in relay.roles.ledger.settle(&told).await.unwrap() {
             assert_eq!(verdict, Verdict::Done);

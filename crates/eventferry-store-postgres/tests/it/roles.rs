@@ -1,5 +1,8 @@
 //! What each role may do, and what it is told when it may not.
 
+use eventferry_core::parked::{
+    Act, Change, Decision, Desk as _, DueAsk, End, Park, ParkedAsk, ParkedFilter, ShowAsk,
+};
 use eventferry_core::store::{
     Claim, Feed as _, Lanes as _, Ledger as _, Prepare, RelayId, Settlement, Store as _, Upkeep as _,
     Verdict, Wish,
@@ -10,10 +13,10 @@ use std::time::Duration;
 use tokio_postgres::error::SqlState;
 use uuid::Uuid;
 
-use crate::server::{Database, LEASE, client, enqueue, on_every_server};
+use crate::server::{Database, LEASE, REFUSED, client, enqueue, on_every_server, query};
 
 /// A role of its own that may log in, and the database's URL for it.
-async fn role(database: &Database, grant: &str) -> (String, String) {
+pub(crate) async fn role(database: &Database, grant: &str) -> (String, String) {
     let name = format!("eventferry_test_{}", Uuid::new_v4().simple());
     let admin = database.client().await;
     admin.batch_execute(&format!("CREATE ROLE {name} LOGIN PASSWORD 'sesame'")).await.unwrap();
@@ -24,7 +27,7 @@ async fn role(database: &Database, grant: &str) -> (String, String) {
     (name.clone(), format!("postgres://{name}:sesame@{place}"))
 }
 
-async fn drop_role(database: &Database, name: &str) {
+pub(crate) async fn drop_role(database: &Database, name: &str) {
     let sql = format!("DROP OWNED BY {name}; DROP ROLE {name}");
     database.client().await.batch_execute(&sql).await.unwrap();
 }
@@ -48,6 +51,8 @@ async fn an_application_may_add_events_and_nothing_else() {
             "DELETE FROM eventferry.outbox",
             "TRUNCATE eventferry.outbox",
             "UPDATE eventferry.lane SET owner = NULL",
+            "SELECT * FROM eventferry.parked",
+            "INSERT INTO eventferry.audit (who, what, why) VALUES ('eve', 'nothing', '')",
             "SELECT eventferry.flush()",
         ] {
             let error = app.batch_execute(forbidden).await.unwrap_err();
@@ -77,7 +82,21 @@ async fn a_relays_role_may_do_all_that_a_relay_does() {
         let record = &page.records[0];
         let lease = *held.leases.iter().find(|lease| lease.lane == record.lane).unwrap();
         let prefix = [record.mark.clone()];
-        let settlement = Settlement { lease, prefix: &prefix, park: vec![] };
+        let park = vec![Park { mark: &record.mark, row: &record.row, reason: REFUSED }];
+        let settlement = Settlement { lease, prefix: &prefix, park, changes: vec![] };
+        assert_eq!(roles.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
+        let ask = ParkedAsk { lanes: &lanes, after: None, limit: 10 };
+        assert_eq!(roles.ledger.parked(ask).await.unwrap().events.len(), 1);
+        let ask = DueAsk { lanes: &lanes, except_topics: &[], after: None, records_max: 10, bytes_max: 1000 };
+        let key = roles.ledger.due(ask).await.unwrap().events[0].key;
+        let filter = ParkedFilter::default();
+        let ask = ShowAsk { filter: &filter, after: None, records_max: 10, bytes_max: 1000 };
+        assert_eq!(roles.desk.show(ask).await.unwrap().events.len(), 1);
+        let act = Act { who: "ada".into(), why: String::new() };
+        assert_eq!(roles.desk.decide(&filter, Decision::Discard, &act).await.unwrap().taken, 1);
+        roles.desk.record("a look around", &act).await.unwrap();
+        let changes = vec![(key, Change::Settled(End::Discarded))];
+        let settlement = Settlement { lease, prefix: &[], park: vec![], changes };
         assert_eq!(roles.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
         // The event is old enough: its slot is another one.
         app.execute("UPDATE eventferry.outbox SET slot = (slot + 4) % 8", &[]).await.unwrap();
@@ -86,7 +105,14 @@ async fn a_relays_role_may_do_all_that_a_relay_does() {
             removed += roles.upkeep.sweep(Duration::ZERO).await.unwrap().events;
         }
         assert_eq!(removed, 1);
+        let parked = "SELECT count(*) FROM eventferry.parked";
+        for _ in 0..8 {
+            roles.upkeep.sweep(Duration::ZERO).await.unwrap();
+        }
+        assert_eq!(query::<i64>(&app, parked).await, 0);
         roles.upkeep.gauge().await.unwrap();
+        let error = client(&url).await.batch_execute("DELETE FROM eventferry.audit").await.unwrap_err();
+        assert_eq!(error.code(), Some(&SqlState::INSUFFICIENT_PRIVILEGE), "nobody changes what was done");
         drop(roles);
         drop_role(&database, &name).await;
     })
@@ -110,6 +136,44 @@ async fn a_role_that_lacks_something_is_told_what_and_how_to_get_it() {
         let mut store = PostgresStore::new(PostgresConfig::from_url(&url).unwrap());
         let fault = store.prepare(Prepare::Check).await.unwrap_err();
         assert!(fault.to_string().contains("READ COMMITTED"), "{fault}");
+        drop_role(&database, &name).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_login_or_privilege_that_is_taken_from_a_running_relay_is_waited_for() {
+    on_every_server(async |database| {
+        let (name, url) = role(&database, "grant_relay").await;
+        let admin = database.client().await;
+        let mut store = PostgresStore::new(PostgresConfig::from_url(&url).unwrap());
+        store.prepare(Prepare::Check).await.unwrap();
+        let mut roles = store.roles(&RelayId("taken".into()));
+        let claim = || Claim { keep: Vec::new(), take_max: 64, lease: LEASE };
+        roles.lanes.hold(claim()).await.unwrap();
+        for (take, give, says) in [
+            ("ALTER ROLE THE_ROLE NOLOGIN", "ALTER ROLE THE_ROLE LOGIN", "28000"),
+            ("ALTER ROLE THE_ROLE PASSWORD 'another'", "ALTER ROLE THE_ROLE PASSWORD 'sesame'", "28P01"),
+            (
+                "REVOKE USAGE ON SCHEMA eventferry FROM THE_ROLE",
+                "SELECT eventferry.grant_relay('THE_ROLE')",
+                "42501",
+            ),
+        ] {
+            let end =
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'THE_ROLE'";
+            admin.batch_execute(&format!("{take}; {end}").replace("THE_ROLE", &name)).await.unwrap();
+            // The connection that was ended says so once.
+            let mut fault = roles.lanes.hold(claim()).await.unwrap_err();
+            if !fault.to_string().contains(says) {
+                fault = roles.lanes.hold(claim()).await.unwrap_err();
+            }
+            assert!(fault.to_string().contains(says), "{fault}");
+            assert_eq!(*fault.kind(), StoreFaultKind::Unavailable, "{fault}");
+            admin.batch_execute(&give.replace("THE_ROLE", &name)).await.unwrap();
+            roles.lanes.hold(claim()).await.unwrap();
+        }
+        drop(roles);
         drop_role(&database, &name).await;
     })
     .await;

@@ -4,11 +4,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eventferry_core::PackedRow;
-use eventferry_core::store::{
-    Claim, Feed as _, Lanes as _, Page, Prepare, RelayId, Rest, Roles, Store as _, Wish,
+use eventferry_core::parked::{
+    Cause, Change, DueAsk, DueEvent, DuePage, Next, Park, ParkReason, ParkedAsk, ParkedKey,
 };
-use eventferry_core::{Lane, Lease, Row as _};
+use eventferry_core::store::{
+    Claim, Feed as _, Lanes as _, Ledger as _, Page, Prepare, RelayId, Rest, Roles, Settlement, Store as _,
+    Verdict, Wish,
+};
+use eventferry_core::{Lane, Lease, Record, Row as _, StoreFault};
 use eventferry_store_postgres::{PostgresConfig, PostgresMark, PostgresStore};
+use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
 
@@ -76,6 +81,19 @@ impl Database {
     }
 }
 
+/// Every lease runs out, by the database's clock.
+pub(crate) async fn expire(database: &Database) {
+    let past = "UPDATE eventferry.beat SET until = clock_timestamp() - interval '1 ms'";
+    database.client().await.execute(past, &[]).await.unwrap();
+}
+
+/// The database is on another timeline from now on, as far as anybody can see.
+pub(crate) async fn fail_over(database: &Database) {
+    let file = "pg_catalog.pg_walfile_name(pg_catalog.pg_current_wal_insert_lsn())";
+    let look = format!("('x' || pg_catalog.substr({file}, 1, 8))::bit(32)::integer");
+    database.undo("current_history", &look, "99").await;
+}
+
 /// A relay's roles, driven by hand.
 pub(crate) struct Relay {
     pub(crate) roles: Roles<PostgresStore>,
@@ -100,6 +118,55 @@ impl Relay {
         self.roles.feed.open(&self.leases).await.unwrap();
     }
 
+    pub(crate) fn lease(&self, lane: Lane) -> Lease {
+        *self.leases.iter().find(|lease| lease.lane == lane).unwrap()
+    }
+
+    /// Settles up to the last of these records, and parks them all.
+    pub(crate) async fn park(&mut self, records: &[Read], reasons: &[ParkReason<'_>]) {
+        let prefix = [records.last().unwrap().mark.clone()];
+        let park = records.iter().zip(reasons);
+        let park =
+            park.map(|(record, reason)| Park { mark: &record.mark, row: &record.row, reason: *reason });
+        let lease = self.lease(records[0].lane);
+        let settlement = Settlement { lease, prefix: &prefix, park: park.collect(), changes: vec![] };
+        assert_eq!(self.roles.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
+    }
+
+    /// Says what became of parked events of a lane, and nothing else.
+    pub(crate) async fn try_tell(
+        &mut self,
+        changes: &[(ParkedKey, Change<'_>)],
+    ) -> Result<Verdict, StoreFault> {
+        let lease = self.lease(changes[0].0.lane);
+        let settlement = Settlement { lease, prefix: &[], park: vec![], changes: changes.to_vec() };
+        Ok(self.roles.ledger.settle(&[settlement]).await?[0])
+    }
+
+    pub(crate) async fn tell(&mut self, changes: &[(ParkedKey, Change<'_>)]) {
+        assert_eq!(self.try_tell(changes).await.unwrap(), Verdict::Done);
+    }
+
+    /// All that is due, and what people decided.
+    pub(crate) async fn due(&mut self) -> DuePage<PackedRow> {
+        self.due_but(&[]).await
+    }
+
+    pub(crate) async fn due_but(&mut self, except_topics: &[&str]) -> DuePage<PackedRow> {
+        let lanes = self.lanes();
+        let ask = DueAsk { lanes: &lanes, except_topics, after: None, records_max: 1000, bytes_max: 1 << 20 };
+        self.roles.ledger.due(ask).await.unwrap()
+    }
+
+    /// The keys of unsettled parked events.
+    pub(crate) async fn keys(&mut self) -> Vec<ParkedKey> {
+        let lanes = self.lanes();
+        let page =
+            self.roles.ledger.parked(ParkedAsk { lanes: &lanes, after: None, limit: 1000 }).await.unwrap();
+        assert!(!page.more);
+        page.events.iter().map(|event| event.key).collect()
+    }
+
     pub(crate) fn lanes(&self) -> Vec<Lane> {
         self.leases.iter().map(|lease| lease.lane).collect()
     }
@@ -122,6 +189,35 @@ impl Relay {
         }
         texts
     }
+}
+
+pub(crate) type Read = Record<PostgresMark, PackedRow>;
+
+pub(crate) const TOO_LARGE: Cause<'static> =
+    Cause { class: "MessageSizeTooLarge", message: "1 MB are too many" };
+
+/// Refused for the first time, and due again at once.
+pub(crate) const REFUSED: ParkReason<'static> =
+    ParkReason::Refused { cause: TOO_LARGE, next: Next::Retry(Duration::ZERO) };
+
+/// Events 1, 2, ... of one aggregate, read by a relay that owns every lane.
+pub(crate) async fn read_by_owner(database: &Database, events: u32) -> (Relay, Vec<Read>) {
+    let app = database.client().await;
+    for number in 1..=events {
+        enqueue(&app, "a", &number.to_string()).await;
+    }
+    let mut relay = database.owner().await;
+    let records = relay.read().await.records;
+    assert_eq!(records.len(), events as usize);
+    (relay, records)
+}
+
+pub(crate) fn texts(events: &[DueEvent<PackedRow>]) -> Vec<String> {
+    events.iter().map(|event| text(&event.row)).collect()
+}
+
+pub(crate) async fn query<T: FromSqlOwned>(client: &Client, sql: &str) -> T {
+    client.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
 }
 
 pub(crate) fn text(row: &PackedRow) -> String {

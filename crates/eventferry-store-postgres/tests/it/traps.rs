@@ -1,9 +1,8 @@
 //! Each trap that a prototype fell into, with its mend and with the mend undone.
 
 use tokio_postgres::Client;
-use tokio_postgres::types::FromSqlOwned;
 
-use crate::server::{Database, by_aggregate, enqueue, on_every_server};
+use crate::server::{Database, by_aggregate, enqueue, on_every_server, query};
 
 /// A transaction takes an xid and an id; before any other completes, the sequence is read and a window opened: that
 /// window's `xmax` is the running transaction's own xid, which is not in its list of running ones.
@@ -157,10 +156,6 @@ async fn handed_over_before_durable(database: &Database) -> usize {
     early
 }
 
-async fn query<T: FromSqlOwned>(client: &Client, sql: &str) -> T {
-    client.query_one(sql, &[]).await.unwrap().get(0)
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn nothing_is_handed_over_before_it_is_durable() {
     on_every_server(async |database| assert_eq!(handed_over_before_durable(&database).await, 0)).await;
@@ -225,7 +220,7 @@ async fn what_is_read_with_the_lock_is_old() {
 }
 
 /// The pages that a query looks at, by the server's own count.
-async fn pages_read(client: &Client, sql: &str) -> i64 {
+pub(crate) async fn pages_read(client: &Client, sql: &str) -> i64 {
     let plan =
         client.query_one(&format!("EXPLAIN (ANALYZE, BUFFERS, TIMING OFF, FORMAT JSON) {sql}"), &[]).await;
     let plan: serde_json::Value = plan.unwrap().get(0);

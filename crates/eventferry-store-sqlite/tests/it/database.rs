@@ -6,9 +6,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use eventferry_core::PackedRow;
+use eventferry_core::parked::{
+    Act, Cause, Change, Decision, Decisions, Desk, DueAsk, DueEvent, DuePage, Next, Park, ParkReason,
+    ParkedFilter, ParkedKey, ShowAsk, ShownEvent,
+};
 use eventferry_core::store::{
-    Claim, Feed, Lanes, Ledger, Page, Park, ParkReason, Prepare, RelayId, Rest, Roles, Settlement, Store,
-    Verdict, Wish,
+    Claim, Feed, Lanes, Ledger, Page, Prepare, RelayId, Rest, Roles, Settlement, Store, Verdict, Wish,
 };
 use eventferry_core::{Event, Lane, Lease, Record, Row, StoreFault, Timestamp};
 use eventferry_store_sqlite::{SqliteConfig, SqliteMark, SqliteOutbox, SqliteStore};
@@ -163,7 +166,12 @@ pub(crate) async fn settle(
 ) -> Result<Verdict, StoreFault> {
     let park =
         parks.iter().map(|(record, reason)| Park { mark: &record.mark, row: &record.row, reason: *reason });
-    let settlement = Settlement { lease, prefix: std::slice::from_ref(&up_to.mark), park: park.collect() };
+    let settlement = Settlement {
+        lease,
+        prefix: std::slice::from_ref(&up_to.mark),
+        park: park.collect(),
+        changes: Vec::new(),
+    };
     let verdicts = relay.ledger.settle(&[settlement]).await?;
     assert_eq!(verdicts.len(), 1);
     Ok(verdicts[0])
@@ -176,7 +184,74 @@ pub(crate) async fn settle_page(relay: &mut Roles<SqliteStore>, leases: &[Lease]
             page.records.iter().filter(|record| record.lane == lease.lane).map(|record| &record.mark);
         let passed = page.passed.iter().filter(|(lane, _)| *lane == lease.lane).map(|(_, mark)| mark);
         let Some(last) = in_lane.chain(passed).last() else { continue };
-        let settlement = Settlement { lease: *lease, prefix: std::slice::from_ref(last), park: Vec::new() };
+        let settlement = Settlement {
+            lease: *lease,
+            prefix: std::slice::from_ref(last),
+            park: Vec::new(),
+            changes: Vec::new(),
+        };
         assert_eq!(relay.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
     }
+}
+
+/// Refused for the first time, with these words, and due again after this time.
+pub(crate) fn refused(message: &str, next: Next) -> ParkReason<'_> {
+    ParkReason::Refused { cause: Cause { class: "TooLarge", message }, next }
+}
+
+/// Refused for good, with these words.
+pub(crate) fn refused_for_good(message: &str) -> ParkReason<'_> {
+    refused(message, Next::Wait)
+}
+
+/// Tells parked events what became of them, and nothing else.
+pub(crate) async fn change(
+    relay: &mut Roles<SqliteStore>,
+    lease: Lease,
+    changes: &[(ParkedKey, Change<'_>)],
+) -> Result<Verdict, StoreFault> {
+    let settlement = Settlement { lease, prefix: &[], park: Vec::new(), changes: changes.to_vec() };
+    Ok(relay.ledger.settle(&[settlement]).await?[0])
+}
+
+/// What is due in these lanes, with room for everything.
+pub(crate) async fn due(relay: &mut Roles<SqliteStore>, lanes: &[Lane]) -> DuePage<PackedRow> {
+    relay.ledger.due(due_ask(lanes)).await.unwrap()
+}
+
+/// Asks for everything that is due in these lanes.
+pub(crate) fn due_ask(lanes: &[Lane]) -> DueAsk<'_> {
+    DueAsk { lanes, except_topics: &[], after: None, records_max: 1_000_000, bytes_max: u64::MAX }
+}
+
+pub(crate) fn payloads_due(page: &DuePage<PackedRow>) -> Vec<String> {
+    let payload = |event: &DueEvent<PackedRow>| text_of(event.row.payload().unwrap());
+    page.events.iter().map(payload).collect()
+}
+
+fn text_of(payload: &[u8]) -> String {
+    String::from_utf8(payload.to_vec()).unwrap()
+}
+
+/// All that is parked and matches, as people see it.
+pub(crate) async fn show(
+    relay: &mut Roles<SqliteStore>,
+    filter: &ParkedFilter,
+) -> Vec<ShownEvent<PackedRow>> {
+    let ask = ShowAsk { filter, after: None, records_max: 1_000_000, bytes_max: u64::MAX };
+    let page = relay.desk.show(ask).await.unwrap();
+    assert!(!page.more);
+    page.events
+}
+
+pub(crate) fn act() -> Act {
+    Act { who: "ada".into(), why: "the topic takes larger ones now".into() }
+}
+
+pub(crate) async fn decide(
+    relay: &mut Roles<SqliteStore>,
+    filter: &ParkedFilter,
+    decision: Decision,
+) -> Decisions {
+    relay.desk.decide(filter, decision, &act()).await.unwrap()
 }

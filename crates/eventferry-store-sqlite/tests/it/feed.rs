@@ -12,10 +12,13 @@ use eventferry_core::{Event, Lane, Row, StoreFaultKind};
 use eventferry_store_sqlite::{SqliteOutbox, SqliteStore};
 use rusqlite::Connection;
 
+use eventferry_core::parked::{Change, End};
+
 use crate::database::{
-    Database, ROOMY, SqlitePage, event, hold, lanes_of, payload, payloads, read, read_all, settle,
-    settle_page,
+    Database, LEASE, ROOMY, SqlitePage, SqliteRecord, change, event, hold, lanes_of, payload, payloads, read,
+    read_all, refused_for_good, settle, settle_page,
 };
+use crate::parked::{keys, parked_events};
 
 /// So many events, each of another aggregate, numbered.
 fn numbered(numbers: std::ops::Range<u32>) -> Vec<Event> {
@@ -416,4 +419,148 @@ async fn ids_that_begin_anew_are_read_from_the_beginning() {
     let positions: i64 =
         database.app().query_row("SELECT sum(position) FROM eventferry_lane", [], |row| row.get(0)).unwrap();
     assert_eq!(positions, 4, "both lanes are at 2");
+}
+
+fn read_payloads(records: &[SqliteRecord]) -> Vec<String> {
+    records.iter().map(payload).collect()
+}
+
+#[tokio::test]
+async fn what_is_parked_or_was_does_not_come_again_when_a_lane_goes_back() {
+    let no = || Some(refused_for_good("no"));
+    let (database, mut relay, lease, _) = parked_events(&[
+        (event(1, "shipped"), None),
+        (event(2, "settled"), no()),
+        (event(3, "parked"), no()),
+        (event(4, "shipped too"), None),
+    ])
+    .await;
+    let parked = keys(&mut relay).await;
+    change(&mut relay, lease, &[(parked[0], Change::Settled(End::Discarded))]).await.unwrap();
+    database.commit(&[event(5, "new")]);
+
+    // Its events have left the log, which it does not need.
+    database.app().execute("DELETE FROM eventferry_outbox WHERE id = 3", []).unwrap();
+    for back in [0, 1] {
+        database.app().execute("UPDATE eventferry_lane SET position = ?1", [back]).unwrap();
+        let opened = relay.feed.open(&[lease]).await.unwrap();
+        assert_eq!(opened[0].anchor, Anchor::Restored);
+        let records = read_all(&mut relay, &[Lane(0)]).await;
+        let expected = ["shipped", "shipped too", "new"];
+        assert_eq!(read_payloads(&records), expected[back..], "{back}");
+    }
+    assert_eq!(keys(&mut relay).await, parked[1..]);
+}
+
+#[tokio::test]
+async fn what_is_parked_is_known_under_another_id_and_to_the_next_owner() {
+    let events: Vec<_> = (0..40)
+        .map(|number| {
+            (event(number, &format!("{number:02}")), (number % 2 == 1).then(|| refused_for_good("no")))
+        })
+        .collect();
+    let (database, relay, _, _) = parked_events(&events).await;
+    drop(relay);
+    // Filled from a copy that has neither the ids nor SQLite's table of sequences, in another order.
+    database
+        .app()
+        .execute_batch(
+            "CREATE TABLE copy AS SELECT * FROM eventferry_outbox;
+             DELETE FROM eventferry_outbox;
+             DELETE FROM sqlite_sequence WHERE name = 'eventferry_outbox';
+             INSERT INTO eventferry_outbox (message_id, topic, aggregate_type, aggregate_id, payload, enqueued_at)
+             SELECT message_id, topic, aggregate_type, aggregate_id, payload, enqueued_at
+             FROM copy WHERE id > 1 ORDER BY id DESC",
+        )
+        .unwrap();
+    database.pass(LEASE * 2);
+    let mut first = database.roles("first");
+    let leases = hold(&mut first, &[], 1).await.unwrap();
+    assert_eq!(first.feed.open(&leases).await.unwrap()[0].anchor, Anchor::Restored);
+    let page = read(&mut first, &[Lane(0)], (10, u64::MAX)).await.unwrap();
+    let even = |numbers: std::ops::Range<u32>| -> Vec<String> {
+        numbers.rev().filter(|number| number % 2 == 0).map(|number| format!("{number:02}")).collect()
+    };
+    assert_eq!(payloads(&page), even(20..40));
+    // What is parked now gets a place of its own, whatever had its id before.
+    let last = page.records.last().unwrap();
+    assert_eq!(database.count("eventferry_parked"), 20);
+    settle(&mut first, leases[0], last, &[(last, refused_for_good("no"))]).await.unwrap();
+    assert_eq!(database.count("eventferry_parked"), 21);
+
+    database.pass(LEASE * 2);
+    database.commit(&[event(41, "new")]);
+    let mut next = database.roles("next");
+    let leases = hold(&mut next, &[], 1).await.unwrap();
+    next.feed.open(&leases).await.unwrap();
+    let records = read_all(&mut next, &[Lane(0)]).await;
+    let mut expected = even(2..20);
+    expected.push("new".into());
+    assert_eq!(read_payloads(&records), expected);
+}
+
+#[tokio::test]
+async fn a_lane_begun_anew_knows_what_is_parked_under_a_later_id_than_it_ever_reached() {
+    let events: Vec<_> =
+        (0..10).map(|number| (event(number, "parked"), Some(refused_for_good("no")))).collect();
+    let (database, relay, _, _) = parked_events(&events).await;
+    drop(relay);
+    database.commit(&numbered(20..40));
+    // Filled from a copy, what is new first; the lane is begun anew by hand.
+    database
+        .app()
+        .execute_batch(
+            "CREATE TABLE copy AS SELECT * FROM eventferry_outbox;
+             DELETE FROM eventferry_outbox;
+             DELETE FROM sqlite_sequence WHERE name = 'eventferry_outbox';
+             INSERT INTO eventferry_outbox (message_id, topic, aggregate_type, aggregate_id, payload, enqueued_at)
+             SELECT message_id, topic, aggregate_type, aggregate_id, payload, enqueued_at
+             FROM copy ORDER BY id <= 10, id;
+             UPDATE eventferry_lane SET position = 0",
+        )
+        .unwrap();
+    let read_on = async |name: &str, records_max: u32| {
+        database.pass(LEASE * 2);
+        let mut relay = database.roles(name);
+        let leases = hold(&mut relay, &[], 1).await.unwrap();
+        relay.feed.open(&leases).await.unwrap();
+        let page = read(&mut relay, &[Lane(0)], (records_max, u64::MAX)).await.unwrap();
+        settle(&mut relay, leases[0], page.records.last().unwrap(), &[]).await.unwrap();
+        payloads(&page)
+    };
+    assert_eq!(read_on("first", 15).await, texts(20..35));
+    assert_eq!(read_on("next", 100).await, texts(35..40));
+}
+
+#[tokio::test]
+async fn a_lane_whose_row_was_put_back_knows_what_is_parked() {
+    let (database, mut relay, _, _) =
+        parked_events(&[(event(1, "1"), Some(refused_for_good("no"))), (event(2, "2"), None)]).await;
+    database
+        .app()
+        .execute_batch("DELETE FROM eventferry_lane; INSERT INTO eventferry_lane (lane) VALUES (0)")
+        .unwrap();
+    let leases = hold(&mut relay, &[], 1).await.unwrap();
+    assert_eq!(relay.feed.open(&leases).await.unwrap()[0].anchor, Anchor::First);
+    assert_eq!(read_payloads(&read_all(&mut relay, &[Lane(0)]).await), ["2"]);
+}
+
+#[tokio::test]
+async fn an_event_with_the_message_id_of_one_that_was_parked_comes_all_the_same() {
+    let (database, mut relay, _, _) =
+        parked_events(&[(event(1, "dead"), Some(refused_for_good("no")))]).await;
+    // As a replay of dead letters enqueues it.
+    database.commit(&[event(2, "again")]);
+    database
+        .app()
+        .execute_batch(
+            "UPDATE eventferry_outbox SET enqueued_at = p.enqueued_at + 1000, message_id = p.message_id,
+                 topic = p.topic, aggregate_type = p.aggregate_type, aggregate_id = p.aggregate_id
+             FROM eventferry_parked AS p WHERE eventferry_outbox.id = 2;
+             UPDATE eventferry_lane SET position = 0",
+        )
+        .unwrap();
+    let leases = hold(&mut relay, &[], 1).await.unwrap();
+    relay.feed.open(&leases).await.unwrap();
+    assert_eq!(read_payloads(&read_all(&mut relay, &[Lane(0)]).await), ["again"]);
 }

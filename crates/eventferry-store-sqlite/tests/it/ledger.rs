@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use eventferry_core::store::{
-    Feed, Ledger, Park, ParkReason, ParkedAsk, ParkedEvent, Roles, Settlement, Verdict,
-};
+use eventferry_core::parked::{Park, ParkReason, ParkedAsk, ParkedEvent};
+use eventferry_core::store::{Feed, Ledger, Roles, Settlement, Verdict};
 use eventferry_core::{Lane, Lease, Row, StoreFaultKind};
 use eventferry_store_sqlite::SqliteStore;
 
-use crate::database::{Database, SqliteRecord, event, hold, lanes_of, payload, read_all, settle};
+use crate::database::{
+    Database, SqliteRecord, event, hold, lanes_of, payload, read_all, refused_for_good, settle,
+};
 
 /// More than a lease.
 const LATER: Duration = Duration::from_secs(11);
@@ -38,7 +39,7 @@ async fn parked(relay: &mut Roles<SqliteStore>, lanes: &[Lane]) -> Vec<ParkedEve
 #[tokio::test]
 async fn repeating_a_settlement_changes_nothing() {
     let (database, mut relay, lease, records) = read_events(&["1", "2", "3"]).await;
-    let park = [(&records[1], ParkReason::Refused("too large"))];
+    let park = [(&records[1], refused_for_good("too large"))];
     assert_eq!(settle(&mut relay, lease, &records[2], &park).await.unwrap(), Verdict::Done);
     let once = parked(&mut relay, &[Lane(0)]).await;
     database.pass(Duration::from_secs(1));
@@ -51,7 +52,7 @@ async fn repeating_a_settlement_changes_nothing() {
 async fn a_late_settlement_changes_nothing() {
     let (database, mut relay, lease, records) = read_events(&["1", "2", "3"]).await;
     settle(&mut relay, lease, &records[2], &[]).await.unwrap();
-    let late = [(&records[0], ParkReason::Refused("no")), (&records[1], ParkReason::Behind)];
+    let late = [(&records[0], refused_for_good("no")), (&records[1], ParkReason::Behind)];
     assert_eq!(settle(&mut relay, lease, &records[1], &late).await.unwrap(), Verdict::Done);
     assert_eq!(parked(&mut relay, &[Lane(0)]).await, []);
     assert_eq!(position(&database), 3);
@@ -64,7 +65,7 @@ async fn a_former_owner_can_move_nothing() {
     database.pass(LATER);
     let taken = hold(&mut owner, &[], 1).await.unwrap();
     assert_eq!(taken, [Lease { lane: Lane(0), epoch: 2 }]);
-    let park = [(&records[0], ParkReason::Refused("no"))];
+    let park = [(&records[0], refused_for_good("no"))];
     assert_eq!(settle(&mut former, lease, &records[1], &park).await.unwrap(), Verdict::Fenced);
     assert_eq!((position(&database), database.count("eventferry_parked")), (0, 0));
     // Not even with the owner's lease: it is another relay.
@@ -107,7 +108,12 @@ async fn several_lanes_settle_at_once_each_with_an_answer_of_its_own() {
             let last = records.iter().rfind(|record| record.lane == lease.lane).unwrap();
             let epoch = if lease.lane == Lane(2) { 7 } else { lease.epoch };
             let lease = Lease { epoch, ..*lease };
-            Settlement { lease, prefix: std::slice::from_ref(&last.mark), park: Vec::new() }
+            Settlement {
+                lease,
+                prefix: std::slice::from_ref(&last.mark),
+                park: Vec::new(),
+                changes: Vec::new(),
+            }
         })
         .collect();
     let verdicts = relay.ledger.settle(&settlements).await.unwrap();
@@ -137,12 +143,13 @@ async fn a_parked_event_is_kept_in_full_and_listed_in_order() {
         let park = of_lane.iter().enumerate().map(|(at, record)| Park {
             mark: &record.mark,
             row: &record.row,
-            reason: if at == 0 { ParkReason::Refused("message too large") } else { ParkReason::Behind },
+            reason: if at == 0 { refused_for_good("message too large") } else { ParkReason::Behind },
         });
         let prefix: Vec<_> = of_lane.iter().map(|record| record.mark.clone()).collect();
-        let settlement = Settlement { lease: *lease, prefix: &prefix, park: park.collect() };
+        let settlement =
+            Settlement { lease: *lease, prefix: &prefix, park: park.collect(), changes: Vec::new() };
         assert_eq!(relay.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
-        parked_ids.extend(of_lane.iter().map(|record| record.row.message_id()));
+        parked_ids.extend(of_lane.iter().map(|record| (record.row.aggregate_id().to_owned(), size(record))));
     }
     let differing: i64 = database
         .app()
@@ -172,13 +179,16 @@ async fn a_parked_event_is_kept_in_full_and_listed_in_order() {
         }
     }
     assert!(listed.is_sorted_by_key(|event| event.key));
-    assert_eq!(listed.iter().map(|event| event.message_id).collect::<Vec<_>>(), parked_ids);
-    let first = &listed[0];
-    assert_eq!((first.refused.as_deref(), first.parked_at), (Some("message too large"), database.now()));
-    assert_eq!((&*first.topic, &*first.aggregate_type), ("orders", "order"));
-    assert_eq!(listed[1].refused, None);
+    let told: Vec<_> =
+        listed.iter().map(|event| (event.aggregate_id.clone(), event.size_bytes as usize)).collect();
+    assert_eq!(told, parked_ids);
+    assert!(listed.iter().all(|event| event.aggregate_type == "order"));
     let of_one = parked(&mut relay, &lanes[..1]).await;
     assert!(of_one.iter().all(|event| event.key.lane == lanes[0]) && !of_one.is_empty());
+}
+
+fn size(record: &SqliteRecord) -> usize {
+    record.row.size_bytes()
 }
 
 #[tokio::test]
@@ -196,7 +206,7 @@ async fn a_mark_of_another_history_is_refused() {
 
     let (database, mut relay, lease, records) = read_events(&["1", "2"]).await;
     database.app().execute("DELETE FROM eventferry_outbox WHERE id = 1", []).unwrap();
-    let park = [(&records[0], ParkReason::Refused("no"))];
+    let park = [(&records[0], refused_for_good("no"))];
     let fault = settle(&mut relay, lease, &records[1], &park).await.unwrap_err();
     assert_eq!(*fault.kind(), StoreFaultKind::HistoryLost, "nothing is there to be parked: {fault}");
     assert_eq!((position(&database), database.count("eventferry_parked")), (0, 0), "and nothing was settled");

@@ -3,10 +3,13 @@
 
 mod database;
 
+mod desk;
+mod due;
 mod enqueue;
 mod feed;
 mod lanes;
 mod ledger;
+mod parked;
 mod plans;
 mod processes;
 mod schema;

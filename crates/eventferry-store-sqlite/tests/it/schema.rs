@@ -1,11 +1,14 @@
 //! Preparing: what is missing, older, newer or set wrongly is said with what to do.
 
 use eventferry_core::StoreFaultKind;
+use eventferry_core::parked::{ParkedFilter, Stage};
+use eventferry_core::store::Upkeep;
 use eventferry_core::store::{Prepare, Prepared, Store};
+use eventferry_core::{Lane, Row};
 use eventferry_store_sqlite::{SqliteConfig, SqliteStore};
 use rusqlite::Connection;
 
-use crate::database::{Database, hold};
+use crate::database::{Database, due, hold, lanes_of, payload, payloads_due, read_all, show};
 
 async fn refusal(config: SqliteConfig, prepare: Prepare) -> String {
     let fault = SqliteStore::new(config).prepare(prepare).await.unwrap_err();
@@ -17,7 +20,7 @@ async fn refusal(config: SqliteConfig, prepare: Prepare) -> String {
 async fn applying_twice_creates_once() {
     let database = Database::empty();
     let mut store = SqliteStore::new(database.config());
-    let created = Prepared { version: 1, upgraded_from: Some(0), lanes: 64 };
+    let created = Prepared { version: 2, upgraded_from: Some(0), lanes: 64 };
     assert_eq!(store.prepare(Prepare::Apply).await.unwrap(), created);
     let found = Prepared { upgraded_from: None, ..created };
     assert_eq!(store.prepare(Prepare::Apply).await.unwrap(), found);
@@ -75,14 +78,75 @@ async fn a_missing_file_folder_or_schema_is_said() {
 #[tokio::test]
 async fn an_older_or_newer_schema_is_refused() {
     let database = Database::with_lanes(4).await;
-    database.app().execute("INSERT INTO eventferry_migration (version) VALUES (2)", []).unwrap();
+    database.app().execute("INSERT INTO eventferry_migration (version) VALUES (3)", []).unwrap();
     for prepare in [Prepare::Check, Prepare::Apply] {
         let said = refusal(database.config(), prepare).await;
-        assert!(said.contains("version 2") && said.contains("newer program"), "{said}");
+        assert!(said.contains("version 3") && said.contains("newer program"), "{said}");
     }
     database.app().execute("DELETE FROM eventferry_migration", []).unwrap();
     let said = refusal(database.config(), Prepare::Check).await;
     assert!(said.contains("eventferry init"), "{said}");
+}
+
+/// A file as version 1 made and filled it: lane 0 settled up to 4 with three events parked, one event to come.
+fn of_version_1() -> Database {
+    let database = Database::empty();
+    let app = database.app();
+    app.query_row("PRAGMA journal_mode = WAL", [], |_| Ok(())).unwrap();
+    app.execute_batch(include_str!("../../migrations/0001_outbox.sql")).unwrap();
+    app.execute_batch(
+        "INSERT INTO eventferry_migration (version) VALUES (1);
+         DELETE FROM eventferry_lane WHERE lane > 0;
+         INSERT INTO eventferry_outbox (topic, aggregate_type, aggregate_id, payload, headers) VALUES
+             ('orders', 'order', '1', 'poison', '{\"a\": \"1\"}'), ('orders', 'order', '1', 'behind', NULL),
+             ('orders', 'order', '2', 'other', NULL), ('orders', 'order', '3', 'shipped', NULL),
+             ('orders', 'order', '3', 'to come', NULL);
+         UPDATE eventferry_lane SET position = 4, owner = 'gone', epoch = 7;
+         INSERT INTO eventferry_parked
+             (id, lane, refused, parked_at, message_id, topic, aggregate_type, aggregate_id, key, content_type, headers,
+              partition, enqueued_at, payload)
+         SELECT id, 0, iif(id = 2, NULL, 'too large'), 1600000000000000, message_id, topic, aggregate_type,
+                aggregate_id, key, content_type, headers, partition, enqueued_at, payload
+         FROM eventferry_outbox WHERE id <= 3",
+    )
+    .unwrap();
+    database
+}
+
+#[tokio::test]
+async fn a_file_of_the_first_version_is_upgraded_with_all_that_is_parked() {
+    let database = of_version_1();
+    let said = refusal(database.config(), Prepare::Check).await;
+    assert!(said.contains("version 1") && said.contains("eventferry init"), "{said}");
+    let prepared = SqliteStore::new(database.config()).prepare(Prepare::Apply).await.unwrap();
+    assert_eq!(prepared, Prepared { version: 2, upgraded_from: Some(1), lanes: 1 });
+
+    let (mut relay, leases) = database.sole_relay().await;
+    assert_eq!(leases[0].epoch, 8);
+    let shown = show(&mut relay, &ParkedFilter::default()).await;
+    let told: Vec<_> = shown
+        .iter()
+        .map(|event| (event.stage, event.attempts, event.class.as_deref(), event.message.as_deref()))
+        .collect();
+    let refused = (Stage::Topic, 1, Some("Unrecorded"), Some("too large"));
+    assert_eq!(told, [refused, (Stage::Topic, 0, None, None), refused]);
+    let sizes: Vec<u64> = database
+        .app()
+        .prepare("SELECT size FROM eventferry_parked ORDER BY ordinal")
+        .unwrap()
+        .query_map([], |row| row.get(0))
+        .unwrap()
+        .collect::<Result<_, _>>()
+        .unwrap();
+    for (size, event) in sizes.iter().zip(&shown) {
+        let exact = event.row.size_bytes() as u64;
+        assert!((exact..exact + 200).contains(size), "{size} for {exact}");
+    }
+    // What could only wait before is tried again.
+    assert_eq!(payloads_due(&due(&mut relay, &[Lane(0)]).await), ["poison", "behind", "other"]);
+    let records = read_all(&mut relay, &lanes_of(&leases)).await;
+    assert_eq!(records.iter().map(payload).collect::<Vec<_>>(), ["to come"]);
+    assert_eq!(relay.upkeep.gauge().await.unwrap().lanes[0].parked, 3);
 }
 
 #[tokio::test]

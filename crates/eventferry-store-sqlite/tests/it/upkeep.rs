@@ -4,12 +4,15 @@ use std::time::Duration;
 
 use eventferry_core::Timestamp;
 use eventferry_core::lane::Lane;
-use eventferry_core::store::{Feed, LaneGauge, ParkReason, Roles, Swept, Upkeep};
+use eventferry_core::parked::{Change, End, ParkReason};
+use eventferry_core::store::{Feed, LaneGauge, Roles, Swept, Upkeep};
 use eventferry_store_sqlite::SqliteStore;
 
 use crate::database::{
-    Database, ROOMY, event, hold, lanes_of, payloads, read, read_all, settle, settle_page,
+    Database, ROOMY, change, event, hold, lanes_of, payloads, read, read_all, refused_for_good, settle,
+    settle_page,
 };
+use crate::parked::{keys, parked_events};
 
 const HOUR: Duration = Duration::from_secs(3600);
 
@@ -97,10 +100,67 @@ async fn what_is_parked_outlives_retention() {
     let (mut relay, leases) = database.sole_relay().await;
     enqueue_at(&database, Timestamp(0), 0..2);
     let records = read_all(&mut relay, &lanes_of(&leases)).await;
-    let park = [(&records[0], ParkReason::Refused("no"))];
+    let park = [(&records[0], refused_for_good("no"))];
     settle(&mut relay, leases[0], &records[1], &park).await.unwrap();
     assert_eq!(sweep_all(&mut relay, HOUR).await, 2);
     assert_eq!((database.count("eventferry_outbox"), database.count("eventferry_parked")), (0, 1));
+}
+
+#[tokio::test]
+async fn what_was_parked_is_removed_after_retention_once_it_is_settled() {
+    let events: Vec<_> = (0..3).map(|number| (event(number, "x"), Some(refused_for_good("no")))).collect();
+    let (database, mut relay, lease, _) = parked_events(&events).await;
+    let parked = keys(&mut relay).await;
+    database.app().execute("UPDATE eventferry_outbox SET enqueued_at = 0 WHERE id <> 2", []).unwrap();
+    database.pass(HOUR);
+    let settled = [parked[0], parked[1]].map(|key| (key, Change::Settled(End::Shipped)));
+    change(&mut relay, lease, &settled).await.unwrap();
+    database.pass(HOUR);
+    assert_eq!(sweep_all(&mut relay, HOUR).await, 2, "the events, of which nothing is needed");
+    assert_eq!(database.count("eventferry_parked"), 3, "settled for not longer than an hour");
+    database.pass(HOUR);
+    // The event of the second is still in the outbox: whoever goes back must know that it was parked.
+    assert_eq!(sweep_all(&mut relay, HOUR).await, 0, "what is left of parked ones does not count");
+    assert_eq!(database.count("eventferry_parked"), 2);
+    database.app().execute("UPDATE eventferry_outbox SET enqueued_at = 0", []).unwrap();
+    assert_eq!(sweep_all(&mut relay, HOUR).await, 1);
+    assert_eq!(database.count("eventferry_parked"), 1);
+    database.pass(HOUR * 1_000);
+    sweep_all(&mut relay, Duration::ZERO).await;
+    assert_eq!(keys(&mut relay).await, parked[2..], "never what is not settled");
+}
+
+#[tokio::test]
+async fn what_a_lane_that_went_back_must_know_is_kept() {
+    let (database, mut relay, lease, _) =
+        parked_events(&[(event(1, "1"), Some(refused_for_good("no"))), (event(2, "2"), None)]).await;
+    let key = keys(&mut relay).await[0];
+    change(&mut relay, lease, &[(key, Change::Settled(End::Shipped))]).await.unwrap();
+    let app = database.app();
+    // Filled from a copy: other ids, the same messages.
+    app.execute_batch("UPDATE eventferry_outbox SET id = id + 10; UPDATE eventferry_lane SET position = 0")
+        .unwrap();
+    database.pass(HOUR);
+    sweep_all(&mut relay, Duration::ZERO).await;
+    assert_eq!(database.count("eventferry_parked"), 1);
+    app.execute_batch("UPDATE eventferry_lane SET position = 12").unwrap();
+    sweep_all(&mut relay, Duration::ZERO).await;
+    assert_eq!(database.count("eventferry_parked"), 0);
+}
+
+#[tokio::test]
+async fn a_gauge_counts_what_is_parked_and_not_settled() {
+    let (_database, mut relay, lease, _) = parked_events(&[
+        (event(1, "1"), Some(refused_for_good("no"))),
+        (event(1, "2"), Some(ParkReason::Behind)),
+        (event(2, "3"), Some(refused_for_good("no"))),
+    ])
+    .await;
+    let parked = keys(&mut relay).await;
+    assert_eq!(relay.upkeep.gauge().await.unwrap().lanes[0].parked, 3);
+    change(&mut relay, lease, &[(parked[0], Change::Settled(End::Shipped))]).await.unwrap();
+    change(&mut relay, lease, &[(parked[2], Change::Held)]).await.unwrap();
+    assert_eq!(relay.upkeep.gauge().await.unwrap().lanes[0].parked, 2);
 }
 
 #[tokio::test]
@@ -115,7 +175,7 @@ async fn a_gauge_counts_lag_lanes_and_relays() {
     let first = page.records.iter().find(|record| record.lane == lanes[1]).unwrap();
     let later = read_all(&mut relay, &lanes).await;
     let next = later.iter().find(|record| record.lane == lanes[1]).unwrap();
-    let park = [(next, ParkReason::Refused("no"))];
+    let park = [(next, refused_for_good("no"))];
     settle(&mut relay, leases[1], next, &park).await.unwrap();
     assert_ne!(first.row, next.row);
 

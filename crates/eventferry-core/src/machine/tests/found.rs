@@ -5,7 +5,7 @@ use super::*;
 #[test]
 fn a_record_parked_before_its_topic_is_known_goes_nowhere_when_it_is() {
     let mut stage = Stage::with(Settings::default(), 1);
-    stage.parked = vec![(Lane(0), AggregateKey(1))];
+    stage.parked = vec![ParkedItem { lane: Lane(0), aggregate: AggregateKey(1), size_bytes: 100 }];
     stage.turn();
     assert!(core::mem::take(&mut stage.reading));
     stage.settle_answers = false;
@@ -54,7 +54,7 @@ fn a_record_refused_with_an_unknown_code_again_and_again_is_parked_though_it_end
         }
         stage.later(Duration::from_secs(1));
     }
-    assert!(stage.said.contains(&Notice::Parked(tokens[0])));
+    assert!(stage.was_parked(tokens[0]));
 }
 
 #[test]
@@ -71,5 +71,41 @@ fn an_unknown_code_is_not_believed_while_nothing_goes_through() {
         }
         stage.later(Duration::from_secs(1));
     }
-    assert!(!stage.said.contains(&Notice::Parked(tokens[0])));
+    assert!(!stage.was_parked(tokens[0]));
+}
+
+#[test]
+fn reports_are_waited_for_as_long_as_the_lease_allows() {
+    let settings = Settings::default();
+    let mut stage = Stage::ready();
+    let tokens = stage.page(&[(0, 1, 1, 1)]);
+    let pause = settings.renewal / 2;
+    stage.later(pause);
+    stage.report(tokens[0], Outcome::Uncertain);
+    // Given up sooner, what a slow broker is still writing would be written twice.
+    assert_eq!(stage.waits, settings.lease - settings.margin - pause);
+}
+
+#[test]
+fn one_poison_event_does_not_slow_its_topic_down_and_many_do_not_end_the_main_session_each() {
+    let mut stage = Stage::ready();
+    let mut sessions = 0;
+    for round in 0..40_u32 {
+        let aggregate = u64::from(round) + 1;
+        let tokens = stage.page(&[(0, round + 1, aggregate, 1), (0, round + 100, 99, 2)]);
+        let main = stage.sent.iter().any(|(role, token)| *role == Role::Main && *token == tokens[1]);
+        assert!(round != 1 || main, "after the first, the topic goes on as ever");
+        for _ in 0..4 {
+            for (_, token) in stage.sent.clone() {
+                stage.report(token, if token == tokens[0] { REJECTED } else { Outcome::Acknowledged });
+            }
+            while let Some(role) = stage.abandoned.last().copied() {
+                sessions += usize::from(role == Role::Main);
+                stage.abandoned(role, &[]);
+            }
+        }
+        assert!(stage.was_parked(tokens[0]));
+        stage.later(Duration::from_millis(500));
+    }
+    assert!((4..10).contains(&sessions), "{sessions} main sessions ended in 20 s");
 }

@@ -1,0 +1,212 @@
+//! The file of settings, read into places and texts.
+
+use std::collections::BTreeMap;
+
+use toml::Spanned;
+use toml::de::{DeString, DeTable, DeValue};
+
+use super::{Given, KEYS, TOPIC_KEYS, nearest};
+use crate::ending::Trouble;
+
+/// What a file says.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    pub(super) settings: BTreeMap<&'static str, Given>,
+    /// The tables `[topics."NAME"]`.
+    pub(super) topics: BTreeMap<String, BTreeMap<&'static str, Given>>,
+}
+
+/// The table of the tables for topics.
+const TOPICS: &str = "topics";
+
+/// Reads a file.
+///
+/// # Errors
+/// It cannot be read, or holds what is not known.
+pub(super) fn read_file(path: &str) -> Result<File, Trouble> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|error| Trouble::usage(format!("the file of settings `{path}` cannot be read: {error}")))?;
+    parsed(path, &text)
+}
+
+/// The settings of a file: one text each. Messages name a line and never show it: it may hold a password.
+pub(super) fn parsed(path: &str, text: &str) -> Result<File, Trouble> {
+    let page = Page { path, text };
+    let table = DeTable::parse(text).map_err(|error| {
+        let start = error.span().map_or(0, |span| span.start);
+        page.trouble(start, "this is not TOML; write lines like key = \"value\"")
+    })?;
+    let mut file = File::default();
+    for (name, value) in table.get_ref() {
+        if name.get_ref() == TOPICS {
+            file.topics = topics(page, name, value)?;
+            continue;
+        }
+        let key = known(page, name, &KEYS, TOPICS)?;
+        file.settings.insert(key, given(page, name, key, value)?);
+    }
+    Ok(file)
+}
+
+/// The tables for topics.
+fn topics(
+    page: Page<'_>,
+    name: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<BTreeMap<String, BTreeMap<&'static str, Given>>, Trouble> {
+    let how = "write a table for each topic, as in [topics.\"orders.created\"]";
+    let DeValue::Table(tables) = value.get_ref() else {
+        return Err(page.trouble(name.span().start, &format!("`{TOPICS}` is not a table; {how}")));
+    };
+    let mut topics = BTreeMap::new();
+    for (topic, value) in tables {
+        let start = topic.span().start;
+        let topic: &str = topic.get_ref();
+        let DeValue::Table(table) = value.get_ref() else {
+            return Err(page.trouble(start, &format!("the topic `{topic}` has no table; {how}")));
+        };
+        let mut settings = BTreeMap::new();
+        for (name, value) in table {
+            if matches!(value.get_ref(), DeValue::Table(_)) {
+                let what =
+                    format!("`{topic}` is only the name up to a dot; put the topic's name in quotes: {how}");
+                return Err(page.trouble(name.span().start, &what));
+            }
+            let key = known(page, name, &TOPIC_KEYS, "")?;
+            settings.insert(key, given(page, name, key, value)?);
+        }
+        topics.insert(topic.to_owned(), settings);
+    }
+    Ok(topics)
+}
+
+/// The key that this name is.
+fn known(
+    page: Page<'_>,
+    name: &Spanned<DeString<'_>>,
+    keys: &[&'static str],
+    also: &'static str,
+) -> Result<&'static str, Trouble> {
+    let start = name.span().start;
+    let name: &str = name.get_ref();
+    if let Some(key) = keys.iter().find(|key| **key == name) {
+        return Ok(key);
+    }
+    let near = nearest(&name.replace('-', "_"), keys.iter().copied().chain([also]));
+    let remedy = match near {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => format!("known are {}", keys.join(", ")),
+    };
+    let what = match KEYS.contains(&name) {
+        true => format!("`{name}` cannot be set for one topic; known there are {}", keys.join(", ")),
+        false => format!("the key `{name}` is not known; {remedy}"),
+    };
+    Err(page.trouble(start, &what))
+}
+
+/// A value as text: what is not one in TOML is taken as it is written, if it is one word.
+fn given(
+    page: Page<'_>,
+    name: &Spanned<DeString<'_>>,
+    key: &'static str,
+    value: &Spanned<DeValue<'_>>,
+) -> Result<Given, Trouble> {
+    let start = name.span().start;
+    let text = match value.get_ref() {
+        DeValue::String(text) => text.to_string(),
+        DeValue::Integer(number) => number.to_string(),
+        DeValue::Boolean(yes) => yes.to_string(),
+        _ => return Err(page.trouble(start, &format!("`{key}` is not a text; write {key} = \"value\""))),
+    };
+    Ok(Given { text, origin: format!("{}, line {}, {key}", page.path, page.line(start)) })
+}
+
+/// A file's name and text.
+#[derive(Clone, Copy)]
+struct Page<'a> {
+    path: &'a str,
+    text: &'a str,
+}
+
+impl Page<'_> {
+    /// The number of the line with this byte.
+    fn line(self, start: usize) -> usize {
+        self.text.get(..start).unwrap_or(self.text).matches('\n').count() + 1
+    }
+
+    fn trouble(self, start: usize, what: &str) -> Trouble {
+        Trouble::usage(format!("{}, line {}: {what}", self.path, self.line(start)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refusal(text: &str) -> String {
+        parsed("e.toml", text).unwrap_err().message
+    }
+
+    #[test]
+    fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {
+        assert_eq!(
+            refusal("store = \"sqlite:a.db\"\nrelay-id = \"one\""),
+            "e.toml, line 2: the key `relay-id` is not known; did you mean `relay_id`?"
+        );
+        assert_eq!(
+            refusal("\n[leese]\n"),
+            "e.toml, line 2: the key `leese` is not known; did you mean `lease`?"
+        );
+        assert!(refusal("xyzzy = 1").contains("known are store, publisher"));
+    }
+
+    #[test]
+    fn no_line_of_the_file_is_shown() {
+        for text in [
+            "stor = \"postgres://u:sesame@h/d\"",
+            "store = \"postgres://u:sesame@h/d",
+            "store = postgres://u:sesame@h/d",
+            "store = \"a\"\nstore = \"sesame\"",
+            "store = [\"sesame\"]",
+        ] {
+            let message = refusal(text);
+            assert!(!message.contains("sesame") && message.contains("line "), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_topic_has_a_table_of_its_own() {
+        let text =
+            "retry_attempts = 3\n[topics.\"orders.created\"]\non_dead = \"hold\"\nretry_attempts = 9\n";
+        let file = parsed("e.toml", text).unwrap();
+        assert_eq!(file.settings["retry_attempts"].text(), "3");
+        let topic = &file.topics["orders.created"];
+        assert_eq!((topic["on_dead"].text(), topic["retry_attempts"].text()), ("hold", "9"));
+        assert_eq!(topic["on_dead"].origin, "e.toml, line 3, on_dead");
+    }
+
+    #[test]
+    fn what_is_wrong_in_a_topics_table_is_named_with_its_line() {
+        for (text, says) in [
+            (
+                "[topics.\"t\"]\nretry_attempt = 1",
+                "line 2: the key `retry_attempt` is not known; did you mean `retry_attempts`?",
+            ),
+            ("[topics.\"t\"]\nlease = \"10s\"", "line 2: `lease` cannot be set for one topic"),
+            (
+                "[topics.\"t\"]\ndead_letter_topic = \"d\"",
+                "line 2: `dead_letter_topic` cannot be set for one topic",
+            ),
+            ("[topics.orders.created]\non_dead = \"hold\"", "put the topic's name in quotes"),
+            ("topics = \"t\"", "line 1: `topics` is not a table"),
+            ("[topics]\nt = \"hold\"", "line 2: the topic `t` has no table"),
+            (
+                "[topic.\"t\"]\non_dead = \"hold\"",
+                "line 1: the key `topic` is not known; did you mean `topics`?",
+            ),
+        ] {
+            let message = refusal(text);
+            assert!(message.contains(says), "{message}");
+        }
+    }
+}

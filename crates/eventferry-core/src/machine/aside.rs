@@ -1,0 +1,155 @@
+//! What cannot be shipped now: parked, or, if it is parked already, given back to the ledger with what became of it.
+
+use super::Core;
+use super::action::{ChangeOrder, ChangeWhat, Notice, ParkWhy, TopicId};
+use super::entry::{AggregateKey, Origin, Routed, State};
+use super::lanes::LanePhase;
+use super::ledger::{Effect, Telling};
+use super::retry::{OnDead, RetryPolicy};
+use crate::fault::PublishFaultKind;
+use crate::lane::Lane;
+use crate::parked::{End, Next, ParkedKey};
+
+/// Why a record is set aside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Aside {
+    /// It was refused, and that was believed.
+    Refused(PublishFaultKind),
+    /// Its topic takes nothing, and has not for a while.
+    TopicShut,
+}
+
+impl<M: Clone> Core<M> {
+    /// Sets a record aside that is first of its aggregate and in no list; those that wait behind it follow.
+    pub(super) fn set_aside(&mut self, index: u32, why: Aside) {
+        let entry = &self.entries[index];
+        let (lane, number) = (entry.lane, entry.aggregate_number);
+        match entry.origin {
+            Origin::Log(_) => self.park(index, why),
+            Origin::Parked { dying: false, .. } if why == Aside::TopicShut => self.leave_hand(index),
+            Origin::Parked { .. } => self.give_back(index, why),
+        }
+        for behind in self.aggregates.take_waiting(number) {
+            self.put_behind(behind);
+        }
+        self.advance_aggregate(number);
+        self.advance_lane(lane);
+    }
+
+    fn park(&mut self, index: u32, why: Aside) {
+        let entry = &self.entries[index];
+        let (lane, key) = (entry.lane, entry.aggregate);
+        let why = match why {
+            Aside::TopicShut => ParkWhy::TopicHeld,
+            Aside::Refused(kind) => {
+                let (_, next) = self.next_attempt(entry.topic, 0, kind);
+                let token = self.entries.token(index);
+                self.say(Notice::Parked(token, next));
+                ParkWhy::Refused(next)
+            }
+        };
+        self.entries[index].state = State::Parking(why);
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            state.parked.update(key, |held| held.parking += 1);
+        }
+    }
+
+    /// A parked event that was sent again and refused, or cannot be sent to the dead-letter topic: the ledger is told.
+    fn give_back(&mut self, index: u32, why: Aside) {
+        let entry = &self.entries[index];
+        let (lane, aggregate) = (entry.lane, entry.aggregate);
+        let Origin::Parked { ordinal, attempts, dying, own_topic, .. } = entry.origin else { return };
+        let token = self.entries.token(index);
+        let (what, words) = match why {
+            Aside::Refused(kind) if !dying => {
+                let (attempts, next) = self.next_attempt(own_topic, attempts, kind);
+                self.say(Notice::RefusedAgain { token, attempts, next });
+                (ChangeWhat::Refused { token, attempts, next }, Some(index))
+            }
+            _ => (ChangeWhat::Postponed(self.settings.retry_max), None),
+        };
+        self.entries[index].state = State::Telling;
+        let round = self.due.round();
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            state.parked.unhand(aggregate, round);
+            let order = ChangeOrder { key: ParkedKey { lane, ordinal }, what };
+            state.tell(Telling { order, aggregate, entry: words, effect: Effect::Stays });
+        }
+        if words.is_none() {
+            self.drop_entry(index);
+        }
+    }
+
+    /// What follows one more refusal after this many attempts.
+    fn next_attempt(&mut self, topic: TopicId, attempts: u32, kind: PublishFaultKind) -> (u32, Next) {
+        let (dead_letters, dice) = (self.settings.dead_letters, &mut self.dice);
+        let policy = self.topics.retry(topic).unwrap_or(&self.settings.retry);
+        if kind == PublishFaultKind::Unknown && !policy.unknown_counts {
+            return (attempts, Next::Retry(policy.backoff.pause(attempts.max(1), dice)));
+        }
+        let attempts = attempts.saturating_add(1);
+        let next = match (attempts < policy.attempts, dead_letters) {
+            (true, _) => Next::Retry(policy.backoff.pause(attempts, dice)),
+            (false, true) => Next::Die,
+            (false, false) => Next::Wait,
+        };
+        (attempts, next)
+    }
+
+    /// A parked event was acknowledged, by its topic or the dead-letter topic.
+    pub(super) fn settle_parked(&mut self, index: u32) {
+        let token = self.entries.token(index);
+        let entry = self.take_out(index);
+        let (lane, aggregate, number) = (entry.lane, entry.aggregate, entry.aggregate_number);
+        let Origin::Parked { ordinal, dying, own_topic, .. } = entry.origin else { return };
+        let policy: &RetryPolicy = self.topics.retry(own_topic).unwrap_or(&self.settings.retry);
+        let holds = dying && policy.on_dead == OnDead::Hold;
+        self.say(if dying { Notice::Dead(token, holds) } else { Notice::Unparked(token) });
+        let round = self.due.round();
+        if let Some(state) = self.lanes.get_mut(&lane) {
+            let (what, effect) = if holds {
+                state.parked.unhand(aggregate, round);
+                (ChangeWhat::Held, Effect::Stays)
+            } else {
+                state.parked.update(aggregate, |held| held.in_hand = held.in_hand.saturating_sub(1));
+                state.parked.settle(aggregate, Some(u64::from(entry.size_bytes)));
+                let end = if dying { End::DeadLettered } else { End::Shipped };
+                (ChangeWhat::Settled(end), Effect::None)
+            };
+            let order = ChangeOrder { key: ParkedKey { lane, ordinal }, what };
+            state.tell(Telling { order, aggregate, entry: None, effect });
+        }
+        if holds {
+            for behind in self.aggregates.take_waiting(number) {
+                self.put_behind(behind);
+            }
+        }
+        self.land(number);
+        self.advance_lane(lane);
+        self.let_go_behind(lane, aggregate);
+    }
+
+    /// Nothing of an aggregate is parked any more: its records that were to be parked behind go after all, if the
+    /// ledger has been told of none of them. What keeps their lane's position back may last for long.
+    pub(super) fn let_go_behind(&mut self, lane: Lane, aggregate: AggregateKey) {
+        let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.phase == LanePhase::Active) else {
+            return;
+        };
+        let held = state.parked.get(aggregate);
+        if held.parking == 0 || held.parked > 0 || held.telling > 0 {
+            return;
+        }
+        let behind = state.parking_behind(aggregate, &self.entries);
+        if behind.len() != held.parking as usize {
+            return;
+        }
+        state.parked.update(aggregate, |held| held.parking = 0);
+        for index in behind {
+            self.entries[index].state = State::Waiting;
+            if self.entries[index].route == Routed::Unknown {
+                self.wait_for_topic(index);
+            }
+            self.admit(index);
+        }
+    }
+}

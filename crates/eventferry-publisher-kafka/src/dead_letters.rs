@@ -1,0 +1,437 @@
+//! Reading a dead-letter topic, up to its end as it is at the beginning.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use eventferry_core::{PublishFault, PublishFaultKind};
+use rdkafka::config::RDKafkaLogLevel;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::metadata::Metadata;
+use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use tokio::task::spawn_blocking;
+
+use crate::config::{KafkaConfig, refused_property};
+use crate::fault::{code_of, reading_fault};
+use crate::session::{drop_apart, plain_reason};
+
+/// How long each question about the topic and the group may take; the first of a group makes the cluster's own
+/// topic for positions.
+const ANSWER_MAX: Duration = Duration::from_secs(15);
+
+/// How long the first question is waited for before it is asked again.
+const ASK: Duration = Duration::from_secs(3);
+
+/// How long nothing may come before the broker counts as away.
+const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// How long one look into the consumer's queue lasts.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// Where a [`DeadLetterReader`] begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// Where the consumer group stands; where it has no position, at the beginning.
+    Group,
+    /// At the beginning, wherever the group stands.
+    Beginning,
+}
+
+/// What a [`DeadLetterReader`] reads of a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Span {
+    /// Which partition.
+    pub partition: i32,
+    /// The first offset to read.
+    pub from: i64,
+    /// The offset after the last one to read.
+    pub to: i64,
+    /// How many offsets between the group's position and `from` the broker has removed, by the topic's retention,
+    /// before anybody read them.
+    pub removed: u64,
+}
+
+/// A record of a dead-letter topic.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DeadLetterRecord {
+    /// In which partition it is.
+    pub partition: i32,
+    /// At which place of it.
+    pub offset: i64,
+    /// Its key, if it has one.
+    pub key: Option<Vec<u8>>,
+    /// Its payload; `None` is a tombstone.
+    pub payload: Option<Vec<u8>>,
+    /// Its headers, in order, repeated names included; a value that is null is empty here.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// Without key, payload and headers' values.
+impl fmt::Debug for DeadLetterRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLetterRecord")
+            .field("partition", &self.partition)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
+}
+
+impl DeadLetterRecord {
+    fn of(message: &BorrowedMessage<'_>) -> Self {
+        let headers = message.headers();
+        let headers = headers.iter().flat_map(|headers| headers.iter());
+        let headers =
+            headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()));
+        Self {
+            partition: message.partition(),
+            offset: message.offset(),
+            key: message.key().map(<[u8]>::to_vec),
+            payload: message.payload().map(<[u8]>::to_vec),
+            headers: headers.collect(),
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        let bytes = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        size_of::<Self>() + bytes(&self.key) + bytes(&self.payload) + headers.sum::<usize>()
+    }
+}
+
+/// Reads a dead-letter topic once, from where a consumer group stands to the end that the topic has when it is
+/// opened, and tells the group how far its records were dealt with.
+///
+/// It takes all partitions by itself rather than as a member of the group, so two readers of one group read the same.
+/// Of each partition the records come in order. At most 16 MiB of records, and one more, wait in memory.
+pub struct DeadLetterReader {
+    reading: Arc<Mutex<Reading>>,
+    spans: Vec<Span>,
+}
+
+impl fmt::Debug for DeadLetterReader {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("DeadLetterReader").field("spans", &self.spans).finish_non_exhaustive()
+    }
+}
+
+impl DeadLetterReader {
+    /// Opens a topic for reading under a consumer group. Must be called on a tokio runtime.
+    ///
+    /// # Errors
+    /// `Unavailable`: the cluster does not answer or does not let us in; ask again later. `TopicRefused`: there is no
+    /// such topic, or no permission to read it. `Misconfigured`: the settings cannot be used, or the group's position
+    /// lies beyond the topic's end; the message says what to do.
+    pub async fn open(
+        config: &KafkaConfig,
+        topic: &str,
+        group: &str,
+        from: ReadFrom,
+    ) -> Result<Self, PublishFault> {
+        config.check()?;
+        let (client, topic, group) = (config.consumer(group), topic.to_owned(), group.to_owned());
+        let opened = spawn_blocking(move || {
+            let consumer =
+                client.create_with_context(Ear::default()).map_err(|error| refused_property(&error))?;
+            let mut reading = Reading { consumer: Some(consumer), topic, group, partitions: BTreeMap::new() };
+            let spans = reading.begin(from)?;
+            Ok(Self { reading: Arc::new(Mutex::new(reading)), spans })
+        });
+        opened.await.unwrap_or_else(|_| Err(shutting_down()))
+    }
+
+    /// What is read of each partition, in ascending order.
+    pub fn spans(&self) -> &[Span] {
+        &self.spans
+    }
+
+    /// The next records: at most `records_max`, and no more once they take `bytes_max`. None: all were read.
+    ///
+    /// # Errors
+    /// `Unavailable`: nothing came for 30 seconds. `TopicRefused`: the topic is gone, or the permission to read it.
+    /// `Unknown`: records were removed before they were read. A new reader goes on from the group's position.
+    pub async fn read(
+        &mut self,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<DeadLetterRecord>, PublishFault> {
+        self.ask(move |reading| reading.read(records_max, bytes_max)).await
+    }
+
+    /// Tells the group that of each partition named everything before the offset was dealt with. A position never
+    /// moves back.
+    ///
+    /// # Errors
+    /// `Unavailable`: it may have happened; without it, a later reader meets these records again. `Misconfigured`:
+    /// another program consumes under this group.
+    pub async fn commit(&mut self, positions: &[(i32, i64)]) -> Result<(), PublishFault> {
+        let positions = positions.to_vec();
+        self.ask(move |reading| reading.commit(&positions)).await
+    }
+
+    async fn ask<T: Send + 'static>(
+        &mut self,
+        what: impl FnOnce(&mut Reading) -> Result<T, PublishFault> + Send + 'static,
+    ) -> Result<T, PublishFault> {
+        let reading = Arc::clone(&self.reading);
+        let asked = spawn_blocking(move || what(&mut reading.lock().unwrap_or_else(PoisonError::into_inner)));
+        asked.await.unwrap_or_else(|_| Err(shutting_down()))
+    }
+}
+
+/// The consumer, and how far it is. Everything here blocks.
+struct Reading {
+    /// `None` only while it is dropped.
+    consumer: Option<BaseConsumer<Ear>>,
+    topic: String,
+    group: String,
+    partitions: BTreeMap<i32, Partition>,
+}
+
+/// How far a partition is read.
+#[derive(Clone, Copy, Debug)]
+struct Partition {
+    /// The offset after the last one to read.
+    end: i64,
+    /// Where the group stands.
+    committed: Option<i64>,
+    done: bool,
+}
+
+impl Reading {
+    /// Finds out what there is to read and takes it.
+    fn begin(&mut self, from: ReadFrom) -> Result<Vec<Span>, PublishFault> {
+        let committed = self.committed()?;
+        let mut assigned = TopicPartitionList::new();
+        let mut spans = Vec::new();
+        for (partition, committed) in committed {
+            let marks = self.consumer()?.fetch_watermarks(&self.topic, partition, ANSWER_MAX);
+            let (first, end) = marks.map_err(|error| self.fault(&error))?;
+            let begin = match (from, committed) {
+                (ReadFrom::Group, Some(position)) if position > end => {
+                    return Err(PublishFault::new(
+                        PublishFaultKind::Misconfigured,
+                        format!(
+                            "group `{}` stands at {position} in partition {partition} of topic `{}`, which ends at \
+                             {end}: the topic was made anew; read it from the beginning, or under another group",
+                            self.group, self.topic
+                        ),
+                    ));
+                }
+                (ReadFrom::Group, Some(position)) => position,
+                _ => first,
+            };
+            let start = begin.max(first);
+            spans.push(Span { partition, from: start, to: end, removed: (start - begin).unsigned_abs() });
+            // A position beyond the end says nothing of the topic as it is now.
+            let committed = committed.filter(|position| *position <= end);
+            self.partitions.insert(partition, Partition { end, committed, done: start >= end });
+            if start < end {
+                let added = assigned.add_partition_offset(&self.topic, partition, Offset::Offset(start));
+                added.map_err(|error| self.fault(&error))?;
+            }
+        }
+        self.consumer()?.assign(&assigned).map_err(|error| self.fault(&error))?;
+        Ok(spans)
+    }
+
+    /// Where the group stands in each partition of the topic.
+    fn committed(&self) -> Result<Vec<(i32, Option<i64>)>, PublishFault> {
+        let metadata = self.metadata()?;
+        let refused = |code| reading_fault(&self.what(), code);
+        let found = metadata.topics().iter().find(|found| found.name() == self.topic);
+        let found = found.ok_or_else(|| refused(RDKafkaErrorCode::UnknownTopicOrPartition))?;
+        if let Some(error) = found.error() {
+            return Err(refused(error.into()));
+        }
+        if found.partitions().is_empty() {
+            return Err(refused(RDKafkaErrorCode::LeaderNotAvailable));
+        }
+        let mut asked = TopicPartitionList::new();
+        for partition in found.partitions() {
+            asked.add_partition(&self.topic, partition.id());
+        }
+        let answer = self.consumer()?.committed_offsets(asked, ANSWER_MAX);
+        let answer = answer.map_err(|error| self.fault(&error))?;
+        let mut committed = Vec::new();
+        for element in answer.elements() {
+            element.error().map_err(|error| self.fault(&error))?;
+            let position = match element.offset() {
+                Offset::Offset(position) => Some(position),
+                _ => None,
+            };
+            committed.push((element.partition(), position));
+        }
+        committed.sort_unstable();
+        Ok(committed)
+    }
+
+    /// What the cluster says of the topic. Brokers that are all down are not waited for as long as one that is slow.
+    fn metadata(&self) -> Result<Metadata, PublishFault> {
+        let asked = Instant::now();
+        loop {
+            let error = match self.consumer()?.fetch_metadata(Some(&self.topic), ASK) {
+                Ok(metadata) => return Ok(metadata),
+                Err(error) => error,
+            };
+            // What the client has to say comes only to whoever polls; there is nothing else to come yet.
+            while self.consumer()?.poll(Duration::ZERO).is_some() {}
+            let down = self.consumer()?.context().all_down.load(Ordering::Relaxed);
+            let is_away = *self.fault(&error).kind() == PublishFaultKind::Unavailable;
+            if !is_away || down || asked.elapsed() > ANSWER_MAX {
+                return Err(self.fault(&error));
+            }
+        }
+    }
+
+    fn read(&mut self, records_max: usize, bytes_max: usize) -> Result<Vec<DeadLetterRecord>, PublishFault> {
+        let mut records = Vec::new();
+        let mut bytes = 0;
+        let mut heard = Instant::now();
+        while records.len() < records_max && bytes < bytes_max {
+            if self.partitions.values().all(|partition| partition.done) {
+                break;
+            }
+            if heard.elapsed() > SILENCE_MAX {
+                return Err(self.silence());
+            }
+            let record = match self.consumer()?.poll(LOOK) {
+                None => continue,
+                Some(Err(KafkaError::PartitionEOF(partition))) => {
+                    self.finish(partition);
+                    heard = Instant::now();
+                    continue;
+                }
+                Some(Err(error)) => {
+                    let fault = self.fault(&error);
+                    // What may come back by itself is waited for by the consumer.
+                    if *fault.kind() != PublishFaultKind::Unavailable {
+                        return Err(fault);
+                    }
+                    continue;
+                }
+                Some(Ok(message)) => DeadLetterRecord::of(&message),
+            };
+            heard = Instant::now();
+            let Some(partition) = self.partitions.get_mut(&record.partition) else { continue };
+            if record.offset + 1 >= partition.end {
+                partition.done = true;
+            }
+            // Came after the end was looked up.
+            if record.offset < partition.end {
+                bytes += record.size_bytes();
+                records.push(record);
+            }
+        }
+        Ok(records)
+    }
+
+    fn finish(&mut self, partition: i32) {
+        if let Some(partition) = self.partitions.get_mut(&partition) {
+            partition.done = true;
+        }
+    }
+
+    fn commit(&mut self, positions: &[(i32, i64)]) -> Result<(), PublishFault> {
+        let ahead = |(partition, position): &&(i32, i64)| {
+            let known = self.partitions.get(partition);
+            known.is_some_and(|known| known.committed.is_none_or(|committed| committed < *position))
+        };
+        let ahead: Vec<_> = positions.iter().filter(ahead).copied().collect();
+        if ahead.is_empty() {
+            return Ok(());
+        }
+        let mut list = TopicPartitionList::new();
+        for (partition, position) in &ahead {
+            let added = list.add_partition_offset(&self.topic, *partition, Offset::Offset(*position));
+            added.map_err(|error| self.fault(&error))?;
+        }
+        self.consumer()?.commit(&list, CommitMode::Sync).map_err(|error| self.fault(&error))?;
+        for (partition, position) in ahead {
+            if let Some(known) = self.partitions.get_mut(&partition) {
+                known.committed = Some(position);
+            }
+        }
+        Ok(())
+    }
+
+    fn consumer(&self) -> Result<&BaseConsumer<Ear>, PublishFault> {
+        self.consumer.as_ref().ok_or_else(shutting_down)
+    }
+
+    fn what(&self) -> String {
+        format!("reading topic `{}` as group `{}`", self.topic, self.group)
+    }
+
+    /// The fault of an error of the binding.
+    fn fault(&self, error: &KafkaError) -> PublishFault {
+        let Some(code) = code_of(error) else {
+            return PublishFault::new(PublishFaultKind::Unknown, format!("{}: {error}", self.what()));
+        };
+        let fault = reading_fault(&self.what(), code);
+        match self.heard() {
+            Some(reason) if *fault.kind() == PublishFaultKind::Unavailable => {
+                PublishFault::new(PublishFaultKind::Unavailable, format!("{}: {reason}", fault.message()))
+            }
+            _ => fault,
+        }
+    }
+
+    fn silence(&self) -> PublishFault {
+        let reason = self.heard().unwrap_or_else(|| "no answer".to_owned());
+        let what = self.what();
+        PublishFault::new(
+            PublishFaultKind::Unavailable,
+            format!("{what}: nothing came for {SILENCE_MAX:?}, {reason}; check the brokers, and begin again"),
+        )
+    }
+
+    /// What the client said last of its connections.
+    fn heard(&self) -> Option<String> {
+        let consumer = self.consumer.as_ref()?;
+        consumer.context().reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        if let Some(consumer) = self.consumer.take() {
+            drop_apart(consumer, drop);
+        }
+    }
+}
+
+/// What the client says, on the thread that polls it.
+#[derive(Default)]
+struct Ear {
+    reason: Mutex<Option<String>>,
+    all_down: AtomicBool,
+}
+
+impl ClientContext for Ear {
+    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
+        tracing::debug!(target: "librdkafka", facility, "{message}");
+    }
+
+    fn stats_raw(&self, _: &[u8]) {}
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(target: "librdkafka", reason, "{error}");
+        // It comes with a count of brokers and no reason.
+        if code_of(&error) == Some(RDKafkaErrorCode::AllBrokersDown) {
+            self.all_down.store(true, Ordering::Relaxed);
+        } else {
+            *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(plain_reason(reason));
+        }
+    }
+}
+
+impl ConsumerContext for Ear {}
+
+fn shutting_down() -> PublishFault {
+    PublishFault::new(PublishFaultKind::Unavailable, "the runtime is shutting down")
+}

@@ -1,0 +1,68 @@
+//! Envelopes go to sessions, and their reports to the core.
+
+use std::time::Duration;
+
+use eventferry_core::machine::Outcome as CoreOutcome;
+use eventferry_core::publisher::{Domain, Outcome, Publisher, Report, Role, Session, Taken, Token};
+use eventferry_core::store::Store;
+
+use super::Engine;
+
+impl<S: Store, P: Publisher> Engine<S, P> {
+    pub(super) fn session(&mut self, role: Role) -> &mut Option<P::Session> {
+        match role {
+            Role::Main => &mut self.main,
+            Role::Alone => &mut self.alone,
+        }
+    }
+
+    pub(super) fn send(&mut self, role: Role, token: Token, domain: Domain) {
+        let session = match role {
+            Role::Main => &mut self.main,
+            Role::Alone => &mut self.alone,
+        };
+        let taken = match (session, self.rows.envelope(token, &self.topics)) {
+            (Some(session), Some(envelope)) => session.send(token, domain, &envelope),
+            _ => Taken::Ended,
+        };
+        match taken {
+            Taken::Yes => {}
+            Taken::Full => self.core.handle_full(self.started.elapsed(), token),
+            Taken::Ended => self.core.handle_ended(self.started.elapsed(), token),
+        }
+    }
+
+    pub(super) fn abandon(&mut self, role: Role, within: Duration) {
+        match self.session(role).take() {
+            Some(session) => self.calls.abandon(role, session, within),
+            None => self.core.handle_abandoned(self.started.elapsed(), role, &[]),
+        }
+    }
+
+    pub(super) fn reported(&mut self, reports: &mut Vec<Report>) {
+        let now = self.started.elapsed();
+        for report in reports.drain(..) {
+            let (token, outcome) = self.outcome(report);
+            self.core.handle_report(now, token, outcome);
+        }
+    }
+
+    pub(super) fn outcome(&mut self, report: Report) -> (Token, CoreOutcome) {
+        let outcome = match report.outcome {
+            Outcome::Acknowledged => {
+                if self.rows.acknowledged(report.token) {
+                    self.finished.shipped += 1;
+                    self.news.shipped();
+                }
+                self.refusals.forget(report.token);
+                CoreOutcome::Acknowledged
+            }
+            Outcome::Uncertain => CoreOutcome::Uncertain,
+            Outcome::Refused(fault) => {
+                self.note_refusal(report.token, &fault);
+                CoreOutcome::Refused(self.publish_failed(*fault))
+            }
+        };
+        (report.token, outcome)
+    }
+}
