@@ -124,8 +124,8 @@ impl FaultKind {
     pub(crate) fn any(dice: &mut Dice, temper: Temper) -> usize {
         const CALM: [usize; 7] = [0, 0, 1, 1, 12, 13, 14];
         // Failovers more often than others: most can go wrong there.
-        const STORMY: [usize; 24] =
-            [0, 1, 2, 2, 3, 4, 5, 6, 6, 6, 7, 8, 9, 10, 11, 12, 12, 13, 13, 14, 15, 16, 17, 17];
+        const STORMY: [usize; 25] =
+            [0, 1, 2, 2, 3, 4, 5, 6, 6, 6, 6, 7, 8, 9, 10, 11, 12, 12, 13, 13, 14, 15, 16, 17, 17];
         if temper == Temper::Calm { CALM[dice.index(CALM.len())] } else { STORMY[dice.index(STORMY.len())] }
     }
 
