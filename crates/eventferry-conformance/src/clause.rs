@@ -162,7 +162,13 @@ pub enum Ended {
 }
 
 /// How long a clause may take in all: a back end that hangs breaks it.
-pub(crate) const CLAUSE_TIME_MAX: Duration = Duration::from_secs(120);
+const CLAUSE_TIME_MAX: Duration = Duration::from_secs(120);
+
+/// Asks, within that time.
+pub(crate) async fn in_time(asked: impl Future<Output = Result<Ended, Broken>>) -> Result<Ended, Broken> {
+    let late = || Err(Broken::new(format!("not done after {CLAUSE_TIME_MAX:?}")));
+    within(CLAUSE_TIME_MAX, Box::pin(asked)).await.unwrap_or_else(late)
+}
 
 impl Clause {
     /// The first of the clause's needs that a back end lacks, in words; `None`: the clause applies.
@@ -176,16 +182,14 @@ impl Clause {
     /// It does not: what was expected, what came, and when.
     pub fn ask<S: Subject>(&self, subject: &Arc<S>) -> Result<Ended, Broken> {
         subject.block_on(async {
-            let work = Box::pin(async {
+            in_time(async {
                 let bench = Bench::make(subject).await?;
                 if let Some(reason) = self.lacking(bench.declared()) {
                     return Ok(Ended::NotApplicable(reason));
                 }
                 (self.run)(&bench).await.map(|()| Ended::Kept)
-            });
-            within(CLAUSE_TIME_MAX, work)
-                .await
-                .unwrap_or_else(|| Err(Broken::new(format!("not done after {CLAUSE_TIME_MAX:?}"))))
+            })
+            .await
         })
     }
 }

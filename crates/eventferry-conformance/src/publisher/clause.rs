@@ -9,9 +9,8 @@ use super::bench::Bench;
 use super::clauses::BY_PROMISE;
 use super::subject::{Reach, Subject};
 use crate::broken::Broken;
-use crate::clause::{CLAUSE_TIME_MAX, Ended};
+use crate::clause::{Ended, in_time};
 use crate::erased::Work;
-use crate::pause::within;
 
 /// One sentence of the contract of publishers, as data.
 #[derive(Debug)]
@@ -85,16 +84,14 @@ impl Clause {
     /// It does not: what was expected, what came, and when.
     pub fn ask<S: Subject>(&self, subject: &Arc<S>) -> Result<Ended, Broken> {
         subject.block_on(async {
-            let work = Box::pin(async {
+            in_time(async {
                 let bench = Bench::make(subject).await?;
                 if let Some(reason) = self.lacking(bench.declared()) {
                     return Ok(Ended::NotApplicable(reason));
                 }
                 (self.run)(&bench).await.map(|()| Ended::Kept)
-            });
-            within(CLAUSE_TIME_MAX, work)
-                .await
-                .unwrap_or_else(|| Err(Broken::new(format!("not done after {CLAUSE_TIME_MAX:?}"))))
+            })
+            .await
         })
     }
 }
