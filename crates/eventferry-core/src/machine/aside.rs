@@ -5,7 +5,7 @@ use super::action::{ChangeOrder, ChangeWhat, Notice, ParkWhy, TopicId};
 use super::entry::{AggregateKey, Origin, Routed, State};
 use super::lanes::LanePhase;
 use super::ledger::{Effect, Telling};
-use super::retry::{OnDead, RetryPolicy};
+use super::retry::OnDead;
 use crate::fault::PublishFaultKind;
 use crate::lane::Lane;
 use crate::parked::{End, Next, ParkedKey};
@@ -83,7 +83,7 @@ impl<M: Clone> Core<M> {
     /// What follows one more refusal after this many attempts.
     fn next_attempt(&mut self, topic: TopicId, attempts: u32, kind: PublishFaultKind) -> (u32, Next) {
         let (dead_letters, dice) = (self.settings.dead_letters, &mut self.dice);
-        let policy = self.topics.retry(topic).unwrap_or(&self.settings.retry);
+        let policy = self.topics.retry(topic, &self.settings.retry);
         if kind == PublishFaultKind::Unknown && !policy.unknown_counts {
             return (attempts, Next::Retry(policy.backoff.pause(attempts.max(1), dice)));
         }
@@ -102,7 +102,7 @@ impl<M: Clone> Core<M> {
         let entry = self.take_out(index);
         let (lane, aggregate, number) = (entry.lane, entry.aggregate, entry.aggregate_number);
         let Origin::Parked { ordinal, dying, own_topic, .. } = entry.origin else { return };
-        let policy: &RetryPolicy = self.topics.retry(own_topic).unwrap_or(&self.settings.retry);
+        let policy = self.topics.retry(own_topic, &self.settings.retry);
         let holds = dying && policy.on_dead == OnDead::Hold;
         self.say(if dying { Notice::Dead(token, holds) } else { Notice::Unparked(token) });
         let round = self.due.round();

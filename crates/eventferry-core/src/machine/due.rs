@@ -140,10 +140,8 @@ impl<M: Clone> Core<M> {
         if !self.may_send() || (!self.due.scanning && self.now < self.due.next_at) {
             return None;
         }
-        let parked = |state: &&super::lanes::LaneState<M>| {
-            state.phase == LanePhase::Active && state.parked.records > 0
-        };
-        let lanes: Vec<Lane> = self.lanes.values().filter(parked).map(|state| state.lease.lane).collect();
+        let parked = self.lanes.values().filter(|state| state.may_have_due());
+        let lanes: Vec<Lane> = parked.map(|state| state.lease.lane).collect();
         if lanes.is_empty() {
             self.due.reset(self.now);
             return None;
@@ -181,8 +179,7 @@ impl<M: Clone> Core<M> {
 
     /// When a round begins by itself.
     pub(super) fn due_at(&self) -> Option<Duration> {
-        let parked =
-            self.lanes.values().any(|state| state.phase == LanePhase::Active && state.parked.records > 0);
+        let parked = self.lanes.values().any(|state| state.may_have_due());
         let waits = parked && !self.due.scanning && self.may_send();
         // Without room it begins when something leaves.
         (waits && self.due_room().is_some()).then_some(self.due.next_at)

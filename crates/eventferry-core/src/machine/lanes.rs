@@ -142,6 +142,11 @@ impl<M: Clone> LaneState<M> {
         records.filter(waits).collect()
     }
 
+    /// Whether the ledger may have parked events of it that are due.
+    pub(super) fn may_have_due(&self) -> bool {
+        self.phase == LanePhase::Active && self.parked.records > 0
+    }
+
     pub(super) fn has_news(&self) -> bool {
         !self.prefix.is_empty() || !self.changes.is_empty()
     }

@@ -300,8 +300,12 @@ impl Settings {
 
     /// The pause after this many failures in a row.
     pub(super) fn retry_pause(&self, failures: u32) -> Duration {
-        let doubled = self.retry_min.saturating_mul(1 << failures.min(16));
-        doubled.min(self.retry_max)
+        self.doubled_pause(failures, self.retry_max)
+    }
+
+    /// The shortest pause, doubled so often, at most this long.
+    pub(super) fn doubled_pause(&self, times: u32, most: Duration) -> Duration {
+        self.retry_min.saturating_mul(1 << times.min(16)).min(most)
     }
 }
 

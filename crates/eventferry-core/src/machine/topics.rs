@@ -97,8 +97,9 @@ impl Topics {
         self.get(id).retry = Some(policy);
     }
 
-    pub(super) fn retry(&self, id: TopicId) -> Option<&RetryPolicy> {
-        self.topics.get(id.0 as usize)?.retry.as_ref()
+    /// The policy of a topic: its own, or this one.
+    pub(super) fn retry<'a>(&'a self, id: TopicId, usual: &'a RetryPolicy) -> &'a RetryPolicy {
+        self.topics.get(id.0 as usize).and_then(|topic| topic.retry.as_ref()).unwrap_or(usual)
     }
 
     /// When the next refused topic is to be shut.
@@ -159,8 +160,7 @@ impl Topics {
         }
         topic.struck_at = now;
         if topic.strikes > 0 {
-            let pause = settings.retry_min.saturating_mul(1 << (topic.strikes - 1).min(16));
-            topic.quarantined_until = now + pause.min(settings.quarantine);
+            topic.quarantined_until = now + settings.doubled_pause(topic.strikes - 1, settings.quarantine);
         }
         topic.strikes = topic.strikes.saturating_add(1);
     }
