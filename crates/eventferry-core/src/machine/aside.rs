@@ -129,6 +129,15 @@ impl<M: Clone> Core<M> {
         self.let_go_behind(lane, aggregate);
     }
 
+    /// A topic takes something again: its records that were to be parked go after all, with what waits behind them, if
+    /// the ledger has been told of none of them. What keeps their lane's position back may wait for just that.
+    pub(super) fn let_go_held(&mut self, lane: Lane, topic: TopicId) {
+        let Some(state) = self.lanes.get(&lane) else { return };
+        for aggregate in state.parking_for(topic, &self.entries) {
+            self.let_go_behind(lane, aggregate);
+        }
+    }
+
     /// Nothing of an aggregate is parked any more: its records that were to be parked behind go after all, if the
     /// ledger has been told of none of them. What keeps their lane's position back may last for long.
     pub(super) fn let_go_behind(&mut self, lane: Lane, aggregate: AggregateKey) {
@@ -139,7 +148,7 @@ impl<M: Clone> Core<M> {
         if held.parking == 0 || held.parked > 0 || held.telling > 0 {
             return;
         }
-        let behind = state.parking_behind(aggregate, &self.entries);
+        let behind = state.waiting_to_be_parked(aggregate, &self.entries);
         if behind.len() != held.parking as usize {
             return;
         }

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::action::{Action, Notice, ParkOrder, ParkWhy};
+use super::action::{Action, Notice, ParkOrder, ParkWhy, TopicId};
 use super::entry::{AggregateKey, Entries, Entry, Origin, State};
 use super::held::{Loaded, ParkedBook};
 use super::ledger::{Effect, Telling};
@@ -129,17 +129,32 @@ impl<M: Clone> LaneState<M> {
         self.carried = true;
     }
 
-    /// The records of an aggregate that wait to be parked behind another.
-    pub(super) fn parking_behind(&self, key: AggregateKey, entries: &Entries<M>) -> Vec<u32> {
-        let waits = |index: &u32| {
-            let entry = &entries[*index];
-            entry.aggregate == key && entry.state == State::Parking(ParkWhy::Behind)
+    /// The records of an aggregate that are to be parked, in order: behind another, or for their topic's sake.
+    pub(super) fn waiting_to_be_parked(&self, key: AggregateKey, entries: &Entries<M>) -> Vec<u32> {
+        let waits = |entry: &Entry<M>| {
+            entry.aggregate == key && !matches!(entry.state, State::Parking(ParkWhy::Refused(_)))
         };
+        self.to_be_parked(entries).filter(|index| waits(&entries[*index])).collect()
+    }
+
+    /// The aggregates with records that are to be parked because this topic takes nothing.
+    pub(super) fn parking_for(&self, topic: TopicId, entries: &Entries<M>) -> BTreeSet<AggregateKey> {
+        let held =
+            |entry: &&Entry<M>| entry.topic == topic && entry.state == State::Parking(ParkWhy::TopicHeld);
+        self.to_be_parked(entries)
+            .map(|index| &entries[index])
+            .filter(held)
+            .map(|entry| entry.aggregate)
+            .collect()
+    }
+
+    /// The records that are to be parked and that the ledger has not been told of.
+    fn to_be_parked(&self, entries: &Entries<M>) -> impl Iterator<Item = u32> {
         let records = self.log.iter().filter_map(|handed| match handed {
             Handed::Record(index) => Some(*index),
             Handed::Passed(_) => None,
         });
-        records.filter(waits).collect()
+        records.filter(|index| matches!(entries[*index].state, State::Parking(_)))
     }
 
     /// Whether the ledger may have parked events of it that are due.

@@ -12,6 +12,7 @@ use super::entry::{Routed, State};
 use super::retry::RetryPolicy;
 use super::{Core, Settings};
 use crate::fault::PublishFaultKind;
+use crate::lane::Lane;
 use crate::publisher::{Role, Token};
 
 /// What is known of topics.
@@ -233,9 +234,7 @@ impl<M: Clone> Core<M> {
                 if !topic.probation {
                     self.release_topic(id);
                 }
-                if self.topics.reopen(id) {
-                    self.due.hurry(now);
-                }
+                self.reopen_topic(id);
                 for port in [&mut self.main, &mut self.alone] {
                     for number in 0..port.channels.len() {
                         if port.channels[number].topic == id {
@@ -260,7 +259,18 @@ impl<M: Clone> Core<M> {
     pub(super) fn topic_acknowledged(&mut self, id: TopicId) {
         if self.topics.get(id).probation {
             self.release_topic(id);
-            self.topics.reopen(id);
+            self.reopen_topic(id);
+        }
+    }
+
+    /// A topic is to be tried again: the ledger is asked for what it has of it, and what it has not yet goes after all.
+    fn reopen_topic(&mut self, id: TopicId) {
+        if self.topics.reopen(id) {
+            self.due.hurry(self.now);
+            let lanes: Vec<Lane> = self.lanes.keys().copied().collect();
+            for lane in lanes {
+                self.let_go_held(lane, id);
+            }
         }
     }
 

@@ -161,7 +161,11 @@ impl World {
         }
         self.relays[relay].frozen = false;
         for what in std::mem::take(&mut self.relays[relay].inbox) {
-            self.agenda.enter(self.now, what);
+            match what {
+                // The process's own clock ended this wait, so it comes with what the process does first.
+                What::GiveUp { producer } => self.give_up(producer),
+                what => self.agenda.enter(self.now, what),
+            }
         }
         self.act(relay);
         if !client_first {

@@ -200,3 +200,33 @@ fn a_claim_that_was_open_when_the_history_was_lost_says_nothing_of_the_new_one()
     assert_eq!(stage.open_calls, 2, "it is asked again");
     assert!(!stage.reading);
 }
+
+#[test]
+fn records_to_be_parked_for_a_topics_sake_go_after_all_when_it_is_back() {
+    let mut stage = Stage::with(settings(), 1);
+    stage.turn();
+    assert!(core::mem::take(&mut stage.reading));
+    let held = |mark, domain| Arrival { topic: TopicId(1), ..arrival((0, mark, 2, domain)) };
+    let page = [arrival((0, 1, 1, 1)), held(2, 2), arrival((0, 3, 2, 3))];
+    let mut tokens = Vec::new();
+    stage.core.handle_page(stage.now, page, [], Rest::Quiet, &mut tokens);
+    stage.turn();
+    let tokens: Vec<Token> = tokens.into_iter().flatten().collect();
+    // The first of the lane stays in flight, so nothing behind it can be parked.
+    stage.report(tokens[1], TOPIC_REFUSED);
+    stage.abandoned(Role::Main, &[]);
+    stage.later(Duration::from_secs(3));
+    assert!(stage.said.contains(&Notice::TopicShut(TopicId(1))));
+    assert_eq!(stage.sent(), [tokens[0]]);
+    stage.core.handle_learned(stage.now, TopicId(1), Ok(()));
+    stage.turn();
+    assert_eq!(stage.sent(), [tokens[0], tokens[1]]);
+    stage.acknowledge(tokens[1]);
+    assert_eq!(stage.sent(), [tokens[0], tokens[2]]);
+    for token in [tokens[0], tokens[2]] {
+        stage.acknowledge(token);
+    }
+    stage.later(Duration::from_secs(1));
+    assert_eq!(stage.core.load(), (0, 0));
+    assert!(stage.settled.iter().all(|order| order.park.is_empty()));
+}
