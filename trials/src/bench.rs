@@ -76,6 +76,15 @@ impl Scenario {
         }
     }
 
+    /// How many events unless told otherwise. A poison event costs one pause, so what it costs of the whole is seen in a
+    /// run that is long beside a pause.
+    fn events(self) -> u64 {
+        match self {
+            Self::Drain | Self::HotKey => 500_000,
+            Self::Poison => 2_000_000,
+        }
+    }
+
     /// Whom the others are held against.
     fn base(self) -> Contender {
         match self {
@@ -120,7 +129,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
     let plan = Plan {
         scenario,
         contenders: scenario.contenders().iter().copied().filter(named).collect(),
-        events: arguments.value("events", 500_000)?,
+        events: arguments.value("events", scenario.events())?,
         aggregates: arguments.value("aggregates", 5_000)?,
         rounds: arguments.value("rounds", 3)?,
         status_column_events: arguments.value("status-column-events", 100_000)?,

@@ -22,7 +22,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 const USAGE: &str = "\
 usage: cargo xtask TRIAL
 
-  bench drain|hot-key [--events N] [--aggregates N] [--rounds N] [--only CONTENDER] [--json FILE]
+  bench drain|hot-key|poison [--events N] [--aggregates N] [--rounds N] [--only CONTENDER] [--json FILE]
       how fast a backlog is carried to Kafka, held against a raw pipe and against a status column
   storm [--scene NAME[,NAME]] [--minutes M] [--seconds N] [--seed S] [--lease TIME] [--grace TIME] [--keep yes]
         [--skip-missing yes] [--json FILE] [--report FILE] [--list yes]
