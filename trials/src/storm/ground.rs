@@ -17,7 +17,7 @@ use crate::database::{Database, connect, random_name, with_database};
 use crate::failure::{Attempt as _, Failure, failure};
 use crate::servers::Servers;
 use disk::Disk;
-use kafka::{Kafka, Setup};
+use kafka::{Kafka, RelaysDoor, Setup};
 use pooler::Pooler;
 use postgres::{NEWEST, OLDEST, Postgres};
 use process::{free_port, run};
@@ -118,13 +118,14 @@ impl Ground {
             BrokerNeed::Given => return Ok(()),
             BrokerNeed::Own => {}
             BrokerNeed::Guarded => {
-                setup.guarded = true;
+                setup.relays = RelaysDoor::Guarded;
                 self.broker_options = format!(
                     "?security.protocol=sasl_plaintext&sasl.mechanism=PLAIN&sasl.username={}&sasl.password={}",
                     kafka::USER,
                     kafka::PASSWORD
                 );
             }
+            BrokerNeed::Encrypted => setup.relays = RelaysDoor::Encrypted,
             BrokerNeed::OnSmallDisk => {
                 let disk = Disk::mount(&self.folder.0, DISK_MEBIBYTES).await?;
                 setup.data = Some(disk.path().join("data"));
@@ -134,13 +135,18 @@ impl Ground {
         let port = free_port()?;
         self.broker_address = format!("127.0.0.1:{port}");
         if self.way == Way::Proxies {
-            let proxy = Proxy::to(port, Framing::Kafka).await?;
+            let framing = if need == BrokerNeed::Encrypted { Framing::Tls } else { Framing::Kafka };
+            let proxy = Proxy::to(port, framing).await?;
             setup.advertised = Some(proxy.port());
             self.broker_address = format!("127.0.0.1:{}", proxy.port());
             self.broker_proxy = Some(proxy);
         }
         let kafka = Kafka::create(&self.folder.0, port, &setup).await?;
         self.servers.brokers = kafka.for_judges();
+        if need == BrokerNeed::Encrypted {
+            let certificate = kafka.certificate();
+            self.broker_options = format!("?security.protocol=ssl&ssl.ca.location={}", certificate.display());
+        }
         self.kafka = Some(kafka);
         Ok(())
     }

@@ -50,6 +50,8 @@ pub(super) enum BrokerNeed {
     Own,
     /// Relays need a password and permissions.
     Guarded,
+    /// Relays talk TLS to it, and check who it is.
+    Encrypted,
     OnSmallDisk,
 }
 

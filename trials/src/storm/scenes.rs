@@ -2,13 +2,26 @@
 
 use std::time::Duration;
 
-use super::scene::BrokerNeed::{Given as GivenBroker, Guarded, OnSmallDisk, Own as OwnBroker};
+use super::scene::BrokerNeed::{Encrypted, Given as GivenBroker, Guarded, OnSmallDisk, Own as OwnBroker};
 use super::scene::DatabaseNeed::{
     AsynchronousStandby, Dumped, Given as GivenDatabase, Own as OwnDatabase, SynchronousStandby,
 };
 use super::scene::Side::{Broker, Database};
 use super::scene::Step::{self, *};
 use super::scene::{DeadLetters, Load, Scene, Tail, Tool, Way};
+
+/// What comes from the broker is spoilt, twice.
+const SPOILS_BROKER: &[Step] = &[
+    Calm(1_500, 2_500),
+    Spoil(Broker),
+    Calm(50, 1_500),
+    Clear(Broker),
+    Calm(1_000, 2_000),
+    Spoil(Broker),
+    Calm(50, 1_500),
+    Clear(Broker),
+    Calm(2_000, 3_000),
+];
 
 /// Nothing of its own: the base of the others.
 const PLAIN: Scene = Scene {
@@ -82,7 +95,8 @@ pub(super) const SCENES: &[Scene] = &[
         script: &[
             Calm(2_000, 2_500),
             KillBroker,
-            Calm(8_000, 8_000),
+            // Until memory is as full as it may be.
+            CalmAsAsked(8_000),
             MeasureMemory,
             CalmAsAsked(12_000),
             MeasureMemory,
@@ -167,17 +181,16 @@ pub(super) const SCENES: &[Scene] = &[
         database: OwnDatabase,
         broker: OwnBroker,
         way: Way::Proxies,
-        script: &[
-            Calm(1_500, 2_500),
-            Spoil(Broker),
-            Calm(50, 1_500),
-            Clear(Broker),
-            Calm(1_000, 2_000),
-            Spoil(Broker),
-            Calm(50, 1_500),
-            Clear(Broker),
-            Calm(2_000, 3_000),
-        ],
+        script: SPOILS_BROKER,
+        ..PLAIN
+    },
+    Scene {
+        name: "kafka-spoilt-tls",
+        sentence: "a bit changes under TLS, whichever way: the connection is torn, and nothing changed is carried",
+        database: OwnDatabase,
+        broker: Encrypted,
+        way: Way::Proxies,
+        script: SPOILS_BROKER,
         ..PLAIN
     },
     Scene {

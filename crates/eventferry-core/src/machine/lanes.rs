@@ -404,6 +404,23 @@ impl<M: Clone> Core<M> {
             return;
         }
         state.phase = LanePhase::Draining;
+        self.leave_unsent(lane);
+    }
+
+    /// A session has ended: what draining lanes had in it is left to their next owners, who would otherwise wait for
+    /// as long as it is refused here.
+    pub(super) fn leave_what_came_back(&mut self) {
+        let draining = self.lanes.iter().filter(|(_, state)| state.phase == LanePhase::Draining);
+        let lanes: Vec<Lane> = draining.map(|(lane, _)| *lane).collect();
+        for lane in lanes {
+            self.leave_unsent(lane);
+        }
+    }
+
+    /// Leaves what of a draining lane is in no session's hands, but for what lies before an acknowledged record: the
+    /// next owner would send that one again.
+    fn leave_unsent(&mut self, lane: Lane) {
+        let Some(state) = self.lanes.get(&lane) else { return };
         if !state.parked.loaded.is_empty() {
             self.unhand(|_, entry| entry.lane == lane);
         }

@@ -267,6 +267,7 @@ impl<M: Clone> Core<M> {
         for number in numbers {
             self.advance_aggregate(number);
         }
+        self.leave_what_came_back();
         self.advance_lanes();
     }
 

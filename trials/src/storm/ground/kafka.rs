@@ -28,13 +28,25 @@ pub(in crate::storm) struct Setup {
     pub(in crate::storm) advertised: Option<u16>,
     /// Where the data lie, if not in its folder.
     pub(in crate::storm) data: Option<PathBuf>,
-    /// Whether relays need a password, and permissions.
-    pub(in crate::storm) guarded: bool,
+    pub(in crate::storm) relays: RelaysDoor,
+}
+
+/// What relays find at their door.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(in crate::storm) enum RelaysDoor {
+    #[default]
+    Open,
+    /// They need a password, and permissions.
+    Guarded,
+    /// They must talk TLS.
+    Encrypted,
 }
 
 const START_MAX: Duration = Duration::from_secs(90);
 const ANSWER_MAX: Duration = Duration::from_millis(500);
 const CLUSTER: &str = "ZXZlbnRmZXJyeS1zdG9ybQ";
+
+const KEYSTORE: &str = "key.pem";
 
 /// What relays call themselves where the broker asks.
 pub(in crate::storm) const USER: &str = "ferry";
@@ -54,6 +66,9 @@ impl Kafka {
         std::fs::create_dir(&home).attempt("make a folder for Kafka")?;
         let mut this = Self { programs, home, judges: free_port()?, relays, process: None };
         let data = setup.data.clone().unwrap_or_else(|| this.home.join("data"));
+        if setup.relays == RelaysDoor::Encrypted {
+            this.certify()?;
+        }
         let text = this.configuration(setup, free_port()?, &data);
         std::fs::write(this.properties(), text).attempt("configure Kafka")?;
         let mut format = this.java();
@@ -63,12 +78,34 @@ impl Kafka {
         Ok(this)
     }
 
+    /// A key and a certificate for the address it is found at, signed by itself.
+    fn certify(&self) -> Result<(), Failure> {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        let own = rcgen::generate_simple_self_signed(names).attempt("make a certificate")?;
+        let (key, certificate) = (own.signing_key.serialize_pem(), own.cert.pem());
+        std::fs::write(self.home.join(KEYSTORE), format!("{key}{certificate}")).attempt("keep a key")?;
+        std::fs::write(self.certificate(), certificate).attempt("keep a certificate")
+    }
+
+    /// What relays check it by, where they talk TLS.
+    pub(in crate::storm) fn certificate(&self) -> PathBuf {
+        self.home.join("certificate.pem")
+    }
+
     fn configuration(&self, setup: &Setup, controller: u16, data: &Path) -> String {
         let (judges, relays) = (self.judges, self.relays);
         let advertised = setup.advertised.unwrap_or(relays);
-        let (protocol, guard) = match setup.guarded {
-            false => ("PLAINTEXT", String::new()),
-            true => (
+        let (protocol, guard) = match setup.relays {
+            RelaysDoor::Open => ("PLAINTEXT", String::new()),
+            RelaysDoor::Encrypted => (
+                "SSL",
+                format!(
+                    "listener.name.relays.ssl.keystore.type=PEM\n\
+                     listener.name.relays.ssl.keystore.location={}\n",
+                    self.home.join(KEYSTORE).display()
+                ),
+            ),
+            RelaysDoor::Guarded => (
                 "SASL_PLAINTEXT",
                 format!(
                     "listener.name.relays.sasl.enabled.mechanisms=PLAIN\n\

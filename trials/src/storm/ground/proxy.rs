@@ -1,6 +1,7 @@
 //! A proxy of our own between relays and a server: it cuts, delays, goes silent, and spoils bytes.
 //!
-//! What can be promised of spoiled bytes: without TLS nothing but TCP's checksum guards what a record says, and a byte
+//! What can be promised of spoiled bytes: under TLS each is found, whatever it says, and the connection is torn; so any
+//! byte of either side's is changed there. Without TLS nothing but TCP's checksum guards what a record says, and a byte
 //! changed behind its back is carried as it is. What is found is broken *framing*: a message whose length or kind is
 //! none, at which the client must tear the connection, and what was under way is uncertain. So that is what is spoilt
 //! here, on the way from the server.
@@ -43,6 +44,8 @@ pub(in crate::storm) enum Framing {
     Kafka,
     /// A letter, and a length of four bytes, which counts itself and what follows.
     Postgres,
+    /// Nobody between the two can tell, and nobody needs to: a change anywhere is found.
+    Tls,
 }
 
 /// A proxy. It ends, with all that passes through it, when this is dropped.
@@ -124,8 +127,9 @@ async fn carry(client: TcpStream, way: Arc<Way>, mut weather: watch::Receiver<We
         return;
     }
     let ((from_client, to_client), (from_server, to_server)) = (client.into_split(), server.into_split());
-    let up = pump(from_client, to_server, weather.clone(), None);
-    let down = pump(from_server, to_client, weather, Some(Frames::of(way)));
+    let up = (way.framing == Framing::Tls).then(|| Frames::of(Arc::clone(&way)));
+    let up = pump(from_client, to_server, weather.clone(), Direction::Up, up);
+    let down = pump(from_server, to_client, weather, Direction::Down, Some(Frames::of(way)));
     tokio::select! {
         () = up => {}
         () = down => {}
@@ -142,10 +146,18 @@ async fn hold_silently<T>(held: T, mut weather: watch::Receiver<Weather>) {
     drop(held);
 }
 
+/// Which way it is from where something is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
+}
+
 async fn pump(
     mut from: OwnedReadHalf,
     mut to: OwnedWriteHalf,
     mut weather: watch::Receiver<Weather>,
+    direction: Direction,
     mut frames: Option<Frames>,
 ) {
     let mut chunk = vec![0; CHUNK_BYTES];
@@ -154,7 +166,7 @@ async fn pump(
         match now {
             Weather::Cut => return,
             Weather::Silent => return hold_silently((from, to), weather).await,
-            Weather::Deaf if frames.is_some() => return hold_silently((from, to), weather).await,
+            Weather::Deaf if direction == Direction::Down => return hold_silently((from, to), weather).await,
             _ => {}
         }
         let length = tokio::select! {
@@ -209,6 +221,14 @@ impl Frames {
                 self.body_left -= part;
                 bytes = &mut bytes[part..];
                 continue;
+            }
+            if framing == Framing::Tls {
+                if spoil {
+                    bytes[bytes.len() / 2] ^= 1;
+                    self.lost = true;
+                    self.way.spoilt.fetch_add(1, Ordering::SeqCst);
+                }
+                return;
             }
             if spoil && self.head.is_empty() {
                 // No kind of message has this letter, and no answer this length.

@@ -19,6 +19,35 @@ fn a_drain_settles_what_is_in_flight_and_leaves() {
 }
 
 #[test]
+fn what_comes_back_from_a_session_is_left_to_the_next_owner() {
+    let unknown = Outcome::Refused(PublishFaultKind::Unknown);
+    let mut stage = Stage::ready();
+    let tokens = stage.page(&[(0, 1, 1, 1), (0, 2, 2, 2), (0, 3, 3, 3)]);
+    stage.core.drain(stage.now);
+    stage.turn();
+    stage.acknowledge(tokens[0]);
+    stage.report(tokens[1], unknown);
+    stage.abandoned(Role::Main, &[(tokens[2], Outcome::Uncertain)]);
+    stage.later(Duration::from_millis(10));
+    assert!(stage.sent.is_empty(), "nobody else goes through here, so it would not be believed for long");
+    assert_eq!((stage.last_settled(), stage.stopped), (vec![1], Some(Stop::Drained)));
+}
+
+#[test]
+fn what_comes_back_before_an_acknowledged_record_is_sent_again() {
+    let mut stage = Stage::ready();
+    let tokens = stage.page(&[(0, 1, 1, 1), (0, 2, 2, 2)]);
+    stage.core.drain(stage.now);
+    stage.turn();
+    stage.report(tokens[0], Outcome::Uncertain);
+    stage.abandoned(Role::Main, &[(tokens[1], Outcome::Acknowledged)]);
+    assert_eq!(stage.sent(), [tokens[0]]);
+    stage.acknowledge(tokens[0]);
+    stage.later(Duration::from_millis(10));
+    assert_eq!((stage.last_settled(), stage.stopped), (vec![2], Some(Stop::Drained)));
+}
+
+#[test]
 fn a_drain_that_takes_too_long_gives_up_and_says_so() {
     let mut stage = Stage::ready();
     stage.page(&[(0, 1, 1, 1)]);
