@@ -4,6 +4,7 @@
 //! partitions of its own. What counts is their ratio within a round: machines are noisy, and each in its own way.
 
 mod backlog;
+mod doorbell;
 mod ferry;
 mod outcome;
 mod raw_pipe;
@@ -119,10 +120,11 @@ struct Plan {
 /// Runs a bench from its words.
 pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
     let scenario = match arguments.word().as_deref() {
+        Some("doorbell") => return doorbell::run(arguments).await,
         Some("drain") => Scenario::Drain,
         Some("hot-key") => Scenario::HotKey,
         Some("poison") => Scenario::Poison,
-        _ => return Err(failure("bench takes a scenario: drain, hot-key or poison")),
+        _ => return Err(failure("bench takes a scenario: drain, hot-key, poison or doorbell")),
     };
     let only = arguments.text("only");
     let named = |contender: &Contender| only.as_deref().is_none_or(|only| only == contender.name());

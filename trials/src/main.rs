@@ -24,6 +24,8 @@ usage: cargo xtask TRIAL
 
   bench drain|hot-key|poison [--events N] [--aggregates N] [--rounds N] [--only CONTENDER] [--json FILE]
       how fast a backlog is carried to Kafka, held against a raw pipe and against a status column
+  bench doorbell [--rounds N] [--writers N] [--seconds T] [--json FILE]
+      what waking relays costs writers, held against no trigger and against a plain NOTIFY
   storm [--scene NAME[,NAME]] [--minutes M] [--seconds N] [--seed S] [--lease TIME] [--grace TIME] [--keep yes]
         [--skip-missing yes] [--json FILE] [--report FILE] [--list yes]
       hostile writers, and relays, servers and networks that fail: what must arrive does, once and in order

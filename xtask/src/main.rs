@@ -25,7 +25,8 @@ usage: cargo xtask COMMAND
   sim                the promises under seeded storms in virtual time; prints the seed that breaks one
     --seeds N          so many; --seed S: one alone, line by line; --help: the rest
   tidy               check the rules of the house
-  bench              how fast a backlog is carried, on real servers: see trials/
+  bench              how fast a backlog is carried, on real servers; takes drain, hot-key, poison, or doorbell: what
+                     waking relays costs writers
   storm              hostile writers, and relays, servers and networks that fail: does every promise hold?
     --scene NAME       what fails; relays-killed. Several with commas; --list yes: all, and what each proves
     --minutes M        all scenes in turn for so long, each at least once

@@ -81,6 +81,10 @@ pub(crate) struct InitArguments {
     /// Print the schema as SQL for a migration tool instead; connects to nothing, and `--store postgres:` is enough
     #[arg(long)]
     pub(crate) print_sql: bool,
+    /// Whether inserts wake sleeping relays, by a trigger: on or off; PostgreSQL only [default: as it is; at first on,
+    /// but where the server lets transactions be prepared]
+    #[arg(long, value_name = "on|off")]
+    pub(crate) doorbell: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -125,6 +129,9 @@ pub(crate) struct RunArguments {
     /// kept in EVENTFERRY_STORE
     #[arg(long, value_name = "URL")]
     pub(crate) store: Option<String>,
+    /// The same PostgreSQL database without a pooler between, to listen there for new events [default: --store]
+    #[arg(long, value_name = "URL")]
+    pub(crate) listen_url: Option<String>,
     /// The broker: kafka://host:9092[,host:9092][?option=value]
     #[arg(long, value_name = "URL")]
     pub(crate) publisher: Option<String>,

@@ -21,7 +21,12 @@ pub(crate) async fn init(settings: &Settings, arguments: &InitArguments) -> Resu
         print(&sql)?;
         return Ok(Ending::Done);
     }
-    let prepared = match StorePlace::of(&store)? {
+    let doorbell = settings.find("doorbell", arguments.doorbell.as_deref());
+    let place = match doorbell {
+        Some(given) => StorePlace::of(&store)?.with_doorbell(&given)?,
+        None => StorePlace::of(&store)?,
+    };
+    let prepared = match place {
         StorePlace::Postgres(config) => PostgresStore::new(config).prepare(Prepare::Apply).await?,
         StorePlace::Sqlite(config) => SqliteStore::new(config).prepare(Prepare::Apply).await?,
     };

@@ -54,6 +54,32 @@ impl StorePlace {
     }
 }
 
+impl StorePlace {
+    /// With a URL of its own to listen at.
+    ///
+    /// # Errors
+    /// It is none; the message never repeats it. SQLite has nothing to listen at.
+    pub(crate) fn listening_at(self, given: &Given) -> Result<Self, Trouble> {
+        given.parse(|url| match self {
+            Self::Postgres(config) => config.listen_url(url).map_err(message).map(Self::Postgres),
+            Self::Sqlite(_) => Err("a SQLite file is watched by itself; leave it out".into()),
+        })
+    }
+
+    /// With a doorbell hung or taken down.
+    ///
+    /// # Errors
+    /// It is neither on nor off, or no PostgreSQL.
+    pub(crate) fn with_doorbell(self, given: &Given) -> Result<Self, Trouble> {
+        given.parse(|text| match (self, text) {
+            (Self::Postgres(config), "on") => Ok(Self::Postgres(config.doorbell(true))),
+            (Self::Postgres(config), "off") => Ok(Self::Postgres(config.doorbell(false))),
+            (Self::Sqlite(_), _) => Err("SQLite needs no trigger to tell of new events; leave it out".into()),
+            (_, other) => Err(format!("`{other}` is neither on nor off")),
+        })
+    }
+}
+
 fn message(fault: StoreFault) -> String {
     fault.message().to_owned()
 }

@@ -88,6 +88,7 @@ impl<S: Store> Store for WatchedStore<S> {
     type Row = S::Row;
     type Lanes = WatchedLanes<S::Lanes>;
     type Feed = S::Feed;
+    type Doorbell = S::Doorbell;
     type Ledger = S::Ledger;
     type Upkeep = S::Upkeep;
     type Desk = S::Desk;
@@ -105,8 +106,9 @@ impl<S: Store> Store for WatchedStore<S> {
     }
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {
-        let Roles { lanes, feed, ledger, upkeep, desk } = self.store.roles(relay);
-        Roles { lanes: WatchedLanes { lanes, readiness: self.readiness }, feed, ledger, upkeep, desk }
+        let Roles { lanes, feed, doorbell, ledger, upkeep, desk } = self.store.roles(relay);
+        let lanes = WatchedLanes { lanes, readiness: self.readiness };
+        Roles { lanes, feed, doorbell, ledger, upkeep, desk }
     }
 }
 

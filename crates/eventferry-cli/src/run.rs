@@ -34,7 +34,11 @@ pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result
     let store = settings.require("store", arguments.store.as_deref())?;
     let publisher = settings.require("publisher", arguments.publisher.as_deref())?;
     let (from, to) = (place::shown(store.text()), place::shown(publisher.text()));
-    let store = StorePlace::of(&store)?;
+    let listen = settings.find("listen_url", arguments.listen_url.as_deref());
+    let store = match listen {
+        Some(given) => StorePlace::of(&store)?.listening_at(&given)?,
+        None => StorePlace::of(&store)?,
+    };
     let publisher = place::publisher(&publisher)?;
     let plan = Plan::of(settings, arguments)?;
     let readiness = Readiness::default();

@@ -5,6 +5,7 @@ mod bytes;
 mod changes;
 mod dead_letters;
 mod desk;
+mod doorbell;
 mod due;
 mod duplicates;
 mod enqueue;
@@ -19,10 +20,11 @@ mod ownership;
 use crate::clause::Clause;
 
 /// Every file's clauses, in the order of the promises.
-pub(crate) static BY_PROMISE: [&[Clause]; 15] = [
+pub(crate) static BY_PROMISE: [&[Clause]; 16] = [
     atomic::CLAUSES,
     lost::CLAUSES,
     bytes::CLAUSES,
+    doorbell::CLAUSES,
     order::CLAUSES,
     duplicates::CLAUSES,
     ownership::CLAUSES,

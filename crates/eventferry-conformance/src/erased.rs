@@ -11,8 +11,8 @@ use eventferry_core::parked::{
     ParkedFilter, ParkedKey, ParkedPage, ShowAsk, ShownEvent, ShownPage,
 };
 use eventferry_core::store::{
-    Capabilities, Claim, Feed, Gauge, Held, Lanes, Ledger, Opened, Prepare, Prepared, RelayId, Rest, Roles,
-    Settlement, Store, Swept, Upkeep, Verdict, Wish,
+    Capabilities, Claim, Doorbell, Feed, Gauge, Held, Lanes, Ledger, Opened, Prepare, Prepared, RelayId,
+    Rest, Roles, Settlement, Store, Swept, Upkeep, Verdict, Wish,
 };
 use eventferry_core::{
     Aggregate, EnqueueFault, Event, Header, Lane, Lease, MessageId, Record, Row, StoreFault, StoredEvent,
@@ -50,12 +50,13 @@ pub(crate) trait AnyStore {
     fn roles(self: Box<Self>, relay: &RelayId) -> Box<dyn AnyRoles>;
 }
 
-/// A store's five roles.
+/// A store's six roles.
 pub(crate) trait AnyRoles {
     fn hold(&mut self, claim: Claim) -> Work<'_, Result<Held, StoreFault>>;
     fn open<'a>(&'a mut self, leases: &'a [Lease]) -> Work<'a, Result<Vec<Opened>, StoreFault>>;
     fn close(&mut self, lanes: &[Lane]);
     fn read<'a>(&'a mut self, wish: Wish<'a>) -> Work<'a, Result<Sheet, StoreFault>>;
+    fn wait(&mut self) -> Work<'_, ()>;
     fn settle<'a>(&'a mut self, carried: &'a [Carried]) -> Work<'a, Result<Vec<Verdict>, StoreFault>>;
     fn parked<'a>(&'a mut self, ask: ParkedAsk<'a>) -> Work<'a, Result<ParkedPage, StoreFault>>;
     fn due<'a>(&'a mut self, ask: DueAsk<'a>) -> Work<'a, Result<DuePage<StoredEvent>, StoreFault>>;
@@ -242,6 +243,10 @@ impl<S: Store> AnyRoles for Hands<S> {
             let passed = page.passed.into_iter().map(|(lane, mark)| (lane, self.keep_mark(mark))).collect();
             Ok(Sheet { records, passed, rest: page.rest })
         })
+    }
+
+    fn wait(&mut self) -> Work<'_, ()> {
+        Box::pin(self.roles.doorbell.wait())
     }
 
     fn settle<'a>(&'a mut self, carried: &'a [Carried]) -> Work<'a, Result<Vec<Verdict>, StoreFault>> {

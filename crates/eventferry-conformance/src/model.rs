@@ -10,6 +10,7 @@
 //! | a transaction: what it enqueued is its own until it commits | `writer.rs` |
 //! | who owns which lane | `lanes.rs` |
 //! | reading on from a position | `feed.rs` |
+//! | ringing for what was committed since | `doorbell.rs` |
 //! | moving positions, parking | `ledger.rs` |
 //! | what is parked: changing it, handing it over when it is due | `parked.rs` |
 //! | removing what is settled, counting what is not | `upkeep.rs` |
@@ -20,6 +21,7 @@
 //! what can be broken in it on purpose.
 
 mod desk;
+mod doorbell;
 mod feed;
 mod flaw;
 mod lanes;
@@ -41,6 +43,7 @@ use eventferry_core::store::{Capabilities, Keeps, Order, Ownership, Stall};
 use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
 
 pub use desk::ModelDesk;
+pub use doorbell::ModelDoorbell;
 pub use feed::ModelFeed;
 pub(crate) use flaw::flaws;
 pub use flaw::{FLAWS, Flaw};
@@ -93,6 +96,7 @@ fn declared_in_full() -> Declared {
         ownership: Ownership::PerLane,
         stall: Stall::None,
         savepoints: true,
+        doorbell: true,
         events_per_transaction_max: u64::MAX,
         payload_bytes_max: 2 << 20,
         settle_items_max: u32::MAX,

@@ -79,3 +79,8 @@ fn with_small_payloads_and_transactions() {
 fn without_a_way_back_and_without_an_audit() {
     keeps_the_rest(|declared| declared.reach = Reach::default(), &[Need::Rewind, Need::Audit, Need::Stall]);
 }
+
+#[test]
+fn without_a_doorbell() {
+    keeps_the_rest(|declared| declared.capabilities.doorbell = false, &[Need::Doorbell, Need::Stall]);
+}

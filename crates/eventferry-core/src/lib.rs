@@ -17,6 +17,7 @@ pub mod packed;
 pub mod parked;
 pub mod publisher;
 pub mod record;
+pub mod ringer;
 mod sha256;
 pub mod store;
 
@@ -27,3 +28,4 @@ pub use fault::{PublishFault, PublishFaultKind, StoreFault, StoreFaultKind};
 pub use lane::{Lane, Lease};
 pub use packed::PackedRow;
 pub use record::{Record, Row, StoredEvent, Timestamp};
+pub use ringer::{Ringer, Ringing};

@@ -20,6 +20,7 @@
 mod action;
 mod aggregate;
 mod aside;
+mod bell;
 mod dice;
 mod due;
 mod entry;
@@ -54,6 +55,7 @@ use crate::lane::Lane;
 use crate::publisher::{Abilities, Role, Token};
 use crate::store::{Capabilities, Keeps};
 use aggregate::Aggregates;
+use bell::BellDesk;
 use dice::Dice;
 use due::DueDesk;
 use entry::Entries;
@@ -80,6 +82,7 @@ pub struct Core<M> {
     alone: Port,
     hold: HoldDesk,
     feed: FeedDesk,
+    bell: BellDesk,
     ledger: LedgerDesk,
     due: DueDesk,
     dice: Dice,
@@ -125,6 +128,7 @@ impl<M: Clone> Core<M> {
             alone: Port::new(Role::Alone),
             hold: HoldDesk::new(),
             feed: FeedDesk::new(),
+            bell: BellDesk::new(capabilities.doorbell),
             ledger: LedgerDesk::new(items_max),
             due: DueDesk::new(),
             dice: Dice::new(settings.seed),
@@ -187,6 +191,7 @@ impl<M: Clone> Core<M> {
             .or_else(|| self.next_hold())
             .or_else(|| self.next_ledger())
             .or_else(|| self.next_feed())
+            .or_else(|| self.next_bell())
             .or_else(|| self.next_learn());
         if let Some(action) = action {
             return action;
@@ -216,6 +221,7 @@ impl<M: Clone> Core<M> {
             self.hold_due(),
             self.ledger_due(),
             self.feed_due(),
+            self.bell_due(),
             self.session_due(),
             self.learn_due(),
             self.topics.patience_due(self.settings.topic_patience),

@@ -1,9 +1,9 @@
 //! The contract of stores: what a relay asks of a database.
 //!
-//! A store has five roles, each with a connection of its own, so that renewing a lease never waits behind a slow
-//! read: [`Lanes`] (who owns what), [`Feed`] (the events), [`Ledger`] (how far they were carried, and what is parked),
-//! [`Upkeep`] (old rows and figures) and [`Desk`] (what people see and decide). A relay calls each role's methods one
-//! at a time; roles run side by side.
+//! A store has six roles, each with a connection of its own, so that renewing a lease never waits behind a slow
+//! read: [`Lanes`] (who owns what), [`Feed`] (the events), [`Doorbell`] (that there are new ones), [`Ledger`] (how far
+//! they were carried, and what is parked), [`Upkeep`] (old rows and figures) and [`Desk`] (what people see and decide).
+//! A relay calls each role's methods one at a time; roles run side by side.
 //!
 //! Every method may be called again after an error. A future that is dropped before it is ready leaves the role
 //! usable: its effect may or may not have happened, as after an error.
@@ -29,6 +29,8 @@ pub trait Store: Sized + Send + 'static {
     type Lanes: Lanes;
     /// See [`Feed`].
     type Feed: Feed<Mark = Self::Mark, Row = Self::Row>;
+    /// See [`Doorbell`].
+    type Doorbell: Doorbell;
     /// See [`Ledger`].
     type Ledger: Ledger<Mark = Self::Mark, Row = Self::Row>;
     /// See [`Upkeep`].
@@ -46,7 +48,7 @@ pub trait Store: Sized + Send + 'static {
     /// version, a privilege is lacking, or a setting would break a promise; the message says what to do.
     fn prepare(&mut self, prepare: Prepare) -> impl Future<Output = Result<Prepared, StoreFault>> + Send;
 
-    /// The five roles, for the relay of this name. Connects to nothing yet: each role connects when first asked.
+    /// The six roles, for the relay of this name. Connects to nothing yet: each role connects when first asked.
     ///
     /// `relay` tells relays apart, so two must never share one: [`Lanes::hold`] notices.
     fn roles(self, relay: &RelayId) -> Roles<Self>;
@@ -58,6 +60,8 @@ pub struct Roles<S: Store> {
     pub lanes: S::Lanes,
     /// The events.
     pub feed: S::Feed,
+    /// That there are new ones.
+    pub doorbell: S::Doorbell,
     /// How far they were carried.
     pub ledger: S::Ledger,
     /// Old rows and figures.
@@ -103,6 +107,8 @@ pub struct Capabilities {
     pub stall: Stall,
     /// Whether an event enqueued inside a savepoint that is rolled back disappears.
     pub savepoints: bool,
+    /// Whether [`Doorbell::wait`] rings for what is enqueued: else a relay never calls it, and polls.
+    pub doorbell: bool,
     /// The most events one transaction can enqueue.
     pub events_per_transaction_max: u64,
     /// The largest payload that can be enqueued, in bytes.
@@ -277,8 +283,34 @@ pub enum Rest {
     More,
     /// Everything committed has been handed over: look again after a while.
     Quiet,
+    /// As [`Rest::Quiet`], and the whole log has stood still since the reading before, in the lanes not wished for
+    /// too. A store that has a doorbell says it, for a relay lies down only when nobody at all enqueues.
+    Still,
     /// Events are there but must wait since then (a slow transaction, a flush): look again soon, and say so.
     Waiting(Timestamp),
+}
+
+impl Rest {
+    /// Whether everything committed has been handed over.
+    pub fn is_quiet(self) -> bool {
+        matches!(self, Self::Quiet | Self::Still)
+    }
+}
+
+/// That there are new events: what wakes a relay that has lain down.
+///
+/// Advisory: it may ring for nothing, and a ring may be missed (a lost connection); relays poll beside it.
+pub trait Doorbell: Send + 'static {
+    /// Waits until the store's feed may have something to hand over that its last reading, which was
+    /// [`Rest::Still`], did not.
+    ///
+    /// Who calls: a relay that has had nothing to do for a while. An event that was committed since that reading rings
+    /// at once, so nothing falls between looking and waiting. A relay that gets up for another reason drops the future;
+    /// the bell must then not go on burdening writers for its sake.
+    ///
+    /// A store without a bell ([`Capabilities::doorbell`]) waits for ever. So does one that cannot listen just now:
+    /// it sees to that by itself, without an error, and says it once.
+    fn wait(&mut self) -> impl Future<Output = ()> + Send;
 }
 
 /// How far the events were carried.

@@ -2,12 +2,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventferry_core::enqueue::TOPIC_CHARS_MAX;
 use eventferry_core::machine::{OnDead, RetryPolicy, Settings, SettingsDisagree};
 use eventferry_core::publisher::Publisher;
 use eventferry_core::store::{RelayId, Store};
+use tokio::sync::Notify;
 use uuid::Uuid;
 
 use crate::Relay;
@@ -198,7 +200,8 @@ impl<S: Store, P: Publisher> RelayBuilder<S, P> {
         }
         let letters = Letters { topic, detail: dead_letter_detail, relay: id.clone() };
         let (retries, ears) = (rest.retries, rest.ears);
-        Ok(Relay { store, publisher, id: RelayId(id), settings, retention, letters, retries, ears })
+        let ring = Arc::new(Notify::new());
+        Ok(Relay { store, publisher, id: RelayId(id), settings, retention, letters, retries, ears, ring })
     }
 }
 

@@ -7,8 +7,11 @@ use std::time::Duration;
 use eventferry_core::machine::{AggregateKey, TopicId};
 use eventferry_core::parked::{DueAsk, DuePage, ParkedAsk, ParkedKey, ParkedPage};
 use eventferry_core::publisher::{Publisher, Report, Role, Session};
-use eventferry_core::store::{Claim, Feed, Held, Lanes, Ledger, Opened, Page, Store, Verdict, Wish};
+use eventferry_core::store::{
+    Claim, Doorbell, Feed, Held, Lanes, Ledger, Opened, Page, Store, Verdict, Wish,
+};
 use eventferry_core::{Lane, Lease, PublishFault, StoreFault};
+use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 
 use crate::told::{Told, ToldLane};
@@ -18,6 +21,8 @@ pub(crate) enum Answer<S: Store, P: Publisher> {
     Held(S::Lanes, Result<Held, StoreFault>),
     Opened(S::Feed, Result<Vec<Opened>, StoreFault>),
     Page(S::Feed, Result<Page<S::Mark, S::Row>, StoreFault>),
+    Rung(S::Doorbell),
+    GotUp(S::Doorbell),
     Settled(S::Ledger, Told<S>, Result<Vec<Verdict>, StoreFault>),
     Parked(S::Ledger, Result<ParkedPage, StoreFault>),
     Due(S::Ledger, Result<DuePage<S::Row>, StoreFault>),
@@ -51,14 +56,28 @@ pub(crate) struct DueWanted {
 pub(crate) struct Calls<S: Store, P: Publisher> {
     lanes: Option<S::Lanes>,
     feed: Option<S::Feed>,
+    doorbell: Option<S::Doorbell>,
+    /// Dropped to end the waiting for the bell.
+    lying: Option<oneshot::Sender<()>>,
     ledger: Option<S::Ledger>,
     publisher: Arc<P>,
     tasks: JoinSet<Answer<S, P>>,
 }
 
 impl<S: Store, P: Publisher> Calls<S, P> {
-    pub(crate) fn new(lanes: S::Lanes, feed: S::Feed, ledger: S::Ledger, publisher: Arc<P>) -> Self {
-        Self { lanes: Some(lanes), feed: Some(feed), ledger: Some(ledger), publisher, tasks: JoinSet::new() }
+    pub(crate) fn new(
+        (lanes, feed, doorbell, ledger): (S::Lanes, S::Feed, S::Doorbell, S::Ledger),
+        publisher: Arc<P>,
+    ) -> Self {
+        Self {
+            lanes: Some(lanes),
+            feed: Some(feed),
+            doorbell: Some(doorbell),
+            lying: None,
+            ledger: Some(ledger),
+            publisher,
+            tasks: JoinSet::new(),
+        }
     }
 
     /// Waits for the next answer. With nothing under way it waits for ever. Dropping the future loses none.
@@ -79,6 +98,10 @@ impl<S: Store, P: Publisher> Calls<S, P> {
 
     pub(crate) fn rest_feed(&mut self, feed: S::Feed) {
         self.feed = Some(feed);
+    }
+
+    pub(crate) fn rest_doorbell(&mut self, doorbell: S::Doorbell) {
+        (self.doorbell, self.lying) = (Some(doorbell), None);
     }
 
     pub(crate) fn rest_ledger(&mut self, ledger: S::Ledger) {
@@ -113,6 +136,25 @@ impl<S: Store, P: Publisher> Calls<S, P> {
             let page = feed.read(Wish { lanes: &lanes, records_max, bytes_max }).await;
             Answer::Page(feed, page)
         });
+    }
+
+    /// Waits for the bell, until it rings or [`Calls::get_up`] ends it.
+    pub(crate) fn lie_down(&mut self) {
+        let Some(mut doorbell) = self.doorbell.take() else { return };
+        let (lying, over) = oneshot::channel();
+        self.lying = Some(lying);
+        self.start(async move {
+            let rung = tokio::select! {
+                biased;
+                () = doorbell.wait() => true,
+                _ = over => false,
+            };
+            if rung { Answer::Rung(doorbell) } else { Answer::GotUp(doorbell) }
+        });
+    }
+
+    pub(crate) fn get_up(&mut self) {
+        self.lying = None;
     }
 
     pub(crate) fn list_parked(&mut self, lanes: Vec<Lane>, after: Option<ParkedKey>) {

@@ -25,6 +25,7 @@ use eventferry_core::machine::{Action, Arrival, Core, RetryPolicy, Stop};
 use eventferry_core::publisher::{Publisher, Report, Session, Token};
 use eventferry_core::store::{Prepare, Store};
 use eventferry_core::{PublishFault, PublishFaultKind, StoreFault, StoreFaultKind};
+use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::Relay;
@@ -84,7 +85,7 @@ pub(crate) async fn run<S: Store, P: Publisher>(
     relay: Relay<S, P>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<Finished, RunError> {
-    let Relay { mut store, publisher, id, settings, retention, letters, retries, ears } = relay;
+    let Relay { mut store, publisher, id, settings, retention, letters, retries, ears, ring } = relay;
     tokio::pin!(shutdown);
     let mut news = News::new(ears);
     // Before a lane is held there is nothing to hand over: shutting down is dropping.
@@ -108,8 +109,9 @@ pub(crate) async fn run<S: Store, P: Publisher>(
     let sweeping = tokio::spawn(crate::upkeep::sweep(roles.upkeep, retention));
     let mut engine: Engine<S, P> = Engine {
         core,
-        calls: Calls::new(roles.lanes, roles.feed, roles.ledger, Arc::clone(&publisher)),
+        calls: Calls::new((roles.lanes, roles.feed, roles.doorbell, roles.ledger), Arc::clone(&publisher)),
         publisher,
+        ring,
         started: Instant::now(),
         rows: Rows::new(),
         topics: TopicNumbers::default(),
@@ -176,6 +178,8 @@ struct Engine<S: Store, P: Publisher> {
     core: Core<S::Mark>,
     calls: Calls<S, P>,
     publisher: Arc<P>,
+    /// Rung from within this process.
+    ring: Arc<Notify>,
     started: Instant,
     rows: Rows<S::Row>,
     topics: TopicNumbers,
@@ -221,6 +225,7 @@ impl<S: Store, P: Publisher> Engine<S, P> {
                 },
                 () = reports(&mut self.main, &mut main) => self.reported(&mut main),
                 () = reports(&mut self.alone, &mut alone) => self.reported(&mut alone),
+                () = self.ring.notified() => self.core.ring(self.started.elapsed()),
                 () = tokio::time::sleep_until(wake) => {}
             }
         }
@@ -272,6 +277,8 @@ impl<S: Store, P: Publisher> Engine<S, P> {
                 self.calls.read_due(DueWanted { lanes, except_topics, after, records_max, bytes_max });
             }
             Action::Read { lanes, records_max, bytes_max } => self.calls.read(lanes, records_max, bytes_max),
+            Action::LieDown => self.calls.lie_down(),
+            Action::GetUp => self.calls.get_up(),
             Action::Settle(orders) => self.settle(orders),
             Action::SettleAgain => {
                 if let Some(told) = self.told.take() {

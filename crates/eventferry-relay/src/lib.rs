@@ -28,10 +28,13 @@ mod figures;
 
 use std::collections::HashMap;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 
+use eventferry_core::Ringer;
 use eventferry_core::publisher::Publisher;
 use eventferry_core::store::{RelayId, Store};
+use tokio::sync::Notify;
 
 pub use builder::{
     BuildError, NoPublisher, NoStore, PublisherPart, RETENTION_DEFAULT, RelayBuilder, StorePart,
@@ -53,6 +56,7 @@ pub struct Relay<S, P> {
     /// Policies of topics that have one of their own.
     pub(crate) retries: HashMap<String, RetryPolicy>,
     pub(crate) ears: listener::Ears,
+    pub(crate) ring: Arc<Notify>,
 }
 
 impl Relay<NoStore, NoPublisher> {
@@ -66,6 +70,13 @@ impl<S: Store, P: Publisher> Relay<S, P> {
     /// What this relay calls itself.
     pub fn id(&self) -> &RelayId {
         &self.id
+    }
+
+    /// The doorbell for programs that enqueue in the process in which this relay runs; see [`Ringer`]. It does nothing
+    /// once the relay has ended.
+    pub fn ringer(&self) -> Ringer {
+        let ring = Arc::clone(&self.ring);
+        Ringer::new(move || ring.notify_one())
     }
 
     /// Carries events until `shutdown` is ready; then settles what is in flight, hands its lanes over and returns,

@@ -171,6 +171,7 @@ fn capabilities() -> Capabilities {
         ownership: Ownership::PerLane,
         stall: Stall::None,
         savepoints: true,
+        doorbell: false,
         events_per_transaction_max: u64::MAX,
         payload_bytes_max: 1 << 20,
         settle_items_max: 4,

@@ -1,5 +1,5 @@
 -- purpose: what must hold before a relay runs: number of lanes, ids the sequence caches, tables that the role may
--- not read or write (null: none), isolation of its transactions.
+-- not read or write (null: none), isolation of its transactions, whether inserts ring the doorbell.
 SELECT (SELECT count(*) FROM eventferry.lane),
        (SELECT s.seqcache FROM pg_catalog.pg_sequence s WHERE s.seqrelid = 'eventferry.outbox_id'::regclass),
        (SELECT string_agg(t.name, ', ')
@@ -10,4 +10,6 @@ SELECT (SELECT count(*) FROM eventferry.lane),
                      ('eventferry.history', 'INSERT'), ('eventferry.parked', 'INSERT'),
                      ('eventferry.parked', 'UPDATE'), ('eventferry.parked', 'DELETE'), ('eventferry.audit', 'INSERT')) AS t (name, privilege)
         WHERE NOT has_table_privilege(t.name, t.privilege)),
-       current_setting('default_transaction_isolation')
+       current_setting('default_transaction_isolation'),
+       EXISTS (SELECT FROM pg_catalog.pg_trigger AS t
+               WHERE t.tgrelid = 'eventferry.outbox'::regclass AND t.tgname = 'doorbell' AND t.tgenabled IN ('O', 'A'))

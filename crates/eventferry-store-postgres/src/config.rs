@@ -15,6 +15,10 @@ pub struct PostgresConfig {
     pub(crate) driver: Box<tokio_postgres::Config>,
     pub(crate) call_timeout: Duration,
     pub(crate) slot: Option<Duration>,
+    /// Where the doorbell is listened for, if not where everything else is asked.
+    pub(crate) listen: Option<Box<PostgresConfig>>,
+    /// Whether the doorbell is to hang.
+    pub(crate) doorbell: Option<bool>,
 }
 
 /// How long a call may take before its connection is given up.
@@ -78,7 +82,36 @@ impl PostgresConfig {
         }
         driver.keepalives_idle(Duration::from_secs(10));
         driver.tcp_user_timeout(Duration::from_secs(20));
-        Ok(Self { driver: Box::new(driver), call_timeout: CALL_TIMEOUT_DEFAULT, slot: None })
+        Ok(Self {
+            driver: Box::new(driver),
+            call_timeout: CALL_TIMEOUT_DEFAULT,
+            slot: None,
+            listen: None,
+            doorbell: None,
+        })
+    }
+
+    /// Sets another URL for the one connection on which the doorbell is heard: where this store's own leads through a
+    /// pooler in transaction mode, on which nothing can be listened for. It is to lead to the same database, directly.
+    ///
+    /// # Errors
+    /// As [`PostgresConfig::from_url`].
+    pub fn listen_url(mut self, url: &str) -> Result<Self, StoreFault> {
+        let listen = Self::from_url(url).map_err(|fault| {
+            let message = fault.message().replace("the store's URL", "the URL to listen at");
+            StoreFault::new(*fault.kind(), message)
+        })?;
+        self.listen = Some(Box::new(listen));
+        Ok(self)
+    }
+
+    /// Sets whether inserts ring for sleeping relays, by a trigger on the outbox; default as the schema has it, which
+    /// rings at first unless the server lets transactions be prepared (`max_prepared_transactions`): one that has rung
+    /// cannot be. Without it relays poll. Takes effect when the schema is applied.
+    #[must_use]
+    pub fn doorbell(mut self, hung: bool) -> Self {
+        self.doorbell = Some(hung);
+        self
     }
 
     /// Sets how long each of the outbox's 8 slots is written to before the next one is; whole seconds, at least 1;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio::sync::watch;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls};
+use tokio_postgres::{Client, NoTls, Socket};
 
 use crate::config::PostgresConfig;
 use crate::fault::{fault, refused, shut_out, unanswered};
@@ -154,16 +154,7 @@ impl Connection {
 
 /// Connects, within a time: the driver's own limit ends when a socket is open, and what accepts it may never answer.
 pub(crate) async fn connect(config: &PostgresConfig) -> Result<Client, StoreFault> {
-    let driver = &config.driver;
-    let hosts = driver.get_hosts().len().max(driver.get_hostaddrs().len()).max(1);
-    let socket = driver.get_connect_timeout().copied().unwrap_or(config.call_timeout);
-    // A host's name may have several addresses, the first of them dead.
-    let limit = socket.saturating_mul(3).saturating_mul(u32::try_from(hosts).unwrap_or(1));
-    let limit = limit.min(config.call_timeout);
-    let connected = tokio::time::timeout(limit, driver.connect(NoTls)).await;
-    let (client, connection) = connected
-        .map_err(|_| unanswered(&config.place(), limit))?
-        .map_err(|error| refused(&config.place(), error))?;
+    let (client, connection) = open(config).await?;
     tokio::spawn(async move {
         // Its end is seen by the next call.
         if let Err(error) = connection.await {
@@ -171,6 +162,23 @@ pub(crate) async fn connect(config: &PostgresConfig) -> Result<Client, StoreFaul
         }
     });
     Ok(client)
+}
+
+/// A connection whose messages nobody takes yet.
+pub(crate) type Untended = tokio_postgres::Connection<Socket, tokio_postgres::tls::NoTlsStream>;
+
+/// As [`connect`], for whoever tends the connection.
+pub(crate) async fn open(config: &PostgresConfig) -> Result<(Client, Untended), StoreFault> {
+    let driver = &config.driver;
+    let hosts = driver.get_hosts().len().max(driver.get_hostaddrs().len()).max(1);
+    let socket = driver.get_connect_timeout().copied().unwrap_or(config.call_timeout);
+    // A host's name may have several addresses, the first of them dead.
+    let limit = socket.saturating_mul(3).saturating_mul(u32::try_from(hosts).unwrap_or(1));
+    let limit = limit.min(config.call_timeout);
+    let connected = tokio::time::timeout(limit, driver.connect(NoTls)).await;
+    connected
+        .map_err(|_| unanswered(&config.place(), limit))?
+        .map_err(|error| refused(&config.place(), error))
 }
 
 fn left_behind(what: &str) -> StoreFault {

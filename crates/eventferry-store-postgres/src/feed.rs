@@ -12,6 +12,7 @@ use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use crate::connection::Connection;
+use crate::doorbell::Outlook;
 use crate::ledger::Positions;
 use crate::page::{PageParams, PageRows};
 use crate::window::{Bounds, END, History, PostgresMark, Window};
@@ -24,6 +25,8 @@ use crate::window::{Bounds, END, History, PostgresMark, Window};
 pub struct PostgresFeed {
     connection: Connection,
     positions: Positions,
+    /// For the doorbell: from where it looks once more.
+    outlook: Outlook,
     lanes_total: u16,
     /// Where each open lane will be read on.
     cursors: BTreeMap<Lane, PostgresMark>,
@@ -37,6 +40,8 @@ pub struct PostgresFeed {
     turn: usize,
     /// The mean size of the last page's rows.
     row_bytes_mean: u64,
+    /// Where an idle relay stands: the last reading found nothing.
+    idle: Option<Idle>,
     /// The window whose last page was full, and where that page ended.
     in_the_middle: Option<(Uuid, i64)>,
 }
@@ -45,6 +50,18 @@ pub struct PostgresFeed {
 /// [`SCAN_FACTOR`] for each row that may be handed over.
 const SCAN_MIN: u32 = 20_000;
 const SCAN_FACTOR: u32 = 4;
+
+/// An idle relay opens a window only this often, so that its positions move on; between, it only glances.
+const REFRESH: Duration = Duration::from_secs(60);
+
+/// What is known while nothing comes.
+#[derive(Clone, Copy, Debug)]
+struct Idle {
+    /// When a window was opened last.
+    since: Instant,
+    /// The last id that was given, once it was asked for.
+    newest: Option<i64>,
+}
 
 /// How long lanes that have read all wait for others that have not.
 const OPEN_PAUSE: Duration = Duration::from_millis(20);
@@ -62,10 +79,16 @@ struct Opening {
 }
 
 impl PostgresFeed {
-    pub(crate) fn new(connection: Connection, positions: Positions, lanes_total: u16) -> Self {
+    pub(crate) fn new(
+        connection: Connection,
+        positions: Positions,
+        outlook: Outlook,
+        lanes_total: u16,
+    ) -> Self {
         Self {
             connection,
             positions,
+            outlook,
             lanes_total,
             cursors: BTreeMap::new(),
             history: None,
@@ -74,6 +97,7 @@ impl PostgresFeed {
             others_wait_since: None,
             turn: 0,
             row_bytes_mean: 0,
+            idle: None,
             in_the_middle: None,
         }
     }
@@ -204,6 +228,22 @@ impl PostgresFeed {
         Ok((rows, flushed))
     }
 
+    /// Looks for anything new without opening a window, where the last reading found nothing; `None`: read.
+    async fn glance(&mut self, at: &PostgresMark) -> Result<Option<Rest>, StoreFault> {
+        let Some(idle) = self.idle.filter(|idle| idle.since.elapsed() < REFRESH) else { return Ok(None) };
+        let client = self.connection.client().await?;
+        let params: [(&(dyn ToSql + Sync), Type); 1] = [(&at.window.cur, Type::TEXT)];
+        let query = client.query_typed_one(include_str!("../sql/glance.sql"), &params);
+        let row = self.connection.answer("look for events", query).await?;
+        self.admit_history(History { system_identifier: row.get(2), timeline: row.get(3) })?;
+        if row.get(0) {
+            return Ok(None);
+        }
+        let newest: i64 = row.get(1);
+        self.idle = Some(Idle { newest: Some(newest), ..idle });
+        Ok(Some(if idle.newest == Some(newest) { Rest::Still } else { Rest::Quiet }))
+    }
+
     /// As many rows as the wish has bytes for, going by the last page: more would be sent and thrown away.
     fn rows_for(&self, wish: &Wish<'_>) -> u32 {
         let fitting = wish.bytes_max / self.row_bytes_mean.max(1) + 1;
@@ -300,6 +340,15 @@ impl Feed for PostgresFeed {
         if reading.is_empty() && ended.is_empty() {
             return Ok(Page { records: Vec::new(), passed: Vec::new(), rest: Rest::Quiet });
         }
+        if let ([at_end], true) = (ended.as_slice(), reading.is_empty())
+            && !at_end.at.window.is_restored_beginning()
+            && let Some(rest) = self.glance(&at_end.at).await?
+        {
+            self.outlook.set(Some(at_end.at.window.cur.clone()));
+            return Ok(Page { records: Vec::new(), passed: Vec::new(), rest });
+        }
+        self.outlook.set(None);
+        self.idle = None;
         let behind = reading.len() > 1 || (!reading.is_empty() && !ended.is_empty());
         let mut lsn = None;
         // Lanes far behind do not keep the others waiting for long, nor the other way round: they take turns.
@@ -334,6 +383,7 @@ impl Feed for PostgresFeed {
         }
         // Only a window that was opened just now, and is at its end, shows that nothing more is committed.
         let quiet = lsn.is_some() && mark.is_end() && !behind && reading.len() == 1;
+        self.idle = (quiet && rows.records.is_empty()).then(|| Idle { since: Instant::now(), newest: None });
         Ok(Page {
             records: rows.records,
             passed: group.lanes.iter().map(|lane| (*lane, mark.clone())).collect(),

@@ -7,6 +7,7 @@
 mod config;
 mod connection;
 mod desk;
+mod doorbell;
 mod enqueue;
 mod fault;
 mod feed;
@@ -20,6 +21,7 @@ mod window;
 
 pub use config::PostgresConfig;
 pub use desk::PostgresDesk;
+pub use doorbell::PostgresDoorbell;
 pub use enqueue::PostgresOutbox;
 pub use feed::PostgresFeed;
 pub use lanes::PostgresLanes;
@@ -29,6 +31,7 @@ pub use upkeep::PostgresUpkeep;
 pub use window::PostgresMark;
 
 use connection::{Company, Connection};
+use doorbell::Outlook;
 use eventferry_core::PackedRow;
 use eventferry_core::StoreFault;
 use eventferry_core::store::{
@@ -44,12 +47,14 @@ pub const PAYLOAD_BYTES_MAX: u64 = 16 << 20;
 pub struct PostgresStore {
     config: PostgresConfig,
     lanes_total: u16,
+    /// Whether inserts ring, as far as is known.
+    doorbell: bool,
 }
 
 impl PostgresStore {
     /// The outbox in the database that `config` reaches. Connects to nothing yet.
     pub fn new(config: PostgresConfig) -> Self {
-        Self { config, lanes_total: eventferry_core::lane::LANES_DEFAULT }
+        Self { config, lanes_total: eventferry_core::lane::LANES_DEFAULT, doorbell: true }
     }
 }
 
@@ -58,6 +63,7 @@ impl Store for PostgresStore {
     type Row = PackedRow;
     type Lanes = PostgresLanes;
     type Feed = PostgresFeed;
+    type Doorbell = PostgresDoorbell;
     type Ledger = PostgresLedger;
     type Upkeep = PostgresUpkeep;
     type Desk = PostgresDesk;
@@ -69,6 +75,7 @@ impl Store for PostgresStore {
             ownership: Ownership::PerLane,
             stall: Stall::None,
             savepoints: true,
+            doorbell: self.doorbell,
             events_per_transaction_max: u64::MAX,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             settle_items_max: 10_000,
@@ -77,18 +84,21 @@ impl Store for PostgresStore {
 
     async fn prepare(&mut self, prepare: Prepare) -> Result<Prepared, StoreFault> {
         let mut connection = Connection::new(self.config.clone());
-        let prepared = schema::prepare(&mut connection, prepare, self.config.slot).await?;
-        self.lanes_total = prepared.lanes;
-        Ok(prepared)
+        let found = schema::prepare(&mut connection, prepare, &self.config).await?;
+        self.lanes_total = found.prepared.lanes;
+        self.doorbell = found.doorbell;
+        Ok(found.prepared)
     }
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {
         let company = Company::default();
         let connection = || Connection::of_role(self.config.clone(), &company);
         let positions = Positions::default();
+        let outlook = Outlook::default();
         Roles {
             lanes: PostgresLanes::new(connection(), relay),
-            feed: PostgresFeed::new(connection(), positions.clone(), self.lanes_total),
+            feed: PostgresFeed::new(connection(), positions.clone(), outlook.clone(), self.lanes_total),
+            doorbell: PostgresDoorbell::new(self.config.clone(), outlook),
             ledger: PostgresLedger::new(connection(), relay, positions),
             upkeep: PostgresUpkeep::new(connection()),
             desk: PostgresDesk::new(connection()),

@@ -6,16 +6,18 @@ use eventferry_core::store::{Prepare, Prepared};
 use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::types::{ToSql, Type};
 
+use crate::config::PostgresConfig;
 use crate::connection::Connection;
 
 /// The migrations, each runnable in any client, in order. A version is its place in this list, counted from 1.
-pub(crate) const MIGRATIONS: [&str; 6] = [
+pub(crate) const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0001_outbox.sql"),
     include_str!("../migrations/0002_enqueue.sql"),
     include_str!("../migrations/0003_relay.sql"),
     include_str!("../migrations/0004_upkeep.sql"),
     include_str!("../migrations/0005_parked.sql"),
     include_str!("../migrations/0006_claims.sql"),
+    include_str!("../migrations/0007_doorbell.sql"),
 ];
 
 /// What is done when the schema is made.
@@ -35,11 +37,18 @@ pub fn sql() -> String {
     script
 }
 
+/// What was found or made.
+pub(crate) struct Found {
+    pub(crate) prepared: Prepared,
+    /// Whether inserts ring.
+    pub(crate) doorbell: bool,
+}
+
 pub(crate) async fn prepare(
     connection: &mut Connection,
     prepare: Prepare,
-    slot: Option<Duration>,
-) -> Result<Prepared, StoreFault> {
+    config: &PostgresConfig,
+) -> Result<Found, StoreFault> {
     let found = version(connection, prepare).await?;
     let mut upgraded_from = None;
     match (found.unwrap_or(0), prepare) {
@@ -67,11 +76,16 @@ pub(crate) async fn prepare(
             upgraded_from = Some(version);
         }
     }
-    if let (Prepare::Apply, Some(slot)) = (prepare, slot) {
-        set_slot(connection, slot).await?;
+    if prepare == Prepare::Apply {
+        if let Some(slot) = config.slot {
+            set_slot(connection, slot).await?;
+        }
+        if let Some(hung) = config.doorbell {
+            set_doorbell(connection, hung).await?;
+        }
     }
-    let lanes = check(connection).await?;
-    Ok(Prepared { version: VERSION, upgraded_from, lanes })
+    let (lanes, doorbell) = check(connection).await?;
+    Ok(Found { prepared: Prepared { version: VERSION, upgraded_from, lanes }, doorbell })
 }
 
 /// The version of the schema; `None`: there is none.
@@ -128,8 +142,15 @@ async fn set_slot(connection: &mut Connection, slot: Duration) -> Result<(), Sto
     connection.answer(WHAT, query).await.map(drop)
 }
 
-/// What must hold of the server and the role; returns the number of lanes.
-async fn check(connection: &mut Connection) -> Result<u16, StoreFault> {
+async fn set_doorbell(connection: &mut Connection, hung: bool) -> Result<(), StoreFault> {
+    let client = connection.client().await?;
+    let params: [(&(dyn ToSql + Sync), Type); 1] = [(&hung, Type::BOOL)];
+    let query = client.query_typed(include_str!("../sql/set_doorbell.sql"), &params);
+    connection.answer("set the doorbell", query).await.map(drop)
+}
+
+/// What must hold of the server and the role; returns the number of lanes, and whether the doorbell hangs.
+async fn check(connection: &mut Connection) -> Result<(u16, bool), StoreFault> {
     const WHAT: &str = "check the schema";
     let client = connection.client().await?;
     let params: [(&(dyn ToSql + Sync), Type); 0] = [];
@@ -157,7 +178,7 @@ async fn check(connection: &mut Connection) -> Result<u16, StoreFault> {
             isolation.to_uppercase()
         )));
     }
-    Ok(u16::try_from(lanes).unwrap_or(u16::MAX))
+    Ok((u16::try_from(lanes).unwrap_or(u16::MAX), row.get(4)))
 }
 
 fn misconfigured(message: String) -> StoreFault {

@@ -13,8 +13,8 @@ use crate::row::timestamp;
 #[derive(Debug)]
 pub struct PostgresUpkeep {
     connection: Connection,
-    /// The slot to look at next.
-    slot: i32,
+    /// Slots of this round that are still to be looked at, the last first; `None`: a round is to begin.
+    old_slots: Option<Vec<i32>>,
 }
 
 /// The most settled parked events that one call removes.
@@ -22,20 +22,17 @@ const SWEEP_PARKED_MAX: i64 = 10_000;
 
 impl PostgresUpkeep {
     pub(crate) fn new(connection: Connection) -> Self {
-        Self { connection, slot: 0 }
+        Self { connection, old_slots: None }
     }
 
-    async fn ring(&mut self) -> Result<(i32, i32), StoreFault> {
+    /// Begins a round: removes old rows of the books, and finds the slots to be looked at.
+    async fn begin_round(&mut self, retention: Duration) -> Result<Vec<i32>, StoreFault> {
         let client = self.connection.client().await?;
-        let query = client.query_typed_one(include_str!("../sql/ring.sql"), &[]);
+        let seconds = retention.as_secs_f64();
+        let params: [(&(dyn ToSql + Sync), Type); 1] = [(&seconds, Type::FLOAT8)];
+        let query = client.query_typed_one(include_str!("../sql/ring.sql"), &params);
         let row = self.connection.answer("sweep", query).await?;
-        Ok((row.get(0), row.get(1)))
-    }
-}
-
-impl Upkeep for PostgresUpkeep {
-    async fn sweep(&mut self, retention: Duration) -> Result<Swept, StoreFault> {
-        let (slots, slot_seconds) = self.ring().await?;
+        let (slots, slot_seconds): (i32, i32) = (row.get(0), row.get(1));
         let longest = Duration::from_secs(u64::try_from((slots - 2) * slot_seconds).unwrap_or(0));
         if retention > longest {
             return Err(StoreFault::new(
@@ -46,22 +43,44 @@ impl Upkeep for PostgresUpkeep {
             ));
         }
         let client = self.connection.client().await?;
-        if self.slot == 0 {
-            let query = client.query_typed(include_str!("../sql/prune.sql"), &[]);
-            self.connection.answer("prune", query).await?;
-        }
-        let seconds = retention.as_secs_f64();
-        let params: [(&(dyn ToSql + Sync), Type); 2] = [(&self.slot, Type::INT4), (&seconds, Type::FLOAT8)];
+        let query = client.query_typed(include_str!("../sql/prune.sql"), &[]);
+        self.connection.answer("prune", query).await?;
+        let mut old: Vec<i32> = row.get(2);
+        old.reverse();
+        Ok(old)
+    }
+
+    async fn sweep_slot(&mut self, slot: i32, seconds: f64) -> Result<i64, StoreFault> {
+        let client = self.connection.client().await?;
+        let params: [(&(dyn ToSql + Sync), Type); 2] = [(&slot, Type::INT4), (&seconds, Type::FLOAT8)];
         let query = client.query_typed_one(include_str!("../sql/sweep_slot.sql"), &params);
         let row = self.connection.answer("sweep", query).await?;
-        self.slot = (self.slot + 1) % slots.max(1);
-        let events = row.get::<_, Option<i64>>(0).unwrap_or(0);
+        Ok(row.get::<_, Option<i64>>(0).unwrap_or(0))
+    }
+}
+
+impl Upkeep for PostgresUpkeep {
+    async fn sweep(&mut self, retention: Duration) -> Result<Swept, StoreFault> {
+        let mut old = match self.old_slots.take() {
+            Some(old) => old,
+            None => self.begin_round(retention).await?,
+        };
+        let seconds = retention.as_secs_f64();
+        let events = match old.pop() {
+            Some(slot) => self.sweep_slot(slot, seconds).await?,
+            None => 0,
+        };
+        self.old_slots = Some(old).filter(|old| !old.is_empty());
+        let client = self.connection.client().await?;
         let params: [(&(dyn ToSql + Sync), Type); 2] =
             [(&seconds, Type::FLOAT8), (&SWEEP_PARKED_MAX, Type::INT8)];
         let query = client.query_typed_one(include_str!("../sql/sweep_parked.sql"), &params);
         let row = self.connection.answer("sweep parked events", query).await?;
         let parked_left = row.get::<_, i64>(0) >= SWEEP_PARKED_MAX;
-        Ok(Swept { events: u64::try_from(events).unwrap_or(0), more: self.slot != 0 || parked_left })
+        Ok(Swept {
+            events: u64::try_from(events).unwrap_or(0),
+            more: self.old_slots.is_some() || parked_left,
+        })
     }
 
     async fn gauge(&mut self) -> Result<Gauge, StoreFault> {

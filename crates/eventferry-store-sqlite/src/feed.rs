@@ -19,6 +19,7 @@ use rusqlite::{CachedStatement, OptionalExtension, Transaction};
 
 use crate::config::SqliteConfig;
 use crate::connection::{Connection, Database, Keeper, Past};
+use crate::doorbell::Seen;
 use crate::fault::fault;
 use crate::row::{bytes_of, columns_of, text_of};
 use crate::schema::lanes_total;
@@ -31,6 +32,8 @@ pub struct SqliteMark(pub(crate) i64);
 #[derive(Debug)]
 pub struct SqliteFeed {
     connection: Connection,
+    /// For the doorbell: how far was looked.
+    seen: Seen,
     lanes_total: u16,
     /// Up to which id each open lane was handed over.
     cursors: BTreeMap<Lane, i64>,
@@ -55,9 +58,10 @@ const APART_IDS: i64 = 10_000;
 const PAYLOAD_ALONG_BYTES_MAX: i64 = 4096;
 
 impl SqliteFeed {
-    pub(crate) fn new(config: SqliteConfig) -> Self {
+    pub(crate) fn new(config: SqliteConfig, seen: Seen) -> Self {
         Self {
             connection: Connection::new(config, "feed"),
+            seen,
             lanes_total: 0,
             cursors: BTreeMap::new(),
             again: BTreeMap::new(),
@@ -129,6 +133,7 @@ impl Feed for SqliteFeed {
             bytes_max: wish.bytes_max,
             witness: self.witness,
             durable_through: self.durable_through,
+            seen: self.seen.get(),
         };
         // What was read counts only when it is here: a future that is dropped before changes nothing.
         match self.connection.ask(move |keeper| reading.run(keeper)).await {
@@ -136,6 +141,7 @@ impl Feed for SqliteFeed {
                 self.durable_through = read.durable_through;
                 self.witness = read.page.records.iter().map(witness).max().max(self.witness);
                 self.cursors.extend(read.cursors);
+                self.seen.set(read.last_id);
                 Ok(read.page)
             }
             Err(fault) => {
@@ -243,6 +249,8 @@ struct Reading {
     bytes_max: u64,
     witness: Option<(i64, MessageId)>,
     durable_through: i64,
+    /// The last id when it was looked before.
+    seen: i64,
 }
 
 /// What came of it.
@@ -250,6 +258,7 @@ struct Read {
     page: Page<SqliteMark, PackedRow>,
     cursors: Vec<(Lane, i64)>,
     durable_through: i64,
+    last_id: i64,
 }
 
 impl Reading {
@@ -279,9 +288,13 @@ impl Reading {
         let passed =
             self.cursors.iter().filter(beyond).map(|(lane, cursor)| (*lane, SqliteMark(*cursor))).collect();
         let more = self.cursors.iter().any(|(_, cursor)| *cursor < last_id);
-        let rest = if more { Rest::More } else { Rest::Quiet };
+        let rest = match (more, records.is_empty() && last_id == self.seen) {
+            (true, _) => Rest::More,
+            (false, false) => Rest::Quiet,
+            (false, true) => Rest::Still,
+        };
         let page = Page { records, passed, rest };
-        Ok(Read { page, cursors: self.cursors, durable_through: self.durable_through })
+        Ok(Read { page, cursors: self.cursors, durable_through: self.durable_through, last_id })
     }
 
     /// Whether the file still is what was read before: it may have been overwritten in place from a copy.

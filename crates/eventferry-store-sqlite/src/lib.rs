@@ -11,6 +11,7 @@
 mod config;
 mod connection;
 mod desk;
+mod doorbell;
 mod enqueue;
 mod fault;
 mod feed;
@@ -22,6 +23,7 @@ mod upkeep;
 
 pub use config::SqliteConfig;
 pub use desk::SqliteDesk;
+pub use doorbell::SqliteDoorbell;
 pub use enqueue::SqliteOutbox;
 pub use feed::{SqliteFeed, SqliteMark};
 pub use lanes::SqliteLanes;
@@ -30,6 +32,7 @@ pub use schema::sql as schema_sql;
 pub use upkeep::SqliteUpkeep;
 
 use connection::Connection;
+use doorbell::Seen;
 use eventferry_core::PackedRow;
 use eventferry_core::StoreFault;
 use eventferry_core::store::{
@@ -57,6 +60,7 @@ impl Store for SqliteStore {
     type Row = PackedRow;
     type Lanes = SqliteLanes;
     type Feed = SqliteFeed;
+    type Doorbell = SqliteDoorbell;
     type Ledger = SqliteLedger;
     type Upkeep = SqliteUpkeep;
     type Desk = SqliteDesk;
@@ -68,6 +72,7 @@ impl Store for SqliteStore {
             ownership: Ownership::PerLane,
             stall: Stall::None,
             savepoints: true,
+            doorbell: true,
             events_per_transaction_max: u64::MAX,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             settle_items_max: 10_000,
@@ -81,9 +86,11 @@ impl Store for SqliteStore {
     }
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {
+        let seen = Seen::default();
         Roles {
             lanes: SqliteLanes::new(self.config.clone(), relay),
-            feed: SqliteFeed::new(self.config.clone()),
+            feed: SqliteFeed::new(self.config.clone(), seen.clone()),
+            doorbell: SqliteDoorbell::new(self.config.clone(), seen),
             ledger: SqliteLedger::new(self.config.clone(), relay),
             upkeep: SqliteUpkeep::new(self.config.clone()),
             desk: SqliteDesk::new(self.config),

@@ -4,7 +4,9 @@
 //! without loss. Everything here is re-exported from the room where it lives; features choose the rooms.
 
 pub use eventferry_core as core;
-pub use eventferry_core::{Aggregate, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, MessageId};
+pub use eventferry_core::{
+    Aggregate, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, MessageId, Ringer, Ringing,
+};
 pub use eventferry_relay as relay;
 pub use eventferry_relay::{Backoff, OnDead, Relay, RetryPolicy, Settings};
 #[cfg(feature = "json")]

@@ -6,6 +6,7 @@ mod dead_letters;
 mod demo;
 mod documented;
 mod enqueue;
+mod idle;
 mod kafka;
 mod parked;
 mod postgres;

@@ -87,7 +87,7 @@ async fn pages(bench: &Bench, relay: &mut Relay<'_>, appetite: &Appetite) -> Res
         pages.push(sheet);
         match rest {
             Rest::More => ensure!(pages.len() < 1000, "reading did not end after {} pages", pages.len()),
-            Rest::Quiet => return Ok(pages),
+            Rest::Quiet | Rest::Still => return Ok(pages),
             Rest::Waiting(_) => patience.tick("events that the feed says must wait").await?,
         }
     }

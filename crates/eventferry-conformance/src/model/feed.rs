@@ -6,6 +6,7 @@ use eventferry_core::store::{Anchor, Feed, Keeps, Opened, Page, Rest, Wish};
 use eventferry_core::{Lane, Lease, Record, StoreFault, StoredEvent};
 
 use super::Shared;
+use super::doorbell::Seen;
 use super::flaw::Flaw;
 use super::store::ModelMark;
 use super::world::{Logged, World};
@@ -14,6 +15,7 @@ use super::world::{Logged, World};
 #[derive(Debug)]
 pub struct ModelFeed {
     world: Shared,
+    seen: Seen,
     open: BTreeMap<Lane, Cursor>,
     /// The latest enqueued event that was handed over. Only flawed models look at it.
     enqueued_max: u64,
@@ -30,8 +32,8 @@ struct Cursor {
 }
 
 impl ModelFeed {
-    pub(super) fn new(world: Shared) -> Self {
-        Self { world, open: BTreeMap::new(), enqueued_max: 0, horizon: None }
+    pub(super) fn new(world: Shared, seen: Seen) -> Self {
+        Self { world, seen, open: BTreeMap::new(), enqueued_max: 0, horizon: None }
     }
 
     /// The events to read next, at most as many as the wish says, and what to expect after them.
@@ -70,9 +72,19 @@ impl ModelFeed {
         let rest = match (is_all, since) {
             (false, _) => Rest::More,
             (true, Some(since)) => Rest::Waiting(*since),
+            (true, None) if self.stands_still(world, wish) => Rest::Still,
             (true, None) => Rest::Quiet,
         };
         (candidates.into_iter().cloned().collect(), rest)
+    }
+
+    /// Whether nobody has committed anything since the reading before.
+    fn stands_still(&self, world: &World, wish: &Wish<'_>) -> bool {
+        let own = |event: &Logged| wish.lanes.contains(&event.lane);
+        let moved = |event: &&Logged| event.place >= self.seen.get();
+        let stirred =
+            world.log.iter().filter(moved).any(|event| own(event) || !world.has(Flaw::StillIsItsOwnLanes));
+        world.declared.capabilities.doorbell && !stirred
     }
 
     fn is_wished(&self, world: &World, wish: &Wish<'_>, event: &Logged) -> bool {
@@ -190,8 +202,8 @@ impl Feed for ModelFeed {
             self.horizon.get_or_insert(world.next_place - 1);
         }
         let (events, rest) = self.next(&world, &wish);
-        let last =
-            if rest == Rest::Quiet { None } else { Some(events.last().map_or(0, |event| event.place)) };
+        self.seen.set(world.next_place);
+        let last = if rest.is_quiet() { None } else { Some(events.last().map_or(0, |event| event.place)) };
         for event in &events {
             self.enqueued_max = self.enqueued_max.max(event.enqueued);
             if let Some(cursor) = self.open.get_mut(&event.lane) {

@@ -315,6 +315,16 @@ flaws! {
     /// What is about no single event is not audited.
     RecordsNothing,
 
+    // The doorbell.
+    /// The bell never rings.
+    BellStaysSilent,
+    /// The bell rings only for what is committed while it is waited for.
+    BellForgetsWhatCameBefore,
+    /// The bell rings only for who waits for it the first time.
+    BellIsForTheFirstWait,
+    /// The log stands still when nobody enqueues into the relay's own lanes.
+    StillIsItsOwnLanes,
+
     // Who owns what.
     /// Lanes are taken though their owner lives.
     TakesFromTheLiving,

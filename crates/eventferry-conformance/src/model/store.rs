@@ -5,6 +5,7 @@ use eventferry_core::{StoreFault, StoreFaultKind, StoredEvent};
 
 use super::Shared;
 use super::desk::ModelDesk;
+use super::doorbell::{ModelDoorbell, Seen};
 use super::feed::ModelFeed;
 use super::flaw::Flaw;
 use super::lanes::ModelLanes;
@@ -35,6 +36,7 @@ impl Store for ModelStore {
     type Row = StoredEvent;
     type Lanes = ModelLanes;
     type Feed = ModelFeed;
+    type Doorbell = ModelDoorbell;
     type Ledger = ModelLedger;
     type Upkeep = ModelUpkeep;
     type Desk = ModelDesk;
@@ -64,9 +66,11 @@ impl Store for ModelStore {
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {
         let instance = self.world.lock().number();
+        let seen = Seen::default();
         Roles {
             lanes: ModelLanes::new(self.world.clone(), relay.clone(), instance),
-            feed: ModelFeed::new(self.world.clone()),
+            feed: ModelFeed::new(self.world.clone(), seen.clone()),
+            doorbell: ModelDoorbell::new(self.world.clone(), seen),
             ledger: ModelLedger::new(self.world.clone()),
             upkeep: ModelUpkeep::new(self.world.clone()),
             desk: ModelDesk::new(self.world),

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::hash::{BuildHasher, Hasher, RandomState};
+use std::task::Waker;
 use std::time::Duration;
 
 use eventferry_core::lane::LANES_DEFAULT;
@@ -36,6 +37,8 @@ pub(super) struct World {
     /// Where one transaction can write at a time: the one that does.
     pub(super) writing: Option<u64>,
     next_number: u64,
+    /// Whom to wake when something is committed.
+    pub(super) sleepers: Vec<Waker>,
     /// Set by a flawed sweep: whoever begins a transaction now is kept waiting.
     pub(super) locked: bool,
 }
@@ -90,6 +93,7 @@ impl World {
             open: BTreeMap::new(),
             writing: None,
             next_number: 1,
+            sleepers: Vec::new(),
             locked: false,
         }
     }
@@ -211,6 +215,9 @@ impl World {
             self.log.push(event);
         }
         self.log.sort_by_key(|event| event.place);
+        for sleeper in self.sleepers.drain(..) {
+            sleeper.wake();
+        }
     }
 
     /// Whether a relay's heartbeat has not run out.

@@ -48,6 +48,11 @@ pub enum Action<M> {
         /// The most payload bytes.
         bytes_max: u64,
     },
+    /// Call `Doorbell::wait`; answer by [`Core::handle_rung`](super::Core::handle_rung).
+    LieDown,
+    /// Drop the call of `Doorbell::wait`; answer by [`Core::handle_got_up`](super::Core::handle_got_up), unless it
+    /// has rung meanwhile.
+    GetUp,
     /// Call `Ledger::settle` with these, and keep them until it answered; answer by
     /// [`Core::handle_settled`](super::Core::handle_settled).
     Settle(Vec<SettleOrder<M>>),

@@ -21,6 +21,8 @@ pub(super) struct FeedDesk {
     pub(super) listing: Vec<Lane>,
     next_at: Duration,
     pause: Duration,
+    /// When the open call was asked for.
+    asked_at: Duration,
     failures: u32,
     /// Lanes were left out of the last reading for want of room: they may have more.
     skipped: bool,
@@ -45,10 +47,23 @@ impl FeedDesk {
             listing: Vec::new(),
             next_at: Duration::ZERO,
             pause: Duration::ZERO,
+            asked_at: Duration::ZERO,
             failures: 0,
             skipped: false,
             ahead: false,
             asked: (0, 0),
+        }
+    }
+
+    /// Whether nothing is asked for or to be asked for but reading on.
+    pub(super) fn is_at_rest(&self) -> bool {
+        self.call == Call::None && self.close.is_empty() && self.listing.is_empty()
+    }
+
+    /// Reads on at this time, if not sooner.
+    pub(super) fn hurry(&mut self, at: Duration) {
+        if self.failures == 0 {
+            (self.next_at, self.pause) = (self.next_at.min(at), Duration::ZERO);
         }
     }
 
@@ -141,6 +156,7 @@ impl<M: Clone> Core<M> {
         }
         self.feed.skipped = lanes.len() < active;
         self.feed.call = Call::Reading;
+        self.feed.asked_at = self.now;
         self.feed.asked = (records_max, bytes_max);
         Some(Action::Read { lanes, records_max, bytes_max })
     }
@@ -237,15 +253,27 @@ impl<M: Clone> Core<M> {
             }
         }
         let empty = tokens.len() == before;
+        self.note_stillness(empty && !self.feed.skipped, rest);
         self.feed.pause = match rest {
             Rest::More => Duration::ZERO,
-            Rest::Quiet if self.feed.skipped => Duration::ZERO,
-            Rest::Quiet | Rest::Waiting(_) if !empty => self.settings.poll_min,
-            Rest::Quiet => (self.feed.pause * 2).clamp(self.settings.poll_min, self.settings.poll_max),
-            Rest::Waiting(_) => self.settings.poll_min,
+            Rest::Quiet | Rest::Still if self.feed.skipped => Duration::ZERO,
+            Rest::Quiet | Rest::Still | Rest::Waiting(_) => self.pause_after(empty, rest),
         };
         self.feed.next_at = now + self.feed.pause;
         self.feed.ahead = rest == Rest::More;
+    }
+
+    /// The pause after a reading that handed over all there was.
+    fn pause_after(&self, empty: bool, rest: Rest) -> Duration {
+        let Settings { poll_min, poll_max, .. } = self.settings;
+        let took = self.now.saturating_sub(self.feed.asked_at);
+        match rest {
+            // What takes longer is worth more events at a time.
+            _ if !empty => took.clamp(poll_min, poll_max),
+            Rest::Waiting(_) => poll_min,
+            _ if self.log_moves() => (took * 3).clamp(poll_min, poll_max),
+            _ => (self.feed.pause * 2).clamp(poll_min, poll_max),
+        }
     }
 
     fn arrive(&mut self, arrival: Arrival<M>) -> Option<Token> {

@@ -184,6 +184,8 @@ pub(super) struct HoldDesk {
     relays_live: u32,
     /// A round of taking was answered with less than asked for: wait for the next renewal.
     asked: bool,
+    /// The next renewal is later than one of a relay at work would be.
+    rests: bool,
 }
 
 impl HoldDesk {
@@ -197,6 +199,14 @@ impl HoldDesk {
             share: 0,
             relays_live: 0,
             asked: false,
+            rests: false,
+        }
+    }
+
+    /// Renews as often again as a relay at work.
+    pub(super) fn stir(&mut self, soon: Duration) {
+        if core::mem::take(&mut self.rests) {
+            self.next_at = self.next_at.min(soon);
         }
     }
 }
@@ -336,6 +346,7 @@ impl<M: Clone> Core<M> {
         self.note_share(&held);
         self.note_leases(&held);
         self.hold.next_at = sent_at + self.settings.renewal;
+        self.hold.rests = false;
         let owned = self.lanes.len() as u16;
         if self.drain.is_none() && owned < self.hold.share {
             // Once at once: the share may just have become known. After that at each renewal.
@@ -344,6 +355,9 @@ impl<M: Clone> Core<M> {
             }
         } else {
             self.hold.asked = false;
+            if self.drain.is_none() && self.is_idle() {
+                (self.hold.next_at, self.hold.rests) = (sent_at + self.settings.renewal_at_rest(), true);
+            }
         }
         self.shed_surplus();
     }

@@ -31,6 +31,9 @@ pub struct Settings {
     /// a lease. Default 250 ms, whatever the lease: this is how long lanes wait that a leaving relay has handed over,
     /// and how much longer than the lease those of a killed one. With the default lease thirty in a row may fail.
     pub renewal: Duration,
+    /// How often leases are renewed while the whole log stands still and no lane is wanted; not less often than a lease
+    /// allows, nor more often than [`Settings::renewal`]. Default 800 ms: while nobody enqueues nobody waits for lanes.
+    pub renewal_idle: Duration,
     /// How long before its lease ends a relay stops sending; over zero. Default 2 s: what it has handed to the
     /// network by then has time to arrive before the next owner begins, and its clock may run a fifth slower than the
     /// store's.
@@ -66,12 +69,17 @@ pub struct Settings {
     /// How long positions of lanes where nothing happens may lag behind. Default 10 s: it only holds up retention,
     /// which is far longer.
     pub settle_idle: Duration,
-    /// The shortest pause after an empty page; over zero. Default 10 ms: what a relay that has just had something to
-    /// do adds at most to the next event's way.
+    /// The shortest pause after an empty page; over zero. Default 1 ms: what a relay that has just had something to do
+    /// adds at most to the next event's way. While the log moves a pause is also three times as long as the empty
+    /// reading before it took, so that looking in vain takes a quarter of a connection's time at most.
     pub poll_min: Duration,
-    /// The longest pause after empty pages in a row; at least [`Settings::poll_min`]. Default 250 ms: what an idle
-    /// relay adds at most to an event's way, for four statements a second.
+    /// The longest pause after empty pages in a row; at least [`Settings::poll_min`]. Default 333 ms: what an idle
+    /// relay whose bell does not ring adds at most to an event's way, for three statements a second.
     pub poll_max: Duration,
+    /// How long the whole log must have stood still before pauses grow to [`Settings::poll_max`], and the relay lies
+    /// down at its store's doorbell. Default 50 ms: while any relay lies there each commit rings, which costs writers
+    /// dearly, so it must not happen between two commits of many.
+    pub doze: Duration,
     /// The shortest pause after a failure, doubled for each in a row; over zero. Default 100 ms: about what a broken
     /// connection needs to be made anew.
     pub retry_min: Duration,
@@ -104,15 +112,18 @@ pub struct Settings {
     pub seed: u64,
 }
 
-/// The longest time between two renewals by default. A renewal is one statement of about a millisecond, and an idle
-/// relay asks for events as often.
+/// The longest time between two renewals by default. A renewal is one statement of about a millisecond.
 const RENEWAL_MAX: Duration = Duration::from_millis(250);
+
+/// The same for a relay with nothing to do: with its looks it asks less than five times a second.
+const RENEWAL_IDLE_MAX: Duration = Duration::from_millis(800);
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
             lease: Duration::from_secs(10),
             renewal: RENEWAL_MAX,
+            renewal_idle: RENEWAL_IDLE_MAX,
             margin: Duration::from_secs(2),
             grace: Duration::from_secs(8),
             page_records_max: 5_000,
@@ -125,8 +136,9 @@ impl Default for Settings {
             flight_bytes_max: 16 << 20,
             settle_pause: Duration::from_millis(50),
             settle_idle: Duration::from_secs(10),
-            poll_min: Duration::from_millis(10),
-            poll_max: Duration::from_millis(250),
+            poll_min: Duration::from_millis(1),
+            poll_max: Duration::from_millis(333),
+            doze: Duration::from_millis(50),
             retry_min: Duration::from_millis(100),
             retry_max: Duration::from_secs(5),
             quarantine: Duration::from_secs(30),
@@ -150,6 +162,7 @@ impl Settings {
         Self {
             lease,
             renewal: (lease / 4).min(RENEWAL_MAX),
+            renewal_idle: (lease / 4).min(RENEWAL_IDLE_MAX),
             margin,
             grace: default.grace.min(lease.saturating_sub(margin)),
             topic_patience: default.topic_patience.min(lease),
@@ -219,6 +232,8 @@ impl Settings {
         }
         for (name, time) in [
             ("poll_max", self.poll_max),
+            ("doze", self.doze),
+            ("renewal_idle", self.renewal_idle),
             ("retry_max", self.retry_max),
             ("settle_pause", self.settle_pause),
             ("settle_idle", self.settle_idle),
@@ -296,6 +311,11 @@ impl Settings {
                  up lanes for longer than a crash does; give at most {lease:?}"
             )
         })
+    }
+
+    /// How often leases are renewed while nothing happens: as often as a lease needs it, if that is more.
+    pub(super) fn renewal_at_rest(&self) -> Duration {
+        self.renewal_idle.min(self.lease.saturating_sub(self.margin) / 2).max(self.renewal)
     }
 
     /// The pause after this many failures in a row.
@@ -434,8 +454,8 @@ mod tests {
                 said(|s| s.flight_records_max = 0),
                 ["flight_records_max (0)", "page_records_max", "at least 1", "rule"],
             ),
-            (said(|s| s.poll_min = SECOND), ["poll_min (1s)", "poll_max (250ms)", "over zero", "no longer"]),
-            (said(|s| s.poll_min = ZERO), ["poll_min (0ns)", "poll_max (250ms)", "over zero", "no longer"]),
+            (said(|s| s.poll_min = SECOND), ["poll_min (1s)", "poll_max (333ms)", "over zero", "no longer"]),
+            (said(|s| s.poll_min = ZERO), ["poll_min (0ns)", "poll_max (333ms)", "over zero", "no longer"]),
             (
                 said(|s| s.retry_min = 6 * SECOND),
                 ["retry_min (6s)", "retry_max (5s)", "over zero", "no longer"],
@@ -449,11 +469,8 @@ mod tests {
                 said(|s| s.lane_parked_bytes_max = 4_194_303),
                 ["lane_parked_bytes_max (4194303)", "page_bytes_max (4194304)", "at least 4194304", "fit"],
             ),
-            (said(|s| s.parked_poll = ZERO), ["parked_poll (0ns)", "poll_min (10ms)", "give 10ms", "3600s"]),
-            (
-                said(|s| s.parked_poll = day),
-                ["parked_poll (86400s)", "poll_min (10ms)", "give 10ms", "3600s"],
-            ),
+            (said(|s| s.parked_poll = ZERO), ["parked_poll (0ns)", "poll_min (1ms)", "give 1ms", "3600s"]),
+            (said(|s| s.parked_poll = day), ["parked_poll (86400s)", "poll_min (1ms)", "give 1ms", "3600s"]),
             (
                 said(|s| s.topic_patience = ZERO),
                 ["topic_patience (0ns)", "retry_min (100ms)", "twice", "100ms"],

@@ -1,5 +1,6 @@
 //! Transcripts of the state machine: what happened, and what it asked for then.
 
+mod bell;
 mod drain;
 mod found;
 mod found_parked;
@@ -48,6 +49,9 @@ struct Stage {
     connects: bool,
     /// Reads are answered by hand.
     reading: bool,
+    /// The bell is waited for.
+    lying: bool,
+    holds: usize,
     /// What the ledger lists as parked.
     parked: Vec<ParkedItem>,
     /// What the ledger answers when it is asked for what is due, one after the other, then nothing.
@@ -70,6 +74,7 @@ fn capabilities() -> Capabilities {
         ownership: Ownership::PerLane,
         stall: Stall::None,
         savepoints: true,
+        doorbell: true,
         events_per_transaction_max: u64::MAX,
         payload_bytes_max: 1 << 20,
         settle_items_max: 1000,
@@ -109,6 +114,8 @@ impl Stage {
             open_calls: 0,
             connects: true,
             reading: false,
+            lying: false,
+            holds: 0,
             parked: Vec::new(),
             due: VecDeque::new(),
             due_open: false,
@@ -132,6 +139,7 @@ impl Stage {
         for _ in 0..10_000 {
             match self.core.poll(self.now) {
                 Action::Hold(claim) if self.store_answers => {
+                    self.holds += 1;
                     let held = self.hold(&claim);
                     self.core.handle_held(self.now, Ok(held));
                 }
@@ -155,6 +163,14 @@ impl Stage {
                     self.room_log = records_max;
                     self.reads.push(lanes);
                     self.reading = true;
+                }
+                Action::LieDown => {
+                    assert!(!self.lying, "it lies already");
+                    self.lying = true;
+                }
+                Action::GetUp => {
+                    self.lying = false;
+                    self.core.handle_got_up(self.now);
                 }
                 Action::Settle(orders) => {
                     let verdicts = vec![Verdict::Done; orders.len()];
@@ -556,21 +572,6 @@ fn a_lane_that_is_lost_and_regained_waits_for_what_it_had_in_flight() {
     stage.acknowledge(old[0]);
     stage.acknowledge(old[1]);
     assert!(stage.sent().contains(&again));
-}
-
-#[test]
-fn quiet_lanes_positions_move_too_but_seldom() {
-    let mut stage = Stage::ready();
-    assert!(core::mem::take(&mut stage.reading));
-    stage.core.handle_page(stage.now, [], [(Lane(0), 5)], Rest::Quiet, &mut Vec::new());
-    stage.later(Duration::from_secs(2));
-    assert!(stage.settled.is_empty());
-    stage.later(Duration::from_secs(2));
-    stage.later(Duration::from_secs(2));
-    stage.later(Duration::from_secs(2));
-    stage.later(Duration::from_secs(2));
-    stage.later(Duration::from_secs(2));
-    assert_eq!(stage.last_settled(), [5]);
 }
 
 #[test]

@@ -77,6 +77,7 @@ impl SmallRelay {
             ownership: Ownership::PerLane,
             stall: Stall::None,
             savepoints: true,
+            doorbell: false,
             events_per_transaction_max: u64::MAX,
             payload_bytes_max: 16 << 20,
             settle_items_max: 10_000,

@@ -29,6 +29,14 @@ impl<S: Store, P: Publisher> Engine<S, P> {
                 self.calls.rest_feed(feed);
                 self.read(page);
             }
+            Answer::Rung(doorbell) => {
+                self.calls.rest_doorbell(doorbell);
+                self.core.handle_rung(now);
+            }
+            Answer::GotUp(doorbell) => {
+                self.calls.rest_doorbell(doorbell);
+                self.core.handle_got_up(now);
+            }
             Answer::Settled(ledger, told, verdicts) => {
                 self.calls.rest_ledger(ledger);
                 self.settled(told, verdicts);

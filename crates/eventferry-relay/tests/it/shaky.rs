@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use eventferry_conformance::model::{
-    ModelDesk, ModelFeed, ModelLanes, ModelLedger, ModelMark, ModelStore, ModelUpkeep,
+    ModelDesk, ModelDoorbell, ModelFeed, ModelLanes, ModelLedger, ModelMark, ModelStore, ModelUpkeep,
 };
 use eventferry_core::parked::{DueAsk, DuePage, ParkedAsk, ParkedPage};
 use eventferry_core::store::{
@@ -75,6 +75,7 @@ impl Store for ShakyStore {
     type Row = StoredEvent;
     type Lanes = ModelLanes;
     type Feed = ModelFeed;
+    type Doorbell = ModelDoorbell;
     type Ledger = ShakyLedger;
     type Upkeep = ModelUpkeep;
     type Desk = ModelDesk;
@@ -91,8 +92,9 @@ impl Store for ShakyStore {
     }
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {
-        let Roles { lanes, feed, ledger, upkeep, desk } = self.store.roles(relay);
-        Roles { lanes, feed, ledger: ShakyLedger { ledger, connection: self.connection }, upkeep, desk }
+        let Roles { lanes, feed, doorbell, ledger, upkeep, desk } = self.store.roles(relay);
+        let ledger = ShakyLedger { ledger, connection: self.connection };
+        Roles { lanes, feed, doorbell, ledger, upkeep, desk }
     }
 }
 

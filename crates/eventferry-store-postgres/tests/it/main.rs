@@ -4,6 +4,7 @@
 
 mod books;
 mod desk;
+mod doorbell;
 mod due;
 mod parked;
 mod plans;

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use eventferry_core::store::{Anchor, Feed as _, Ledger as _, Rest, Settlement, Upkeep as _, Verdict};
+use eventferry_core::store::{Anchor, Feed as _, Ledger as _, Settlement, Upkeep as _, Verdict};
 
 use eventferry_core::StoreFaultKind;
 
@@ -99,7 +99,7 @@ pub(crate) async fn carry_all(relay: &mut Relay) -> usize {
     while empty < 3 {
         let page = relay.read().await;
         carried += page.records.len();
-        empty = if page.records.is_empty() && page.rest == Rest::Quiet { empty + 1 } else { 0 };
+        empty = if page.records.is_empty() && page.rest.is_quiet() { empty + 1 } else { 0 };
         let prefix: Vec<_> = page.passed.into_iter().map(|(lane, mark)| (lane, [mark])).collect();
         let lease = |lane| *relay.leases.iter().find(|lease| lease.lane == lane).unwrap();
         let told: Vec<_> = prefix

@@ -8,7 +8,7 @@ use eventferry_core::parked::{
     Cause, Change, DueAsk, DueEvent, DuePage, Next, Park, ParkReason, ParkedAsk, ParkedKey,
 };
 use eventferry_core::store::{
-    Claim, Feed as _, Lanes as _, Ledger as _, Page, Prepare, RelayId, Rest, Roles, Settlement, Store as _,
+    Claim, Feed as _, Lanes as _, Ledger as _, Page, Prepare, RelayId, Roles, Settlement, Store as _,
     Verdict, Wish,
 };
 use eventferry_core::{Lane, Lease, Record, Row as _, StoreFault};
@@ -183,7 +183,7 @@ impl Relay {
         let mut empty = 0;
         while empty < 3 {
             let page = self.read().await;
-            let is_empty = page.records.is_empty() && page.rest == Rest::Quiet;
+            let is_empty = page.records.is_empty() && page.rest.is_quiet();
             empty = if is_empty { empty + 1 } else { 0 };
             texts.extend(page.records.iter().map(|record| text(&record.row)));
         }

@@ -1,7 +1,7 @@
 //! What stays of settled parked events, how long, and what it is good for.
 
 use eventferry_core::parked::{Change, End, ParkReason};
-use eventferry_core::store::{Anchor, Feed as _, Rest, Wish};
+use eventferry_core::store::{Anchor, Feed as _, Wish};
 
 use crate::parked::parked;
 use crate::retention::{age, carry_all, count, restore, sweep};
@@ -84,7 +84,7 @@ async fn after_a_restore_pages_of_any_size_leave_out_what_is_parked() {
             let wish = Wish { lanes: &lanes, records_max: 2, bytes_max: 1 << 20 };
             let page = relay.roles.feed.read(wish).await.unwrap();
             read += page.records.len();
-            if page.records.is_empty() && page.rest == Rest::Quiet {
+            if page.records.is_empty() && page.rest.is_quiet() {
                 break;
             }
         }

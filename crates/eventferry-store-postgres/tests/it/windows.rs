@@ -1,6 +1,6 @@
 //! What windows hand over: everything committed, once, in order.
 
-use eventferry_core::store::{Feed as _, Rest, Wish};
+use eventferry_core::store::{Feed as _, Wish};
 
 use crate::server::{Database, by_aggregate, enqueue, on_every_server, text};
 
@@ -91,7 +91,7 @@ async fn pages_of_any_size_hand_over_the_same() {
                 let bytes: usize = before_last.map(|record| text(&record.row).len()).sum();
                 assert!(page.records.len() <= records_max as usize && (bytes as u64) < bytes_max.max(1));
                 texts.extend(page.records.iter().map(|record| text(&record.row)));
-                if page.records.is_empty() && page.rest == Rest::Quiet {
+                if page.records.is_empty() && page.rest.is_quiet() {
                     break;
                 }
             }
@@ -153,7 +153,7 @@ async fn late_in_the_middle(database: &Database) -> Vec<String> {
         let page =
             relay.roles.feed.read(Wish { lanes: &lanes, records_max: 10, bytes_max: 1 << 20 }).await.unwrap();
         read.extend(page.records.iter().map(|record| text(&record.row)));
-        if page.rest == Rest::Quiet {
+        if page.rest.is_quiet() {
             return read.iter().filter_map(|text| Some(text.split_once('/')?.1.to_owned())).collect();
         }
     }

@@ -11,7 +11,7 @@ use eventferry_core::parked::{
     ParkedFilter, ParkedKey, ShowAsk, ShownEvent,
 };
 use eventferry_core::store::{
-    Claim, Feed, Lanes, Ledger, Page, Prepare, RelayId, Rest, Roles, Settlement, Store, Verdict, Wish,
+    Claim, Feed, Lanes, Ledger, Page, Prepare, RelayId, Roles, Settlement, Store, Verdict, Wish,
 };
 use eventferry_core::{Event, Lane, Lease, Record, Row, StoreFault, Timestamp};
 use eventferry_store_sqlite::{SqliteConfig, SqliteMark, SqliteOutbox, SqliteStore};
@@ -151,7 +151,7 @@ pub(crate) async fn read_all(relay: &mut Roles<SqliteStore>, lanes: &[Lane]) -> 
     loop {
         let page = read(relay, lanes, ROOMY).await.unwrap();
         records.extend(page.records);
-        if page.rest == Rest::Quiet {
+        if page.rest.is_quiet() {
             return records;
         }
     }

@@ -1,0 +1,53 @@
+//! What a relay costs a database while nobody enqueues.
+
+use std::thread::sleep;
+use std::time::{Duration, Instant};
+
+use crate::kafka::{self, Topic};
+use crate::postgres::Database;
+use crate::program::{PATIENCE, Program, within};
+
+/// How many statements the database has answered: each of a relay's is a transaction of its own.
+fn statements(database: &Database) -> i64 {
+    const COUNT: &str =
+        "SELECT xact_commit + xact_rollback FROM pg_stat_database WHERE datname = current_database()";
+    database.sql(COUNT).unwrap().parse().unwrap()
+}
+
+/// Runs a relay until it has nothing to do, and counts its statements for a while.
+fn statements_a_second(doorbell: &str) -> f64 {
+    let (program, database, topic) = (Program::new(), Database::new(), Topic::new());
+    program.done(&["init", "--store", &database.url, "--doorbell", doorbell]);
+    let event =
+        ["--topic", &topic.name, "--aggregate-type", "order", "--aggregate-id", "1", "--payload", "x"];
+    program.done(&[&["enqueue", "--store", &database.url], &event[..]].concat());
+    let mut relay = program.start(&["run", "--store", &database.url, "--publisher", &kafka::url()]);
+    relay.says("took lanes");
+    topic.messages(1);
+    if doorbell == "on" {
+        const SLEEPER: &str = "SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'
+            AND database = (SELECT oid FROM pg_database WHERE datname = current_database()) AND classid = 1685024626";
+        within(PATIENCE, || database.sql(SLEEPER));
+    }
+    // waits: sessions tell what they counted within a second or two
+    sleep(Duration::from_secs(4));
+    let (before, started) = (statements(&database), Instant::now());
+    // waits: what is counted is what happens while nothing does
+    sleep(Duration::from_secs(30));
+    let counted = statements(&database) - before;
+    let rate = counted as f64 / started.elapsed().as_secs_f64();
+    println!("doorbell {doorbell}: {counted} statements, {rate:.2} a second");
+    rate
+}
+
+#[test]
+fn an_idle_relay_asks_the_database_less_than_five_times_a_second() {
+    for doorbell in ["on", "off"] {
+        let rate = statements_a_second(doorbell);
+        assert!(
+            rate > 1.0,
+            "{rate} a second with the doorbell {doorbell}: it does not even renew its leases"
+        );
+        assert!(rate < 5.0, "{rate} a second with the doorbell {doorbell}");
+    }
+}

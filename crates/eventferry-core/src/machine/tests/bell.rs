@@ -1,0 +1,135 @@
+//! Lying down, and getting up.
+
+use super::*;
+
+const MS: Duration = Duration::from_millis(1);
+
+impl Stage {
+    /// Answers readings like this for so long, whenever one is asked for; how many there were.
+    fn for_a_while(&mut self, time: Duration, rest: Rest) -> usize {
+        let (until, mut readings) = (self.now + time, 0);
+        while self.now < until {
+            if core::mem::take(&mut self.reading) {
+                readings += 1;
+                self.core.handle_page(self.now, [], [], rest, &mut Vec::new());
+            }
+            let wake = self.turn();
+            self.now = if self.reading { self.now + MS } else { wake.clamp(self.now + MS, until) };
+            self.turn();
+        }
+        readings
+    }
+}
+
+#[test]
+fn a_relay_lies_down_when_the_whole_log_has_stood_still_for_a_while() {
+    let mut stage = Stage::ready();
+    stage.for_a_while(200 * MS, Rest::Quiet);
+    assert!(!stage.lying, "others enqueue");
+    stage.for_a_while(30 * MS, Rest::Still);
+    assert!(!stage.lying, "somebody enqueued a moment ago");
+    stage.for_a_while(5 * MS, Rest::Quiet);
+    stage.for_a_while(40 * MS, Rest::Still);
+    assert!(!stage.lying, "the while begins anew");
+    stage.for_a_while(30 * MS, Rest::Still);
+    assert!(stage.lying);
+}
+
+#[test]
+fn a_ring_is_answered_by_a_look_at_once() {
+    let mut stage = Stage::ready();
+    stage.for_a_while(2_000 * MS, Rest::Still);
+    assert!(stage.lying);
+    stage.reading = false;
+    stage.core.handle_page(stage.now, [], [], Rest::Still, &mut Vec::new());
+    stage.later(MS);
+    assert!(!stage.reading, "it looks seldom");
+    stage.lying = false;
+    stage.core.handle_rung(stage.now);
+    stage.turn();
+    assert!(stage.reading);
+    assert!(!stage.lying, "it looks before it lies down again");
+}
+
+#[test]
+fn one_that_finds_something_by_itself_gets_up() {
+    let mut stage = Stage::ready();
+    stage.for_a_while(100 * MS, Rest::Still);
+    assert!(stage.lying);
+    stage.for_a_while(400 * MS, Rest::Quiet);
+    assert!(!stage.lying);
+}
+
+#[test]
+fn a_ring_in_the_same_process_makes_it_look_often_for_a_moment() {
+    let mut stage = Stage::ready();
+    stage.for_a_while(5_000 * MS, Rest::Still);
+    stage.core.ring(stage.now);
+    stage.turn();
+    assert!(stage.reading && !stage.lying);
+    // The commit is still under way.
+    assert!(stage.for_a_while(40 * MS, Rest::Still) >= 8);
+    stage.for_a_while(40 * MS, Rest::Still);
+    assert!(stage.lying, "it was for nothing");
+}
+
+#[test]
+fn an_idle_relay_asks_less_than_five_times_a_second() {
+    let mut stage = Stage::ready();
+    stage.for_a_while(10_000 * MS, Rest::Still);
+    stage.holds = 0;
+    let readings = stage.for_a_while(60_000 * MS, Rest::Still);
+    assert!(stage.lying);
+    assert!(readings + stage.holds < 5 * 60, "{readings} readings and {} renewals in a minute", stage.holds);
+    assert!(stage.holds >= 60 / 4, "a lease is renewed four times before it ends");
+}
+
+#[test]
+fn whoever_wakes_renews_as_often_as_one_at_work() {
+    let mut stage = Stage::ready();
+    stage.for_a_while(10_000 * MS, Rest::Still);
+    stage.holds = 0;
+    stage.lying = false;
+    stage.core.handle_rung(stage.now);
+    stage.turn();
+    stage.for_a_while(1_000 * MS, Rest::Quiet);
+    assert!(stage.holds >= 3, "{} renewals in a second", stage.holds);
+}
+
+#[test]
+fn a_draining_relay_gets_up() {
+    let mut stage = Stage::ready();
+    stage.for_a_while(100 * MS, Rest::Still);
+    assert!(stage.lying);
+    stage.store_answers = false;
+    stage.core.drain(stage.now);
+    stage.turn();
+    assert!(!stage.lying);
+}
+
+#[test]
+fn a_store_without_a_bell_is_polled() {
+    let mut stage = Stage::ready();
+    let without = Capabilities { doorbell: false, ..capabilities() };
+    stage.core = Core::new(Settings::default(), &without, kafka_like());
+    stage.reading = false;
+    stage.turn();
+    let readings = stage.for_a_while(3_000 * MS, Rest::Still);
+    assert!(!stage.lying);
+    assert!(readings >= 8, "{readings} readings");
+}
+
+#[test]
+fn quiet_lanes_positions_move_too_but_seldom() {
+    let mut stage = Stage::ready();
+    assert!(core::mem::take(&mut stage.reading));
+    stage.core.handle_page(stage.now, [], [(Lane(0), 5)], Rest::Quiet, &mut Vec::new());
+    stage.later(Duration::from_secs(2));
+    assert!(stage.settled.is_empty());
+    stage.later(Duration::from_secs(2));
+    stage.later(Duration::from_secs(2));
+    stage.later(Duration::from_secs(2));
+    stage.later(Duration::from_secs(2));
+    stage.later(Duration::from_secs(2));
+    assert_eq!(stage.last_settled(), [5]);
+}

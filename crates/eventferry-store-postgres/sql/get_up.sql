@@ -1,0 +1,2 @@
+-- purpose: get up from the doorbell, and tell those who sleep beside.
+SELECT eventferry.get_up()

@@ -1,0 +1,2 @@
+-- purpose: hear rings, and no more probes.
+UNLISTEN eventferry_probe
