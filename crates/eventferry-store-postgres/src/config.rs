@@ -15,7 +15,35 @@ pub struct PostgresConfig {
     pub(crate) driver: Box<tokio_postgres::Config>,
     pub(crate) call_timeout: Duration,
     pub(crate) slot: Option<Duration>,
+    pub(crate) feed: FeedChoice,
+    /// Where replication is had, if not at the same place.
+    replication: Option<Box<tokio_postgres::Config>>,
+    pub(crate) listen: Duration,
 }
+
+/// How a relay reads the outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FeedChoice {
+    /// By windows of the table: any number of relays share the lanes. The default.
+    #[default]
+    Table,
+    /// By the write-ahead log, through a replication slot: one relay reads, the others stand by. A slot that is lost
+    /// loses nothing, for the table is still there: the relay goes on through windows of it.
+    TailTable,
+    /// The same, for events that are emitted into the log and are in no table: while the slot lives nothing is lost; a
+    /// lost slot stops the relay until a person accepts it.
+    TailMessages,
+}
+
+impl FeedChoice {
+    /// Whether it reads the write-ahead log.
+    pub fn is_tail(self) -> bool {
+        self != Self::Table
+    }
+}
+
+/// How long a reading of the log's tail waits for the next event before it says that all is quiet.
+const LISTEN_DEFAULT: Duration = Duration::from_secs(1);
 
 /// How long a call may take before its connection is given up.
 const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -78,7 +106,14 @@ impl PostgresConfig {
         }
         driver.keepalives_idle(Duration::from_secs(10));
         driver.tcp_user_timeout(Duration::from_secs(20));
-        Ok(Self { driver: Box::new(driver), call_timeout: CALL_TIMEOUT_DEFAULT, slot: None })
+        Ok(Self {
+            driver: Box::new(driver),
+            call_timeout: CALL_TIMEOUT_DEFAULT,
+            slot: None,
+            feed: FeedChoice::Table,
+            replication: None,
+            listen: LISTEN_DEFAULT,
+        })
     }
 
     /// Sets how long each of the outbox's 8 slots is written to before the next one is; whole seconds, at least 1;
@@ -88,6 +123,36 @@ impl PostgresConfig {
     pub fn slot(mut self, slot: Duration) -> Self {
         self.slot = Some(slot);
         self
+    }
+
+    /// Sets how the outbox is read; default [`FeedChoice::Table`]. All relays of an outbox should have the same: of a
+    /// mixture, those of one kind stand by while the others hold lanes.
+    #[must_use]
+    pub fn feed(mut self, feed: FeedChoice) -> Self {
+        self.feed = feed;
+        self
+    }
+
+    /// Sets where the log's tail is read, when the store's URL is a pooler's: poolers carry no replication. A URL of the
+    /// same database on the server itself; default the store's URL.
+    ///
+    /// # Errors
+    /// As [`PostgresConfig::from_url`].
+    pub fn replication_url(mut self, url: &str) -> Result<Self, StoreFault> {
+        self.replication = Some(Self::from_url(url)?.driver);
+        Ok(self)
+    }
+
+    /// Sets how long a reading of the log's tail waits for the next event before it says that all is quiet; default 1 s,
+    /// after which an idle relay asks the server one question.
+    #[must_use]
+    pub fn listen(mut self, listen: Duration) -> Self {
+        self.listen = listen;
+        self
+    }
+
+    pub(crate) fn replication_driver(&self) -> &tokio_postgres::Config {
+        self.replication.as_deref().unwrap_or(&self.driver)
     }
 
     /// Sets how long a call may take before its connection is given up; default 30 s.

@@ -69,26 +69,26 @@ impl Columns {
 
 /// An event's headers as a `bytea[]` in its text form: an array of arrays cannot be sent.
 fn headers_text(event: &Event) -> Option<String> {
-    if event.headers.is_empty() {
-        return None;
-    }
+    byte_array_text(event.headers.iter().flat_map(|header| [header.name.as_bytes(), &header.value]))
+}
+
+/// A `bytea[]` in its text form; `None` if it is empty.
+pub(crate) fn byte_array_text<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Option<String> {
     let mut text = String::from("{");
-    for header in &event.headers {
-        for part in [header.name.as_bytes(), &header.value] {
-            if text.len() > 1 {
-                text.push(',');
-            }
-            text.push_str("\"\\\\x");
-            for byte in part {
-                text.extend(
-                    [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')),
-                );
-            }
-            text.push('"');
+    for part in parts {
+        if text.len() > 1 {
+            text.push(',');
         }
+        text.push_str("\"\\\\x");
+        for byte in part {
+            text.extend(
+                [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')),
+            );
+        }
+        text.push('"');
     }
     text.push('}');
-    Some(text)
+    (text.len() > 2).then_some(text)
 }
 
 impl PostgresOutbox {

@@ -15,10 +15,11 @@ mod ledger;
 mod page;
 mod row;
 mod schema;
+mod tail;
 mod upkeep;
 mod window;
 
-pub use config::PostgresConfig;
+pub use config::{FeedChoice, PostgresConfig};
 pub use desk::PostgresDesk;
 pub use enqueue::PostgresOutbox;
 pub use feed::PostgresFeed;
@@ -51,6 +52,11 @@ impl PostgresStore {
     pub fn new(config: PostgresConfig) -> Self {
         Self { config, lanes_total: eventferry_core::lane::LANES_DEFAULT }
     }
+
+    /// There is one slot, so whoever reads the tail has all lanes.
+    fn ownership(&self) -> Ownership {
+        if self.config.feed.is_tail() { Ownership::Whole } else { Ownership::PerLane }
+    }
 }
 
 impl Store for PostgresStore {
@@ -66,7 +72,7 @@ impl Store for PostgresStore {
         Capabilities {
             order: Order::Strict,
             keeps: Keeps::Log,
-            ownership: Ownership::PerLane,
+            ownership: self.ownership(),
             stall: Stall::None,
             savepoints: true,
             events_per_transaction_max: u64::MAX,
@@ -79,6 +85,9 @@ impl Store for PostgresStore {
         let mut connection = Connection::new(self.config.clone());
         let prepared = schema::prepare(&mut connection, prepare, self.config.slot).await?;
         self.lanes_total = prepared.lanes;
+        if self.config.feed.is_tail() {
+            tail::make(&mut connection, self.config.feed, prepare).await?;
+        }
         Ok(prepared)
     }
 
@@ -87,8 +96,8 @@ impl Store for PostgresStore {
         let connection = || Connection::of_role(self.config.clone(), &company);
         let positions = Positions::default();
         Roles {
-            lanes: PostgresLanes::new(connection(), relay),
-            feed: PostgresFeed::new(connection(), positions.clone(), self.lanes_total),
+            lanes: PostgresLanes::new(connection(), relay, self.ownership()),
+            feed: PostgresFeed::new(&self.config, connection(), positions.clone(), self.lanes_total),
             ledger: PostgresLedger::new(connection(), relay, positions),
             upkeep: PostgresUpkeep::new(connection()),
             desk: PostgresDesk::new(connection()),

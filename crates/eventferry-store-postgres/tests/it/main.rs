@@ -13,6 +13,7 @@ mod roles;
 mod server;
 mod silence;
 mod tombstones;
+mod tail;
 mod traps;
 mod upgrade;
 mod windows;
