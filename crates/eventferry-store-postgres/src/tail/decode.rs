@@ -104,7 +104,8 @@ impl<'a> Message<'a> {
 }
 
 /// The columns of an event that are looked for, by their names in the table.
-const NAMES: [&str; 11] = [
+const NAMES: [&str; 12] = [
+    "xid",
     "id",
     "created_at",
     "message_id",
@@ -180,13 +181,18 @@ impl<'a> Tuple<'a> {
         Some(columns)
     }
 
+    /// Whether this transaction enqueued it. A row that was moved or put back by hand has another's xid.
+    pub(super) fn is_of(&self, xid: u32) -> bool {
+        self.0[0].and_then(|own| own.last_chunk::<4>()).is_some_and(|own| u32::from_be_bytes(*own) == xid)
+    }
+
     pub(super) fn id(&self) -> Option<i64> {
-        Some(i64::from_be_bytes(self.0[0]?.try_into().ok()?))
+        Some(i64::from_be_bytes(self.0[1]?.try_into().ok()?))
     }
 
     /// Aggregate type and id.
     pub(super) fn aggregate(&self) -> Option<(&'a str, &'a str)> {
-        Some((self.text(4)?, self.text(5)?))
+        Some((self.text(5)?, self.text(6)?))
     }
 
     fn text(&self, place: usize) -> Option<&'a str> {
@@ -196,16 +202,16 @@ impl<'a> Tuple<'a> {
     /// The event; two allocations.
     pub(super) fn pack(&self) -> Option<PackedRow> {
         let columns = Columns {
-            message_id: self.0[2]?,
-            topic: self.text(3)?.into(),
-            aggregate_type: self.text(4)?.into(),
-            aggregate_id: self.text(5)?.into(),
-            content_type: self.text(8).map(Into::into),
-            key: self.0[6],
-            headers: self.0[9].map(headers_of).unwrap_or_default(),
-            partition: self.0[10].and_then(|raw| Some(i32::from_be_bytes(raw.try_into().ok()?))),
-            enqueued_at: self.0[1].and_then(timestamp_of).unwrap_or(Timestamp(0)),
+            message_id: self.0[3]?,
+            topic: self.text(4)?.into(),
+            aggregate_type: self.text(5)?.into(),
+            aggregate_id: self.text(6)?.into(),
+            content_type: self.text(9).map(Into::into),
+            key: self.0[7],
+            headers: self.0[10].map(headers_of).unwrap_or_default(),
+            partition: self.0[11].and_then(|raw| Some(i32::from_be_bytes(raw.try_into().ok()?))),
+            enqueued_at: self.0[2].and_then(timestamp_of).unwrap_or(Timestamp(0)),
         };
-        Some(columns.with_payload(self.0[7]))
+        Some(columns.with_payload(self.0[8]))
     }
 }

@@ -147,12 +147,8 @@ impl PostgresFeed {
         }
         let apart: Vec<Lane> = wish.lanes.iter().filter(|lane| !tail.stands.has(**lane)).copied().collect();
         tail.windows_turn = !tail.windows_turn;
-        let only_windows = apart.len() == wish.lanes.len();
-        let page = if !apart.is_empty() && (only_windows || tail.windows_turn) {
-            self.approach(Wish { lanes: &apart, ..wish }).await
-        } else {
-            self.stream_on(&wish).await
-        };
+        let windows_first = tail.windows_turn || apart.len() == wish.lanes.len();
+        let page = self.read_both(&wish, &apart, windows_first).await;
         if let Some(tail) = &mut self.tail {
             // After a failure the stream may have taken what was not handed over.
             if page.is_err() {
@@ -161,6 +157,30 @@ impl PostgresFeed {
             tail.reading = false;
         }
         page
+    }
+
+    /// Reads from the tail and, for the lanes that are apart, through windows: one of them, and the other too if that shows
+    /// that nothing is there.
+    async fn read_both(
+        &mut self,
+        wish: &Wish<'_>,
+        apart: &[Lane],
+        windows_first: bool,
+    ) -> Result<Page<PostgresMark, PackedRow>, StoreFault> {
+        let windows = Wish { lanes: apart, ..*wish };
+        if apart.is_empty() {
+            return self.stream_on(wish).await;
+        }
+        let all_apart = apart.len() == wish.lanes.len();
+        let mut first =
+            if windows_first { self.approach(windows).await? } else { self.stream_on(wish).await? };
+        if !first.records.is_empty() || first.rest == Rest::More || all_apart {
+            return Ok(first);
+        }
+        let second = if windows_first { self.stream_on(wish).await? } else { self.approach(windows).await? };
+        first.passed.extend(second.passed);
+        let rest = if first.rest == Rest::Quiet { second.rest } else { first.rest };
+        Ok(Page { records: second.records, passed: first.passed, rest })
     }
 
     /// Reads windows, until one sees nothing run that may have been committed before the slot begins.

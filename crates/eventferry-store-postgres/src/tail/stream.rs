@@ -140,7 +140,7 @@ impl Stream {
             let place = (within.commit, within.ordinal + 1);
             let (kind, id) = tuple.aggregate().ok_or_else(broken)?;
             let lane = Lane::of(kind, id, lanes_total);
-            if stands.wants(lane, place, within.xid, is_row) {
+            if (!is_row || tuple.is_of(within.xid)) && stands.wants(lane, place, within.xid, is_row) {
                 let row = tuple.pack().ok_or_else(broken)?;
                 let bytes = row.size_bytes() as u64;
                 if !sheet.records.is_empty() && sheet.bytes + bytes > sheet.bytes_max {

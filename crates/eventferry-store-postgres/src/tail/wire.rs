@@ -40,7 +40,7 @@ const PULSE: Duration = Duration::from_secs(5);
 /// What the server is to know.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Status {
-    /// All before is settled.
+    /// All before is settled; 0: nothing is known, and the server's own place stays.
     settled: u64,
     /// How often an answer was asked for.
     pings: u64,
@@ -84,7 +84,7 @@ impl Wire {
                  publication_names 'eventferry', binary 'true', messages 'true')"
             );
             raw.query(&command).await?;
-            Ok((raw.stream(start), identity))
+            Ok((raw.stream(), identity))
         });
         let unanswered =
             |_| StoreFault::new(StoreFaultKind::Unavailable, format!("{WHAT}: no answer within {limit:?}"));
@@ -333,9 +333,9 @@ impl Raw {
         }
     }
 
-    fn stream(self, settled: u64) -> Wire {
+    fn stream(self) -> Wire {
         let (reader, writer) = tokio::io::split(self.socket);
-        let (status, told) = watch::channel(Status { settled, pings: 0 });
+        let (status, told) = watch::channel(Status::default());
         tokio::spawn(pulse(writer, told));
         Wire { reader, buffer: self.buffer, head: self.head, last_frame: self.head, status }
     }
