@@ -104,6 +104,8 @@ pub enum Need {
     Log,
     /// Lanes are leased one by one.
     LaneByLane,
+    /// The figures count what is not settled.
+    CountsLag,
     /// The back end's test can take positions back.
     Rewind,
     /// The back end's test can read the audit table.
@@ -121,6 +123,7 @@ impl Need {
             Self::Stall => capabilities.stall == Stall::SlowestTransaction,
             Self::Log => capabilities.keeps == Keeps::Log,
             Self::LaneByLane => capabilities.ownership == Ownership::PerLane,
+            Self::CountsLag => capabilities.counts_lag,
             Self::Rewind => reach.rewinds,
             Self::Audit => reach.audits,
         }
@@ -135,6 +138,7 @@ impl Need {
             Self::Stall => "the store holds no events back",
             Self::Log => "the store deletes events when they are settled",
             Self::LaneByLane => "the store leases all lanes at once",
+            Self::CountsLag => "events are in no table, so nobody counts those that are not settled",
             Self::Rewind => "positions of this database are never taken back",
             Self::Audit => "its test does not read the audit table",
         }

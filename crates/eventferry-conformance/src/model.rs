@@ -94,6 +94,7 @@ fn declared_in_full() -> Declared {
         stall: Stall::None,
         savepoints: true,
         events_per_transaction_max: u64::MAX,
+        counts_lag: true,
         payload_bytes_max: 2 << 20,
         settle_items_max: u32::MAX,
     };

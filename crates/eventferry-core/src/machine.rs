@@ -52,7 +52,7 @@ pub use settings::{Settings, SettingsDisagree};
 use crate::fault::StoreFaultKind;
 use crate::lane::Lane;
 use crate::publisher::{Abilities, Role, Token};
-use crate::store::{Capabilities, Keeps};
+use crate::store::{Capabilities, Keeps, Ownership};
 use aggregate::Aggregates;
 use dice::Dice;
 use due::DueDesk;
@@ -67,6 +67,7 @@ use topics::Topics;
 pub struct Core<M> {
     settings: Settings,
     keeps: Keeps,
+    ownership: Ownership,
     abilities: Abilities,
     now: Duration,
     entries: Entries<M>,
@@ -113,6 +114,7 @@ impl<M: Clone> Core<M> {
         let items_max = capabilities.settle_items_max.max(1) as usize;
         Self {
             keeps: capabilities.keeps,
+            ownership: capabilities.ownership,
             abilities,
             now: Duration::ZERO,
             entries: Entries::new(),

@@ -172,6 +172,7 @@ fn capabilities() -> Capabilities {
         stall: Stall::None,
         savepoints: true,
         events_per_transaction_max: u64::MAX,
+        counts_lag: true,
         payload_bytes_max: 1 << 20,
         settle_items_max: 4,
     }

@@ -329,3 +329,134 @@ CREATE FUNCTION eventferry.end_tail(pid integer) RETURNS boolean LANGUAGE sql VO
     SELECT pg_catalog.pg_terminate_backend(s.active_pid) FROM pg_catalog.pg_replication_slots AS s
     WHERE s.slot_name = eventferry.tail_slot() AND s.active_pid = $1
 $$;
+
+-- Events that are in no table: each is a message in the write-ahead log, in the caller's transaction.
+
+-- Puts one event into the log. It runs as its owner, so that whoever may call it needs no right to the raw function, and a
+-- prefix tells its messages from others'. An event's place in the record is its column's in the outbox.
+CREATE FUNCTION eventferry.emit_event(
+    message_id uuid, topic text, aggregate_type text, aggregate_id text, key bytea, payload bytea, content_type text,
+    headers bytea[], partition integer
+) RETURNS void LANGUAGE plpgsql VOLATILE SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    -- Without a slot, nobody would ever read it.
+    IF NOT EXISTS (SELECT FROM pg_replication_slots AS s
+                   WHERE s.slot_name = eventferry.tail_slot() AND s.wal_status IS DISTINCT FROM 'lost') THEN
+        RAISE EXCEPTION 'eventferry.emit: this database has no replication slot of eventferry''s, so the event would be lost'
+        USING ERRCODE = 'EF003', HINT = 'run eventferry init --tail, or use eventferry.enqueue()';
+    END IF;
+    IF (char_length(topic) BETWEEN 1 AND 249
+        AND octet_length(aggregate_type) BETWEEN 1 AND 1024
+        AND octet_length(aggregate_id) BETWEEN 1 AND 1024
+        AND coalesce(octet_length(payload), 0) <= 16777216
+        AND coalesce(partition, 0) >= 0
+        AND coalesce(cardinality(headers), 0) % 2 = 0) IS NOT TRUE THEN
+        PERFORM eventferry.refuse(topic, aggregate_type, aggregate_id, octet_length(payload), NULL);
+    END IF;
+    PERFORM pg_logical_emit_message(true, 'eventferry', record_send(ROW(
+        pg_current_xact_id(), nextval('eventferry.outbox_id'), clock_timestamp(), coalesce(message_id, gen_random_uuid()),
+        topic, aggregate_type, aggregate_id, key, payload, CASE WHEN payload IS NOT NULL THEN content_type END, headers,
+        partition)));
+END
+$$;
+
+-- Emits one event in the caller's transaction and returns its message id; arguments as those of eventferry.enqueue().
+CREATE FUNCTION eventferry.emit(
+    topic text, aggregate_type text, aggregate_id text, payload bytea,
+    key text DEFAULT NULL, headers json DEFAULT NULL, content_type text DEFAULT 'application/octet-stream'
+) RETURNS uuid LANGUAGE plpgsql VOLATILE AS $$
+DECLARE
+    message_id uuid := pg_catalog.gen_random_uuid();
+BEGIN
+    IF coalesce(pg_catalog.json_typeof($6), 'object') <> 'object' THEN
+        PERFORM eventferry.refuse($1, $2, $3, octet_length($4), $6);
+    END IF;
+    PERFORM eventferry.emit_event(message_id, $1, $2, $3, pg_catalog.convert_to($5, 'UTF8'), $4, $7,
+                                  CASE WHEN $6 IS NOT NULL THEN eventferry.headers_of($6) END, NULL);
+    RETURN message_id;
+END
+$$;
+
+CREATE FUNCTION eventferry.emit(
+    topic text, aggregate_type text, aggregate_id text, payload text,
+    key text DEFAULT NULL, headers json DEFAULT NULL, content_type text DEFAULT 'text/plain; charset=utf-8'
+) RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT eventferry.emit($1, $2, $3, pg_catalog.convert_to($4, 'UTF8'), $5, $6, $7)
+$$;
+
+CREATE FUNCTION eventferry.emit(
+    topic text, aggregate_type text, aggregate_id text, payload jsonb,
+    key text DEFAULT NULL, headers json DEFAULT NULL, content_type text DEFAULT 'application/json'
+) RETURNS uuid LANGUAGE sql VOLATILE AS $$
+    SELECT eventferry.emit($1, $2, $3, pg_catalog.convert_to($4::text, 'UTF8'), $5, $6, $7)
+$$;
+
+-- Whoever may enqueue may emit, and nobody else.
+REVOKE EXECUTE ON FUNCTION eventferry.emit_event(uuid, text, text, text, bytea, bytea, text, bytea[], integer) FROM PUBLIC;
+
+CREATE OR REPLACE FUNCTION eventferry.grant_application(role regrole) RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA eventferry TO %s', role);
+    EXECUTE format('GRANT USAGE ON SEQUENCE eventferry.outbox_id TO %s', role);
+    EXECUTE format('GRANT INSERT (message_id, topic, aggregate_type, aggregate_id, key, payload, content_type, '
+                   'headers, partition) ON eventferry.outbox TO %s', role);
+    EXECUTE format('GRANT EXECUTE ON FUNCTION eventferry.emit_event(uuid, text, text, text, bytea, bytea, text, bytea[], '
+                   'integer) TO %s', role);
+END
+$$;
+
+-- Takes from everybody but this function's owner the right to write messages under whatever prefix: else whoever can
+-- connect could forge events. As a superuser, in each database. True: nobody else has it now.
+CREATE FUNCTION eventferry.close_raw_messages() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    raw regprocedure;
+    owner regrole := (SELECT p.proowner FROM pg_catalog.pg_proc AS p
+                      WHERE p.pronamespace = 'eventferry'::regnamespace AND p.proname = 'emit_event');
+BEGIN
+    FOR raw IN SELECT p.oid FROM pg_catalog.pg_proc AS p
+               WHERE p.pronamespace = 'pg_catalog'::regnamespace AND p.proname = 'pg_logical_emit_message' LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION %s TO %s', raw, owner);
+        EXECUTE format('REVOKE EXECUTE ON FUNCTION %s FROM PUBLIC', raw);
+    END LOOP;
+END
+$$;
+REVOKE EXECUTE ON FUNCTION eventferry.close_raw_messages() FROM PUBLIC;
+
+-- What a relay's role needs: as before, and to note that it made the slot. REPLICATION is for a superuser to give.
+CREATE OR REPLACE FUNCTION eventferry.grant_relay(role regrole) RETURNS void LANGUAGE plpgsql AS $$
+DECLARE
+    slot integer;
+BEGIN
+    EXECUTE format('GRANT USAGE ON SCHEMA eventferry TO %s', role);
+    EXECUTE format('GRANT SELECT ON ALL TABLES IN SCHEMA eventferry TO %s', role);
+    EXECUTE format('GRANT SELECT ON SEQUENCE eventferry.outbox_id TO %s', role);
+    EXECUTE format('GRANT INSERT, UPDATE, DELETE ON eventferry.lane, eventferry.relay, eventferry.beat, '
+                   'eventferry.read_window, eventferry.position, eventferry.anchor, eventferry.history, '
+                   'eventferry.parked TO %s', role);
+    EXECUTE format('GRANT INSERT ON eventferry.audit, eventferry.tail TO %s', role);
+    FOR slot IN 0 .. eventferry.slots() - 1 LOOP
+        EXECUTE format('GRANT TRUNCATE ON eventferry.outbox_%s TO %s', slot, role);
+    END LOOP;
+END
+$$;
+
+-- Roles that had the one or the other before have what is new, too.
+DO $$
+DECLARE
+    role oid;
+BEGIN
+    FOR role IN
+        SELECT DISTINCT a.grantee FROM pg_catalog.pg_class AS c CROSS JOIN LATERAL aclexplode(c.relacl) AS a
+        WHERE c.oid = 'eventferry.parked'::regclass AND a.privilege_type = 'INSERT' AND a.grantee NOT IN (0, c.relowner)
+    LOOP
+        EXECUTE format('GRANT SELECT, INSERT ON eventferry.tail TO %s', role::regrole);
+    END LOOP;
+    FOR role IN
+        SELECT DISTINCT a.grantee FROM pg_catalog.pg_attribute AS c CROSS JOIN LATERAL aclexplode(c.attacl) AS a
+        WHERE c.attrelid = 'eventferry.outbox'::regclass AND a.privilege_type = 'INSERT' AND a.grantee <> 0
+    LOOP
+        EXECUTE format('GRANT EXECUTE ON FUNCTION eventferry.emit_event(uuid, text, text, text, bytea, bytea, text, '
+                       'bytea[], integer) TO %s', role::regrole);
+    END LOOP;
+END
+$$;

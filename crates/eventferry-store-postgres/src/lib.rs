@@ -21,7 +21,7 @@ mod window;
 
 pub use config::{FeedChoice, PostgresConfig};
 pub use desk::PostgresDesk;
-pub use enqueue::PostgresOutbox;
+pub use enqueue::{Emit, PostgresOutbox};
 pub use feed::PostgresFeed;
 pub use lanes::PostgresLanes;
 pub use ledger::PostgresLedger;
@@ -76,6 +76,7 @@ impl Store for PostgresStore {
             stall: Stall::None,
             savepoints: true,
             events_per_transaction_max: u64::MAX,
+            counts_lag: self.config.feed != FeedChoice::TailMessages,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             settle_items_max: 10_000,
         }

@@ -69,7 +69,8 @@ impl Subject for Postgres {
     }
 
     fn reach(&self) -> Reach {
-        Reach { rewinds: true, audits: true }
+        // What was emitted is behind a slot that was moved on: nothing can take that back.
+        Reach { rewinds: self.feed != FeedChoice::TailMessages, audits: true }
     }
 
     async fn outbox(&self) -> Result<Outbox, Trouble> {
@@ -94,7 +95,10 @@ impl Subject for Postgres {
     }
 
     async fn enqueue(&self, writer: &mut Client, events: &[Event]) -> Result<Vec<MessageId>, EnqueueFault> {
-        PostgresOutbox::new().enqueue_many(writer, events).await
+        match self.feed {
+            FeedChoice::TailMessages => PostgresOutbox::new().emit_many(writer, events).await,
+            _ => PostgresOutbox::new().enqueue_many(writer, events).await,
+        }
     }
 
     async fn age(&self, outbox: &Outbox, by: Duration) -> Result<bool, Trouble> {

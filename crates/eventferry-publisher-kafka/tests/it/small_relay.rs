@@ -78,6 +78,7 @@ impl SmallRelay {
             stall: Stall::None,
             savepoints: true,
             events_per_transaction_max: u64::MAX,
+            counts_lag: true,
             payload_bytes_max: 16 << 20,
             settle_items_max: 10_000,
         };
