@@ -331,12 +331,7 @@ impl Feed for PostgresFeed {
                 anchor => anchor,
             };
             let lsn = row.get::<_, Option<i64>>(9).map(i64::cast_unsigned);
-            let tail = lsn.map(|lsn| TailPlace {
-                lsn,
-                ordinal: row.get(10),
-                id: 0,
-                newest_id: row.get::<_, Option<i64>>(11).unwrap_or(0),
-            });
+            let tail = lsn.map(|lsn| TailPlace { lsn, ordinal: row.get(10), id: 0, newest_id: row.get(11) });
             let mark = PostgresMark { window: Arc::clone(window), last_id: row.get(2), tail };
             let mark = self.open_tail(lane, mark)?;
             let epoch = leases.iter().find(|lease| lease.lane == lane).map_or(0, |lease| lease.epoch);

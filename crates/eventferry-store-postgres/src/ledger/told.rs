@@ -164,7 +164,7 @@ impl Told {
         let tail = mark.as_ref().and_then(|mark| mark.tail);
         self.lsns.push(tail.map(|tail| tail.lsn.cast_signed()));
         self.ordinals.push(tail.map(|tail| tail.ordinal));
-        self.newest_ids.push(tail.map(|tail| tail.newest_id));
+        self.newest_ids.push(tail.and_then(|tail| tail.newest_id));
         if let Some(mark) = mark.as_ref().filter(|mark| !mark.window.is_recorded()) {
             self.new.add(&mark.window);
         }

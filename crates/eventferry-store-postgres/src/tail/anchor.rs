@@ -41,7 +41,9 @@ impl Snapshot {
 pub(super) struct LaneTail {
     pub(super) place: TailPlace,
     window: Arc<Window>,
-    /// What this shows has been handed over before the tail began.
+    /// How far the window is settled: to its end, where rows are carried.
+    last_id: i64,
+    /// What this shows has been handed over before the tail began; `None`: nothing that comes.
     shown: Option<Arc<Snapshot>>,
     /// It is in the wish that is being served.
     wished: bool,
@@ -77,8 +79,16 @@ impl Stands {
     }
 
     /// A lane whose window is read to its end goes on in the tail, from this place.
-    pub(super) fn enter(&mut self, lane: Lane, window: Arc<Window>, shown: Arc<Snapshot>, place: TailPlace) {
-        let entering = LaneTail { place, window, shown: Some(shown), wished: false, behind: false };
+    pub(super) fn enter(
+        &mut self,
+        lane: Lane,
+        mark: &PostgresMark,
+        shown: Option<Snapshot>,
+        place: TailPlace,
+    ) {
+        let window = Arc::clone(&mark.window);
+        let (last_id, shown) = (mark.last_id, shown.map(Arc::new));
+        let entering = LaneTail { place, window, last_id, shown, wished: false, behind: false };
         if let Some(slot) = self.0.get_mut(usize::from(lane.0)) {
             *slot = Some(entering);
         }
@@ -113,6 +123,9 @@ impl Stands {
         if place <= (lane.place.lsn, lane.place.ordinal) {
             return false;
         }
+        if is_row && lane.place.newest_id.is_none() {
+            return false;
+        }
         if is_row && lane.shown.as_ref().is_some_and(|shown| shown.shows(xid)) {
             return false;
         }
@@ -123,9 +136,9 @@ impl Stands {
     /// The mark of an event that is handed over.
     pub(super) fn mark(&mut self, lane: Lane, place: (u64, i64), id: i64) -> Option<PostgresMark> {
         let lane = self.0.get_mut(usize::from(lane.0))?.as_mut()?;
-        lane.place.newest_id = lane.place.newest_id.max(id);
+        lane.place.newest_id = lane.place.newest_id.map(|newest| newest.max(id));
         let tail = TailPlace { lsn: place.0, ordinal: place.1, id, newest_id: lane.place.newest_id };
-        Some(PostgresMark { window: Arc::clone(&lane.window), last_id: END, tail: Some(tail) })
+        Some(PostgresMark { window: Arc::clone(&lane.window), last_id: lane.last_id, tail: Some(tail) })
     }
 
     /// The stream has come to this place: so have all lanes that were wanted, and by `window` if one is given.
@@ -136,6 +149,7 @@ impl Stands {
             }
             if let Some(window) = window {
                 lane.window = Arc::clone(window);
+                lane.last_id = END;
                 lane.shown = None;
             }
         }
@@ -145,8 +159,11 @@ impl Stands {
     pub(super) fn passed(&self) -> Vec<(Lane, PostgresMark)> {
         let at = |(number, lane): (u16, &Option<LaneTail>)| {
             let lane = lane.as_ref().filter(|lane| !lane.behind && lane.wished)?;
-            let mark =
-                PostgresMark { window: Arc::clone(&lane.window), last_id: END, tail: Some(lane.place) };
+            let mark = PostgresMark {
+                window: Arc::clone(&lane.window),
+                last_id: lane.last_id,
+                tail: Some(lane.place),
+            };
             Some((Lane(number), mark))
         };
         (0..).zip(&self.0).filter_map(at).collect()

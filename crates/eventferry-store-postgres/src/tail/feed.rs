@@ -123,16 +123,26 @@ impl PostgresFeed {
     pub(crate) fn open_tail(&mut self, lane: Lane, mark: PostgresMark) -> Result<PostgresMark, StoreFault> {
         let Some(Tail { config, stands, slot: Some(slot), .. }) = &mut self.tail else { return Ok(mark) };
         stands.remove(lane);
-        let Some(place) = mark.tail else { return Ok(mark) };
-        if place.lsn < slot.confirmed {
-            if config.feed == FeedChoice::TailMessages {
+        let messages = config.feed == FeedChoice::TailMessages;
+        if messages {
+            let begins = TailPlace { lsn: slot.confirmed, ordinal: 0, id: 0, newest_id: None };
+            let place = TailPlace { newest_id: None, ..mark.tail.unwrap_or(begins) };
+            if place.lsn < slot.confirmed {
                 return Err(slot.gone());
             }
+            stands.enter(lane, &mark, None, place);
+            return Ok(PostgresMark { tail: Some(place), ..mark });
+        }
+        // Where only what was emitted was carried, rows are to be found through windows.
+        let Some(place) = mark.tail.filter(|place| place.newest_id.is_some()) else {
+            return Ok(PostgresMark { tail: None, ..mark });
+        };
+        if place.lsn < slot.confirmed {
             tracing::warn!(lane = lane.0, "the replication slot has moved on without us: reading the table");
             return Ok(PostgresMark { tail: None, ..mark });
         }
         let shown = Snapshot::of(&mark.window.cur).ok_or_else(unreadable)?;
-        stands.enter(lane, Arc::clone(&mark.window), Arc::new(shown), place);
+        stands.enter(lane, &mark, Some(shown), place);
         Ok(mark)
     }
 
@@ -195,8 +205,8 @@ impl PostgresFeed {
             if mark.window.is_restored_beginning() || !shown.sees_none_below(slot.horizon) {
                 continue;
             }
-            let place = TailPlace { lsn: slot.confirmed, ordinal: 0, id: 0, newest_id: 0 };
-            tail.stands.enter(*lane, Arc::clone(&mark.window), Arc::new(shown), place);
+            let place = TailPlace { lsn: slot.confirmed, ordinal: 0, id: 0, newest_id: Some(0) };
+            tail.stands.enter(*lane, mark, Some(shown), place);
             entered = true;
         }
         if entered {
@@ -209,6 +219,7 @@ impl PostgresFeed {
 
     async fn stream_on(&mut self, wish: &Wish<'_>) -> Result<Page<PostgresMark, PackedRow>, StoreFault> {
         self.start_stream(wish).await?;
+        self.take_pair().await?;
         let lanes_total = self.lanes_total;
         let mut sheet = Sheet::new(wish.records_max, wish.bytes_max);
         let Some(tail) = &mut self.tail else { return Err(unopened()) };
@@ -234,7 +245,7 @@ impl PostgresFeed {
         if sheet.records.is_empty() && tail.behind_since.is_none() {
             rest = self.prove_quiet(&mut sheet).await?;
         }
-        self.take_pair(&sheet).await.map(|()| self.page(sheet, rest))
+        Ok(self.page(sheet, rest))
     }
 
     /// The stream, begun anew if a wanted lane was passed over.
@@ -294,10 +305,18 @@ impl PostgresFeed {
     }
 
     /// While events flow, a window is taken from time to time.
-    async fn take_pair(&mut self, sheet: &Sheet) -> Result<(), StoreFault> {
+    async fn take_pair(&mut self) -> Result<(), StoreFault> {
         let Some(tail) = &mut self.tail else { return Ok(()) };
-        tail.dirty |= !sheet.records.is_empty();
-        let _ = PAIR_PAUSE;
+        let due = tail.paired_at.is_none_or(|at| at.elapsed() >= PAIR_PAUSE);
+        if !tail.dirty || !due || tail.pair.is_some() || tail.config.feed == FeedChoice::TailMessages {
+            return Ok(());
+        }
+        tail.paired_at = Some(Instant::now());
+        let pair = self.pair().await?;
+        if let Some(tail) = &mut self.tail {
+            tail.pair = Some((pair.window, pair.place));
+            tail.dirty = false;
+        }
         Ok(())
     }
 
@@ -325,9 +344,15 @@ impl PostgresFeed {
     /// The page, with where its lanes stand now.
     fn page(&mut self, sheet: Sheet, rest: Rest) -> Page<PostgresMark, PackedRow> {
         let mut passed = Vec::new();
-        if let Some(Tail { stands, stream: Some(stream), pair, passed: last, .. }) = &mut self.tail {
+        if let Some(Tail { config, stands, stream: Some(stream), pair, passed: last, dirty, .. }) =
+            &mut self.tail
+        {
             let reached = pair.take_if(|(_, place)| stream.reached() >= *place);
-            stands.advance(stream.place(), reached.as_ref().map(|(window, _)| window));
+            // Where only what was emitted is carried, windows stay where rows of the table were left.
+            let window = reached.as_ref().map(|(window, _)| window);
+            let rows = config.feed != FeedChoice::TailMessages;
+            stands.advance(stream.place(), window.filter(|_| rows));
+            *dirty |= !sheet.records.is_empty();
             if !sheet.records.is_empty() || reached.is_some() || stream.reached() > *last + SILENCE_BYTES {
                 *last = stream.reached();
                 passed = stands.passed();

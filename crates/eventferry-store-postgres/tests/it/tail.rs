@@ -11,6 +11,12 @@ async fn the_tail_hands_over_what_is_committed_once_and_in_order() {
         enqueue(&app, "a", "0").await;
         let mut relay = database.owner().await;
         assert_eq!(relay.read_all().await, ["a/0"]);
+        // Others' transactions in the same cluster may keep it at windows for a while.
+        let streams =
+            "SELECT count(*) FROM pg_replication_slots WHERE slot_name = eventferry.tail_slot() AND active";
+        while query::<i64>(&app, streams).await == 0 {
+            assert!(relay.read_all().await.is_empty());
+        }
         let tx = app.transaction().await.unwrap();
         enqueue(&tx, "a", "1").await;
         assert!(relay.read_all().await.is_empty(), "nothing before the commit");
@@ -23,12 +29,6 @@ async fn the_tail_hands_over_what_is_committed_once_and_in_order() {
         enqueue(&tx, "b", "1").await;
         tx.commit().await.unwrap();
         assert_eq!(relay.read_all().await, ["a/1", "a/2", "b/1"]);
-        let reads: i64 = query(
-            &app,
-            "SELECT count(*) FROM pg_replication_slots WHERE slot_name = eventferry.tail_slot() AND active",
-        )
-        .await;
-        assert_eq!(reads, 1, "it came from the slot");
         assert!(relay.read_all().await.is_empty());
     })
     .await;
