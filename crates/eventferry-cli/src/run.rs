@@ -34,7 +34,9 @@ pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result
     let store = settings.require("store", arguments.store.as_deref())?;
     let publisher = settings.require("publisher", arguments.publisher.as_deref())?;
     let (from, to) = (place::shown(store.text()), place::shown(publisher.text()));
-    let store = StorePlace::of(&store)?;
+    let feed = settings.find("feed", arguments.feed.as_deref());
+    let replication = settings.find("replication_url", arguments.replication_url.as_deref());
+    let store = StorePlace::of(&store)?.fed(feed.as_ref(), replication.as_ref())?;
     let publisher = place::publisher(&publisher)?;
     let plan = Plan::of(settings, arguments)?;
     let readiness = Readiness::default();

@@ -324,6 +324,17 @@ BEGIN
 END
 $$;
 
+-- A person accepts that what a lost slot held is gone: every lane begins again where a new one does.
+CREATE FUNCTION eventferry.forget_tail() RETURNS void LANGUAGE plpgsql VOLATILE SET search_path = pg_catalog, pg_temp AS $$
+BEGIN
+    PERFORM eventferry.require_read_committed();
+    PERFORM FROM eventferry.lane AS l ORDER BY l.lane FOR NO KEY UPDATE;
+    INSERT INTO eventferry.position (lane, version, epoch, read_window, last_id)
+    SELECT p.lane, p.version + 1, l.epoch, p.read_window, p.last_id
+    FROM eventferry.lane AS l, eventferry.positions(ARRAY[l.lane]) AS p WHERE p.lsn IS NOT NULL;
+END
+$$;
+
 -- Ends whoever still reads from the slot: its former owner, whose lease is over.
 CREATE FUNCTION eventferry.end_tail(pid integer) RETURNS boolean LANGUAGE sql VOLATILE AS $$
     SELECT pg_catalog.pg_terminate_backend(s.active_pid) FROM pg_catalog.pg_replication_slots AS s

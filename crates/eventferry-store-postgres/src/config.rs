@@ -19,6 +19,8 @@ pub struct PostgresConfig {
     /// Where replication is had, if not at the same place.
     replication: Option<Box<tokio_postgres::Config>>,
     pub(crate) listen: Duration,
+    pub(crate) accepts_loss: bool,
+    pub(crate) closes_messages: bool,
 }
 
 /// How a relay reads the outbox.
@@ -113,6 +115,8 @@ impl PostgresConfig {
             feed: FeedChoice::Table,
             replication: None,
             listen: LISTEN_DEFAULT,
+            accepts_loss: false,
+            closes_messages: false,
         })
     }
 
@@ -148,6 +152,22 @@ impl PostgresConfig {
     #[must_use]
     pub fn listen(mut self, listen: Duration) -> Self {
         self.listen = listen;
+        self
+    }
+
+    /// Accepts, when the schema is applied, that what a lost replication slot held is gone: a new one is made, and lanes
+    /// begin where it does. Only a person should say so.
+    #[must_use]
+    pub fn accept_loss(mut self) -> Self {
+        self.accepts_loss = true;
+        self
+    }
+
+    /// Takes, when the schema is applied, the right to write raw messages into the log (`pg_logical_emit_message`) from
+    /// everybody but the schema's owner, so that nobody forges events. Needs a superuser.
+    #[must_use]
+    pub fn close_messages(mut self) -> Self {
+        self.closes_messages = true;
         self
     }
 

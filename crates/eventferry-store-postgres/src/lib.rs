@@ -87,7 +87,7 @@ impl Store for PostgresStore {
         let prepared = schema::prepare(&mut connection, prepare, self.config.slot).await?;
         self.lanes_total = prepared.lanes;
         if self.config.feed.is_tail() {
-            tail::make(&mut connection, self.config.feed, prepare).await?;
+            tail::make(&mut connection, &self.config, prepare).await?;
         }
         Ok(prepared)
     }

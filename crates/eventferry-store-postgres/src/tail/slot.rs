@@ -6,7 +6,7 @@ use eventferry_core::store::Prepare;
 use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::types::{ToSql, Type};
 
-use crate::config::FeedChoice;
+use crate::config::{FeedChoice, PostgresConfig};
 use crate::connection::Connection;
 
 /// The slot as it is.
@@ -105,7 +105,7 @@ fn misconfigured(message: impl Into<String>) -> StoreFault {
 /// Checks that the log's tail can be read, or makes what that needs.
 pub(crate) async fn make(
     connection: &mut Connection,
-    feed: FeedChoice,
+    config: &PostgresConfig,
     prepare: Prepare,
 ) -> Result<(), StoreFault> {
     let slot = Slot::look(connection).await?;
@@ -124,14 +124,26 @@ pub(crate) async fn make(
             )),
         };
     }
-    let client = connection.client().await?;
-    let publish = client.batch_execute(include_str!("../../sql/make_publication.sql"));
-    connection.answer("make the publication", publish).await?;
-    if slot.lives() {
+    ask(connection, "make the publication", include_str!("../../sql/make_publication.sql")).await?;
+    if config.closes_messages {
+        ask(connection, "close the raw messages", include_str!("../../sql/close_messages.sql")).await?;
+    }
+    if slot.lives() && !config.accepts_loss {
         return Ok(());
     }
-    if slot.made && feed == FeedChoice::TailMessages {
+    if slot.made && config.feed == FeedChoice::TailMessages && !config.accepts_loss {
         return Err(slot.gone());
     }
-    slot.remake(connection).await
+    if !slot.lives() {
+        slot.remake(connection).await?;
+    }
+    if config.accepts_loss {
+        ask(connection, "accept the loss", include_str!("../../sql/forget_tail.sql")).await?;
+    }
+    Ok(())
+}
+
+async fn ask(connection: &mut Connection, what: &str, statement: &str) -> Result<(), StoreFault> {
+    let client = connection.client().await?;
+    connection.answer(what, client.batch_execute(statement)).await
 }

@@ -154,6 +154,16 @@ impl Relay {
         assert_eq!(self.roles.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
     }
 
+    pub(crate) async fn settle(&mut self, settlement: Settlement<'_, PostgresMark, PackedRow>) -> Verdict {
+        self.roles.ledger.settle(&[settlement]).await.unwrap()[0]
+    }
+
+    /// How many relays share the lanes, as this one is told.
+    pub(crate) async fn relays_live(&mut self) -> u32 {
+        let claim = Claim { keep: self.leases.clone(), take_max: 0, lease: LEASE };
+        self.roles.lanes.hold(claim).await.unwrap().relays_live
+    }
+
     /// Says what became of parked events of a lane, and nothing else.
     pub(crate) async fn try_tell(
         &mut self,
