@@ -39,14 +39,14 @@ pub(super) async fn load(
         _ => "INSERT INTO eventferry.outbox (COLUMNS) SELECT COLUMNS FROM ten",
     };
     let statement = statement.replace("COLUMNS", columns);
-    let ten = selection(&topic.name, "first", "first + 9", aggregates);
+    let ten = selection(&topic.name, "beginning", "beginning + 9", aggregates);
     let ten = ten.replacen("SELECT", "SELECT i,", 1);
     let load = format!(
         "SET synchronous_commit = off;
          CREATE TEMPORARY TABLE ten (i bigint, topic text, aggregate_type text, aggregate_id text, payload bytea,
                                      content_type text, headers bytea[]);
          DO $$ BEGIN
-             FOR first IN 1 .. {events} BY 10 LOOP
+             FOR beginning IN 1 .. {events} BY 10 LOOP
                  DELETE FROM ten;
                  INSERT INTO ten {ten};
                  {statement};
