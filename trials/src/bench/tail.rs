@@ -31,29 +31,22 @@ pub(super) async fn load(
     let finished = relay.run(streams(&client)).await.attempt("run the relay")?;
     tracing::debug!(?finished, "came to the tail");
     let columns = "topic, aggregate_type, aggregate_id, payload, content_type, headers";
-    let statement = match feed {
-        FeedChoice::TailMessages => {
-            "PERFORM eventferry.emit_event(NULL, e.topic, e.aggregate_type, e.aggregate_id, NULL, e.payload,
-                 e.content_type, e.headers, NULL) FROM ten AS e"
-        }
-        _ => "INSERT INTO eventferry.outbox (COLUMNS) SELECT COLUMNS FROM ten",
-    };
-    let statement = statement.replace("COLUMNS", columns);
     let ten = selection(&topic.name, "beginning", "beginning + 9", aggregates);
-    let ten = ten.replacen("SELECT", "SELECT i,", 1);
+    let statement = match feed {
+        FeedChoice::TailMessages => format!(
+            "PERFORM eventferry.emit_event(NULL, e.topic, e.aggregate_type, e.aggregate_id, NULL, e.payload,
+                 e.content_type, e.headers, NULL) FROM ({ten}) AS e ({columns})"
+        ),
+        _ => format!("INSERT INTO eventferry.outbox ({columns}) {ten}"),
+    };
     let load = format!(
         "SET synchronous_commit = off;
-         CREATE TEMPORARY TABLE ten (i bigint, topic text, aggregate_type text, aggregate_id text, payload bytea,
-                                     content_type text, headers bytea[]);
          DO $$ BEGIN
              FOR beginning IN 1 .. {events} BY 10 LOOP
-                 DELETE FROM ten;
-                 INSERT INTO ten {ten};
                  {statement};
                  COMMIT;
              END LOOP;
          END $$;
-         DROP TABLE ten;
          CHECKPOINT"
     );
     for statement in split(&load) {
