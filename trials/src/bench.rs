@@ -11,12 +11,14 @@ mod raw_pipe;
 mod sender;
 mod status_column;
 mod stopwatch;
+mod tail;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
 pub(crate) use backlog::insertion;
 use backlog::{Backlog, PARTITIONS, Poison};
+use eventferry::postgres::{FeedChoice, PostgresConfig};
 use outcome::{Outcome, Run};
 use sender::Sender;
 use stopwatch::Stopwatch;
@@ -24,7 +26,7 @@ use tokio_postgres::Client;
 
 use crate::arguments::Arguments;
 use crate::database::{Database, connect};
-use crate::failure::{Failure, failure};
+use crate::failure::{Attempt as _, Failure, failure};
 use crate::machine;
 use crate::processor::{Spent, Watch};
 use crate::servers::Servers;
@@ -47,6 +49,10 @@ enum Contender {
     /// COPY into librdkafka, and nothing else.
     RawPipe,
     Eventferry,
+    /// eventferry by the log's tail: inserts into the table, in transactions of 10.
+    EventferryTail,
+    /// eventferry by the log's tail: messages of no table, in transactions of 10.
+    EventferryTailMessages,
     /// eventferry with many aggregates, beside the scenario of one.
     EventferryDrain,
     /// eventferry with one event among the many that the broker refuses.
@@ -66,7 +72,13 @@ impl Scenario {
 
     fn contenders(self) -> &'static [Contender] {
         match self {
-            Self::Drain => &[Contender::RawPipe, Contender::Eventferry, Contender::StatusColumn],
+            Self::Drain => &[
+                Contender::RawPipe,
+                Contender::Eventferry,
+                Contender::EventferryTail,
+                Contender::EventferryTailMessages,
+                Contender::StatusColumn,
+            ],
             Self::HotKey => &[
                 Contender::RawPipe,
                 Contender::Eventferry,
@@ -96,10 +108,21 @@ impl Scenario {
 }
 
 impl Contender {
+    /// How it reads the outbox, where it is eventferry.
+    fn feed(self) -> FeedChoice {
+        match self {
+            Self::EventferryTail => FeedChoice::TailTable,
+            Self::EventferryTailMessages => FeedChoice::TailMessages,
+            _ => FeedChoice::Table,
+        }
+    }
+
     fn name(self) -> &'static str {
         match self {
             Self::RawPipe => "raw-pipe",
             Self::Eventferry => "eventferry",
+            Self::EventferryTail => "eventferry-tail",
+            Self::EventferryTailMessages => "eventferry-tail-messages",
             Self::EventferryDrain => "eventferry-drain",
             Self::EventferryPoisoned => "eventferry-poisoned",
             Self::StatusColumn => "status-column",
@@ -199,7 +222,10 @@ async fn race(
             Contender::EventferryDrain | Contender::EventferryPoisoned => &backlogs[1],
             _ => &backlogs[0],
         };
-        let database = backlog.database.copy().await?;
+        let database = match contender.feed() {
+            FeedChoice::Table => backlog.database.copy().await?,
+            _ => Database::create(servers).await?,
+        };
         let carried = carry(servers, plan, backlog, &database, contender).await;
         database.remove().await;
         let Carried { events, time, settled, spent } = carried?;
@@ -229,12 +255,20 @@ async fn carry(
 ) -> Result<Carried, Failure> {
     let url = database.url()?;
     let own = match contender {
-        Contender::Eventferry | Contender::EventferryDrain | Contender::EventferryPoisoned => None,
+        Contender::Eventferry
+        | Contender::EventferryTail
+        | Contender::EventferryTailMessages
+        | Contender::EventferryDrain
+        | Contender::EventferryPoisoned => None,
         _ => Some(Topic::create(servers, contender.name(), PARTITIONS).await?),
     };
     let topic = own.as_ref().unwrap_or(&backlog.topic);
     let before = topic.records()?;
     tracing::debug!(contender = contender.name(), "starts");
+    let config = PostgresConfig::from_url(&url).attempt("configure the store")?.feed(contender.feed());
+    if contender.feed().is_tail() {
+        tail::load(database, topic, contender.feed(), plan.events, plan.aggregates).await?;
+    }
     let mut stopwatch = Stopwatch::start(Watch::find(database.name(), &servers.brokers));
     let mut events = plan.events;
     let carried = match contender {
@@ -243,12 +277,13 @@ async fn carry(
             events = events.min(plan.status_column_events);
             status_column::carry(&url, topic, events, &mut stopwatch).await
         }
-        Contender::Eventferry | Contender::EventferryDrain => {
-            ferry::carry(&url, topic, events, 0, &mut stopwatch).await
-        }
+        Contender::Eventferry
+        | Contender::EventferryTail
+        | Contender::EventferryTailMessages
+        | Contender::EventferryDrain => ferry::carry(config, topic, events, 0, &mut stopwatch).await,
         Contender::EventferryPoisoned => {
             let waiting = Poison::among(events).waiting(events, plan.aggregates);
-            let carried = ferry::carry(&url, topic, events, waiting, &mut stopwatch).await;
+            let carried = ferry::carry(config, topic, events, waiting, &mut stopwatch).await;
             events -= waiting;
             carried
         }

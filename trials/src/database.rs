@@ -68,6 +68,19 @@ impl Database {
     /// Drops it, whoever is connected. A failure is said and passed over: the trial's outcome does not hang on it.
     pub(crate) async fn remove(self) {
         let statement = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        // A database with a replication slot is not dropped, nor a slot that is read from.
+        let slots = format!(
+            "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = '{0}' AND active;
+             SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{0}'",
+            self.name
+        );
+        for _ in 0..100 {
+            let server = connect(&self.server()).await;
+            let Ok(server) = server else { break };
+            if server.batch_execute(&slots).await.is_ok() {
+                break;
+            }
+        }
         let dropped =
             async { connect(&self.server()).await?.batch_execute(&statement).await.attempt("drop") };
         if let Err(failure) = dropped.await {

@@ -78,6 +78,15 @@ pub(crate) struct StoreArgument {
 pub(crate) struct InitArguments {
     #[command(flatten)]
     pub(crate) store: StoreArgument,
+    /// Make the replication slot too, for relays that read the log's tail (--feed tail or messages)
+    #[arg(long, conflicts_with = "print_sql")]
+    pub(crate) tail: bool,
+    /// With --tail: accept that what a lost slot held is gone, and make a new one
+    #[arg(long, requires = "tail")]
+    pub(crate) accept_loss: bool,
+    /// With --tail: let nobody but the schema's owner write raw messages into the log, as a superuser
+    #[arg(long, requires = "tail")]
+    pub(crate) close_messages: bool,
     /// Print the schema as SQL for a migration tool instead; connects to nothing, and `--store postgres:` is enough
     #[arg(long)]
     pub(crate) print_sql: bool,
@@ -132,6 +141,13 @@ pub(crate) struct RunArguments {
     /// The same PostgreSQL database without a pooler between, to listen there for new events [default: --store]
     #[arg(long, value_name = "URL")]
     pub(crate) listen_url: Option<String>,
+    /// How to read a PostgreSQL outbox: table; tail (its inserts, by logical replication) or messages (what was emitted
+    /// into the log) after `eventferry init --tail` [default: table]
+    #[arg(long, value_name = "FEED")]
+    pub(crate) feed: Option<String>,
+    /// The database itself, for --feed tail and messages where --store is a pooler [default: the store's URL]
+    #[arg(long, value_name = "URL")]
+    pub(crate) replication_url: Option<String>,
     /// The broker: kafka://host:9092[,host:9092][?option=value]
     #[arg(long, value_name = "URL")]
     pub(crate) publisher: Option<String>,

@@ -8,7 +8,7 @@ use crate::arguments::InitArguments;
 use crate::ending::{Ending, Trouble};
 use crate::output::print;
 use crate::place::{StoreKind, StorePlace};
-use crate::settings::Settings;
+use crate::settings::{Given, Settings};
 
 /// Creates the schema, upgrades it, or finds it as it should be; with `--print-sql` prints it instead.
 pub(crate) async fn init(settings: &Settings, arguments: &InitArguments) -> Result<Ending, Trouble> {
@@ -21,17 +21,38 @@ pub(crate) async fn init(settings: &Settings, arguments: &InitArguments) -> Resu
         print(&sql)?;
         return Ok(Ending::Done);
     }
-    let doorbell = settings.find("doorbell", arguments.doorbell.as_deref());
-    let place = match doorbell {
-        Some(given) => StorePlace::of(&store)?.with_doorbell(&given)?,
-        None => StorePlace::of(&store)?,
+    let place = StorePlace::of(&store)?;
+    let place = match settings.find("doorbell", arguments.doorbell.as_deref()) {
+        Some(given) => place.with_doorbell(&given)?,
+        None => place,
     };
+    let place = if arguments.tail { with_tail(place, settings, arguments)? } else { place };
     let prepared = match place {
         StorePlace::Postgres(config) => PostgresStore::new(config).prepare(Prepare::Apply).await?,
         StorePlace::Sqlite(config) => SqliteStore::new(config).prepare(Prepare::Apply).await?,
     };
     print(&said(&prepared))?;
     Ok(Ending::Done)
+}
+
+/// The place with its replication slot: for the feed that the settings name, else for the one that reads the table's tail.
+fn with_tail(
+    place: StorePlace,
+    settings: &Settings,
+    arguments: &InitArguments,
+) -> Result<StorePlace, Trouble> {
+    let feed = settings.find("feed", None).filter(|given| given.text() != "table");
+    let feed = feed.unwrap_or_else(|| Given::flag("tail", "tail"));
+    let mut place = place.fed(Some(&feed), None)?;
+    if let StorePlace::Postgres(config) = &mut place {
+        if arguments.accept_loss {
+            *config = config.clone().accept_loss();
+        }
+        if arguments.close_messages {
+            *config = config.clone().close_messages();
+        }
+    }
+    Ok(place)
 }
 
 fn said(prepared: &Prepared) -> String {

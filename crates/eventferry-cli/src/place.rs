@@ -2,7 +2,7 @@
 
 use eventferry::core::StoreFault;
 use eventferry::kafka::{KafkaConfig, KafkaPublisher};
-use eventferry::postgres::PostgresConfig;
+use eventferry::postgres::{FeedChoice, PostgresConfig};
 use eventferry::sqlite::SqliteConfig;
 
 use crate::ending::Trouble;
@@ -77,6 +77,34 @@ impl StorePlace {
             (Self::Sqlite(_), _) => Err("SQLite needs no trigger to tell of new events; leave it out".into()),
             (_, other) => Err(format!("`{other}` is neither on nor off")),
         })
+    }
+
+    /// The same place, read by this feed; replication is had at the other URL, if one is given.
+    ///
+    /// # Errors
+    /// There is no such feed, or not of this database; or the URL is none.
+    pub(crate) fn fed(self, feed: Option<&Given>, replication: Option<&Given>) -> Result<Self, Trouble> {
+        let choice = feed.map(|given| given.parse(feed_of)).transpose()?.unwrap_or_default();
+        let Self::Postgres(mut config) = self else {
+            return match feed.filter(|_| choice.is_tail()) {
+                Some(given) => given.parse(|_| Err("only a PostgreSQL outbox has a tail; leave it out")),
+                None => Ok(self),
+            };
+        };
+        if let Some(given) = replication {
+            config = given.parse(|url| config.replication_url(url).map_err(message))?;
+        }
+        Ok(Self::Postgres(config.feed(choice)))
+    }
+}
+
+/// A feed by its name.
+fn feed_of(name: &str) -> Result<FeedChoice, String> {
+    match name {
+        "table" => Ok(FeedChoice::Table),
+        "tail" => Ok(FeedChoice::TailTable),
+        "messages" => Ok(FeedChoice::TailMessages),
+        _ => Err(format!("`{name}` is no feed; give table, tail or messages")),
     }
 }
 

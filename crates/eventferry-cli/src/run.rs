@@ -34,10 +34,12 @@ pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result
     let store = settings.require("store", arguments.store.as_deref())?;
     let publisher = settings.require("publisher", arguments.publisher.as_deref())?;
     let (from, to) = (place::shown(store.text()), place::shown(publisher.text()));
-    let listen = settings.find("listen_url", arguments.listen_url.as_deref());
-    let store = match listen {
-        Some(given) => StorePlace::of(&store)?.listening_at(&given)?,
-        None => StorePlace::of(&store)?,
+    let feed = settings.find("feed", arguments.feed.as_deref());
+    let replication = settings.find("replication_url", arguments.replication_url.as_deref());
+    let store = StorePlace::of(&store)?.fed(feed.as_ref(), replication.as_ref())?;
+    let store = match settings.find("listen_url", arguments.listen_url.as_deref()) {
+        Some(given) => store.listening_at(&given)?,
+        None => store,
     };
     let publisher = place::publisher(&publisher)?;
     let plan = Plan::of(settings, arguments)?;

@@ -15,10 +15,12 @@ use crate::ending::Trouble;
 use file::{File, read_file};
 
 /// What can be set in a file, and as a variable: `relay_id` is EVENTFERRY_RELAY_ID and `--relay-id`.
-const KEYS: [&str; 16] = [
+const KEYS: [&str; 18] = [
     "store",
     "listen_url",
     "doorbell",
+    "feed",
+    "replication_url",
     "publisher",
     "dead_letter_topic",
     "dead_letter_detail",

@@ -106,6 +106,8 @@ pub enum Need {
     LaneByLane,
     /// The store rings for what is enqueued.
     Doorbell,
+    /// The figures count what is not settled.
+    CountsLag,
     /// The back end's test can take positions back.
     Rewind,
     /// The back end's test can read the audit table.
@@ -124,6 +126,7 @@ impl Need {
             Self::Log => capabilities.keeps == Keeps::Log,
             Self::LaneByLane => capabilities.ownership == Ownership::PerLane,
             Self::Doorbell => capabilities.doorbell,
+            Self::CountsLag => capabilities.counts_lag,
             Self::Rewind => reach.rewinds,
             Self::Audit => reach.audits,
         }
@@ -139,6 +142,7 @@ impl Need {
             Self::Log => "the store deletes events when they are settled",
             Self::LaneByLane => "the store leases all lanes at once",
             Self::Doorbell => "the store has no doorbell",
+            Self::CountsLag => "events are in no table, so nobody counts those that are not settled",
             Self::Rewind => "positions of this database are never taken back",
             Self::Audit => "its test does not read the audit table",
         }

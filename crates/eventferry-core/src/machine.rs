@@ -53,7 +53,7 @@ pub use settings::{Settings, SettingsDisagree};
 use crate::fault::StoreFaultKind;
 use crate::lane::Lane;
 use crate::publisher::{Abilities, Role, Token};
-use crate::store::{Capabilities, Keeps};
+use crate::store::{Capabilities, Keeps, Ownership};
 use aggregate::Aggregates;
 use bell::BellDesk;
 use dice::Dice;
@@ -69,6 +69,7 @@ use topics::Topics;
 pub struct Core<M> {
     settings: Settings,
     keeps: Keeps,
+    ownership: Ownership,
     abilities: Abilities,
     now: Duration,
     entries: Entries<M>,
@@ -116,6 +117,7 @@ impl<M: Clone> Core<M> {
         let items_max = capabilities.settle_items_max.max(1) as usize;
         Self {
             keeps: capabilities.keeps,
+            ownership: capabilities.ownership,
             abilities,
             now: Duration::ZERO,
             entries: Entries::new(),

@@ -19,7 +19,37 @@ pub struct PostgresConfig {
     pub(crate) listen: Option<Box<PostgresConfig>>,
     /// Whether the doorbell is to hang.
     pub(crate) doorbell: Option<bool>,
+    pub(crate) feed: FeedChoice,
+    /// Where replication is had, if not at the same place.
+    replication: Option<Box<tokio_postgres::Config>>,
+    pub(crate) tail_wait: Duration,
+    pub(crate) accepts_loss: bool,
+    pub(crate) closes_messages: bool,
 }
+
+/// How a relay reads the outbox.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum FeedChoice {
+    /// By windows of the table: any number of relays share the lanes. The default.
+    #[default]
+    Table,
+    /// By the write-ahead log, through a replication slot: one relay reads, the others stand by. A slot that is lost
+    /// loses nothing, for the table is still there: the relay goes on through windows of it.
+    TailTable,
+    /// The same, for events that are emitted into the log and are in no table: while the slot lives nothing is lost; a
+    /// lost slot stops the relay until a person accepts it.
+    TailMessages,
+}
+
+impl FeedChoice {
+    /// Whether it reads the write-ahead log.
+    pub fn is_tail(self) -> bool {
+        self != Self::Table
+    }
+}
+
+/// How long a reading of the log's tail waits for the next event before it says that all is quiet.
+const TAIL_WAIT_DEFAULT: Duration = Duration::from_secs(1);
 
 /// How long a call may take before its connection is given up.
 const CALL_TIMEOUT_DEFAULT: Duration = Duration::from_secs(30);
@@ -88,6 +118,11 @@ impl PostgresConfig {
             slot: None,
             listen: None,
             doorbell: None,
+            feed: FeedChoice::Table,
+            replication: None,
+            tail_wait: TAIL_WAIT_DEFAULT,
+            accepts_loss: false,
+            closes_messages: false,
         })
     }
 
@@ -121,6 +156,52 @@ impl PostgresConfig {
     pub fn slot(mut self, slot: Duration) -> Self {
         self.slot = Some(slot);
         self
+    }
+
+    /// Sets how the outbox is read; default [`FeedChoice::Table`]. All relays of an outbox should have the same: of a
+    /// mixture, those of one kind stand by while the others hold lanes.
+    #[must_use]
+    pub fn feed(mut self, feed: FeedChoice) -> Self {
+        self.feed = feed;
+        self
+    }
+
+    /// Sets where the log's tail is read, when the store's URL is a pooler's: poolers carry no replication. A URL of the
+    /// same database on the server itself; default the store's URL.
+    ///
+    /// # Errors
+    /// As [`PostgresConfig::from_url`].
+    pub fn replication_url(mut self, url: &str) -> Result<Self, StoreFault> {
+        self.replication = Some(Self::from_url(url)?.driver);
+        Ok(self)
+    }
+
+    /// Sets how long a reading of the log's tail waits for the next event before it says that all is quiet; default 1 s,
+    /// after which an idle relay asks the server one question.
+    #[must_use]
+    pub fn tail_wait(mut self, wait: Duration) -> Self {
+        self.tail_wait = wait;
+        self
+    }
+
+    /// Accepts, when the schema is applied, that what a lost replication slot held is gone: a new one is made, and lanes
+    /// begin where it does. Only a person should say so.
+    #[must_use]
+    pub fn accept_loss(mut self) -> Self {
+        self.accepts_loss = true;
+        self
+    }
+
+    /// Takes, when the schema is applied, the right to write raw messages into the log (`pg_logical_emit_message`) from
+    /// everybody but the schema's owner, so that nobody forges events. Needs a superuser.
+    #[must_use]
+    pub fn close_messages(mut self) -> Self {
+        self.closes_messages = true;
+        self
+    }
+
+    pub(crate) fn replication_driver(&self) -> &tokio_postgres::Config {
+        self.replication.as_deref().unwrap_or(&self.driver)
     }
 
     /// Sets how long a call may take before its connection is given up; default 30 s.

@@ -1,5 +1,7 @@
 //! The application's side: one insert plan, and an adapter for each driver's transaction.
 
+use std::future::Future;
+
 use eventferry_core::enqueue::check;
 use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
 use tokio_postgres::types::{ToSql, Type};
@@ -28,6 +30,26 @@ pub struct PostgresOutbox {}
 
 /// The statement of `enqueue.sql`.
 pub(crate) const STATEMENT: &str = include_str!("../sql/enqueue.sql");
+
+/// The statement of `emit.sql`; its parameters are the same.
+pub(crate) const EMIT: &str = include_str!("../sql/emit.sql");
+
+/// A transaction into which events can be emitted: messages of the write-ahead log, and rows of no table.
+///
+/// They are carried by relays that read the log's tail, and kept as long as their replication slot lives. A savepoint
+/// that is rolled back takes its messages along.
+pub trait Emit<Tx: ?Sized> {
+    /// Emits `events` in their order, in one round trip, and returns their message ids.
+    ///
+    /// # Errors
+    /// As [`Enqueue::enqueue`]; and from the database if there is no replication slot of ours, for the events would be
+    /// lost: run `eventferry init --tail`.
+    fn emit(
+        &self,
+        transaction: &mut Tx,
+        events: &[Event],
+    ) -> impl Future<Output = Result<Vec<MessageId>, EnqueueFault>> + Send;
+}
 
 /// The arguments of [`STATEMENT`], column by column, so that any number of events takes one round trip.
 #[derive(Default)]
@@ -69,26 +91,26 @@ impl Columns {
 
 /// An event's headers as a `bytea[]` in its text form: an array of arrays cannot be sent.
 fn headers_text(event: &Event) -> Option<String> {
-    if event.headers.is_empty() {
-        return None;
-    }
+    byte_array_text(event.headers.iter().flat_map(|header| [header.name.as_bytes(), &header.value]))
+}
+
+/// A `bytea[]` in its text form; `None` if it is empty.
+pub(crate) fn byte_array_text<'a>(parts: impl Iterator<Item = &'a [u8]>) -> Option<String> {
     let mut text = String::from("{");
-    for header in &event.headers {
-        for part in [header.name.as_bytes(), &header.value] {
-            if text.len() > 1 {
-                text.push(',');
-            }
-            text.push_str("\"\\\\x");
-            for byte in part {
-                text.extend(
-                    [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')),
-                );
-            }
-            text.push('"');
+    for part in parts {
+        if text.len() > 1 {
+            text.push(',');
         }
+        text.push_str("\"\\\\x");
+        for byte in part {
+            text.extend(
+                [byte >> 4, byte & 15].map(|digit| char::from_digit(digit.into(), 16).unwrap_or('0')),
+            );
+        }
+        text.push('"');
     }
     text.push('}');
-    Some(text)
+    (text.len() > 2).then_some(text)
 }
 
 impl PostgresOutbox {
@@ -129,13 +151,67 @@ impl PostgresOutbox {
     }
 }
 
+impl PostgresOutbox {
+    /// Emits one event in `transaction` and returns its message id. See [`Emit::emit`].
+    ///
+    /// # Errors
+    /// As [`Emit::emit`].
+    pub async fn emit<Tx: ?Sized>(
+        &self,
+        transaction: &mut Tx,
+        event: Event,
+    ) -> Result<MessageId, EnqueueFault>
+    where
+        Self: Emit<Tx>,
+    {
+        let ids = Emit::emit(self, transaction, std::slice::from_ref(&event)).await?;
+        ids.first().copied().ok_or_else(|| EnqueueFault::refused("the outbox took no event"))
+    }
+
+    /// Emits events in `transaction`, in their order and in one round trip. See [`Emit::emit`].
+    ///
+    /// # Errors
+    /// As [`Emit::emit`].
+    pub async fn emit_many<Tx: ?Sized>(
+        &self,
+        transaction: &mut Tx,
+        events: &[Event],
+    ) -> Result<Vec<MessageId>, EnqueueFault>
+    where
+        Self: Emit<Tx>,
+    {
+        Emit::emit(self, transaction, events).await
+    }
+}
+
+impl Emit<tokio_postgres::Transaction<'_>> for PostgresOutbox {
+    async fn emit(
+        &self,
+        transaction: &mut tokio_postgres::Transaction<'_>,
+        events: &[Event],
+    ) -> Result<Vec<MessageId>, EnqueueFault> {
+        append(transaction.client(), EMIT, events).await
+    }
+}
+
+/// For a transaction that was begun by hand. Without one, the call is a transaction of its own.
+impl Emit<tokio_postgres::Client> for PostgresOutbox {
+    async fn emit(
+        &self,
+        client: &mut tokio_postgres::Client,
+        events: &[Event],
+    ) -> Result<Vec<MessageId>, EnqueueFault> {
+        append(client, EMIT, events).await
+    }
+}
+
 impl Enqueue<tokio_postgres::Transaction<'_>> for PostgresOutbox {
     async fn enqueue(
         &self,
         transaction: &mut tokio_postgres::Transaction<'_>,
         events: &[Event],
     ) -> Result<Vec<MessageId>, EnqueueFault> {
-        append(transaction.client(), events).await
+        append(transaction.client(), STATEMENT, events).await
     }
 }
 
@@ -146,11 +222,15 @@ impl Enqueue<tokio_postgres::Client> for PostgresOutbox {
         client: &mut tokio_postgres::Client,
         events: &[Event],
     ) -> Result<Vec<MessageId>, EnqueueFault> {
-        append(client, events).await
+        append(client, STATEMENT, events).await
     }
 }
 
-async fn append(client: &tokio_postgres::Client, events: &[Event]) -> Result<Vec<MessageId>, EnqueueFault> {
+async fn append(
+    client: &tokio_postgres::Client,
+    statement: &str,
+    events: &[Event],
+) -> Result<Vec<MessageId>, EnqueueFault> {
     if events.is_empty() {
         return Ok(Vec::new());
     }
@@ -166,7 +246,7 @@ async fn append(client: &tokio_postgres::Client, events: &[Event]) -> Result<Vec
         (&columns.headers, Type::TEXT_ARRAY),
         (&columns.partitions, Type::INT4_ARRAY),
     ];
-    let appended = client.query_typed(STATEMENT, &params).await;
+    let appended = client.query_typed(statement, &params).await;
     appended
         .map_err(|error| refused_by_database(error.as_db_error().map(|e| e.message().to_owned()), error))?;
     Ok(columns.ids())
@@ -183,7 +263,8 @@ fn refused_by_database(
 #[cfg(feature = "sqlx")]
 mod sqlx_adapter {
     use super::{
-        Columns, Enqueue, EnqueueFault, Event, MessageId, PostgresOutbox, STATEMENT, refused_by_database,
+        Columns, EMIT, Emit, Enqueue, EnqueueFault, Event, MessageId, PostgresOutbox, STATEMENT,
+        refused_by_database,
     };
 
     impl Enqueue<sqlx::Transaction<'_, sqlx::Postgres>> for PostgresOutbox {
@@ -202,28 +283,56 @@ mod sqlx_adapter {
             connection: &mut sqlx::PgConnection,
             events: &[Event],
         ) -> Result<Vec<MessageId>, EnqueueFault> {
-            if events.is_empty() {
-                return Ok(Vec::new());
-            }
-            let columns = Columns::of(events)?;
-            let ids = columns.ids();
-            let query = sqlx::query(STATEMENT)
-                .persistent(false)
-                .bind(columns.message_ids.iter().map(|id| id.to_string()).collect::<Vec<_>>())
-                .bind(columns.topics)
-                .bind(columns.aggregate_types)
-                .bind(columns.aggregate_ids)
-                .bind(columns.keys)
-                .bind(columns.payloads)
-                .bind(columns.content_types)
-                .bind(columns.headers)
-                .bind(columns.partitions);
-            let appended = query.execute(connection).await;
-            appended.map_err(|error| {
-                refused_by_database(error.as_database_error().map(|e| e.message().to_owned()), error)
-            })?;
-            Ok(ids)
+            append(connection, STATEMENT, events).await
         }
+    }
+
+    impl Emit<sqlx::Transaction<'_, sqlx::Postgres>> for PostgresOutbox {
+        async fn emit(
+            &self,
+            transaction: &mut sqlx::Transaction<'_, sqlx::Postgres>,
+            events: &[Event],
+        ) -> Result<Vec<MessageId>, EnqueueFault> {
+            append(transaction, EMIT, events).await
+        }
+    }
+
+    impl Emit<sqlx::PgConnection> for PostgresOutbox {
+        async fn emit(
+            &self,
+            connection: &mut sqlx::PgConnection,
+            events: &[Event],
+        ) -> Result<Vec<MessageId>, EnqueueFault> {
+            append(connection, EMIT, events).await
+        }
+    }
+
+    async fn append(
+        connection: &mut sqlx::PgConnection,
+        statement: &'static str,
+        events: &[Event],
+    ) -> Result<Vec<MessageId>, EnqueueFault> {
+        if events.is_empty() {
+            return Ok(Vec::new());
+        }
+        let columns = Columns::of(events)?;
+        let ids = columns.ids();
+        let query = sqlx::query(statement)
+            .persistent(false)
+            .bind(columns.message_ids.iter().map(|id| id.to_string()).collect::<Vec<_>>())
+            .bind(columns.topics)
+            .bind(columns.aggregate_types)
+            .bind(columns.aggregate_ids)
+            .bind(columns.keys)
+            .bind(columns.payloads)
+            .bind(columns.content_types)
+            .bind(columns.headers)
+            .bind(columns.partitions);
+        let appended = query.execute(connection).await;
+        appended.map_err(|error| {
+            refused_by_database(error.as_database_error().map(|e| e.message().to_owned()), error)
+        })?;
+        Ok(ids)
     }
 }
 

@@ -218,6 +218,28 @@ fn refusal_fault(what: &str, refusal: &DbError) -> StoreFault {
     }
 }
 
+/// The fault for what the server said on a replication connection, by its code.
+pub(crate) fn of_code(what: &str, code: &str, said: &str) -> StoreFault {
+    // The slot is gone, or what it kept is: known, and mended, when lanes are opened again.
+    let gone = code == "42704" || (code == "55000" && said.contains("slot"));
+    let row = row_of(code);
+    let (kind, remedy) = match code {
+        _ if gone => (HistoryLost, ""),
+        "55006" => (Unavailable, "another relay reads from it"),
+        "42501" => (
+            Misconfigured,
+            "run ALTER ROLE ... REPLICATION for the relay's role (or what the service has for that)",
+        ),
+        "28000" => (
+            row.kind,
+            "let the role in for replication too: pg_hba.conf, and `--replication-url` beside a pooler",
+        ),
+        _ => (row.kind, row.remedy),
+    };
+    let separator = if remedy.is_empty() { "" } else { "; " };
+    StoreFault::new(kind, format!("{what}: {said} (SQLSTATE {code}){separator}{remedy}"))
+}
+
 /// Whether the server's words hold no value: those of most codes name tables and settings only, and functions of our
 /// own never name one.
 fn may_be_shown(refusal: &DbError) -> bool {

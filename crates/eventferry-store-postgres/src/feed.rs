@@ -11,11 +11,13 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
+use crate::config::PostgresConfig;
 use crate::connection::Connection;
 use crate::doorbell::Outlook;
 use crate::ledger::Positions;
 use crate::page::{PageParams, PageRows};
-use crate::window::{Bounds, END, History, PostgresMark, Window};
+use crate::tail::Tail;
+use crate::window::{Bounds, END, History, PostgresMark, TailPlace, Window};
 
 /// The events, read window by window.
 ///
@@ -23,14 +25,16 @@ use crate::window::{Bounds, END, History, PostgresMark, Window};
 /// behind: they are read by themselves until they have caught up.
 #[derive(Debug)]
 pub struct PostgresFeed {
-    connection: Connection,
-    positions: Positions,
+    pub(crate) connection: Connection,
+    pub(crate) positions: Positions,
     /// For the doorbell: from where it looks once more.
-    outlook: Outlook,
-    lanes_total: u16,
-    /// Where each open lane will be read on.
-    cursors: BTreeMap<Lane, PostgresMark>,
-    history: Option<History>,
+    pub(crate) outlook: Outlook,
+    pub(crate) lanes_total: u16,
+    /// Where each open lane will be read on, by windows.
+    pub(crate) cursors: BTreeMap<Lane, PostgresMark>,
+    pub(crate) history: Option<History>,
+    /// The log's tail, where that is read.
+    pub(crate) tail: Option<Tail>,
     /// The database told, once, that its history changed, and no lane was opened since.
     anchored: Option<Anchor>,
     /// The connection on which the history was last compared.
@@ -80,12 +84,14 @@ struct Opening {
 
 impl PostgresFeed {
     pub(crate) fn new(
+        config: &PostgresConfig,
         connection: Connection,
         positions: Positions,
         outlook: Outlook,
         lanes_total: u16,
     ) -> Self {
         Self {
+            tail: config.feed.is_tail().then(|| Tail::new(config, lanes_total)),
             connection,
             positions,
             outlook,
@@ -115,12 +121,15 @@ impl PostgresFeed {
         Ok(())
     }
 
-    fn admit_history(&mut self, now: History) -> Result<(), StoreFault> {
+    pub(crate) fn admit_history(&mut self, now: History) -> Result<(), StoreFault> {
         if self.history == Some(now) {
             return Ok(());
         }
         self.history = None;
         self.cursors.clear();
+        if let Some(tail) = &mut self.tail {
+            tail.clear();
+        }
         Err(StoreFault::new(
             StoreFaultKind::HistoryLost,
             "the database is on another timeline or another cluster",
@@ -173,7 +182,7 @@ impl PostgresFeed {
                 Bounds { floor, late_floor, late_through, restored_through: 0 }
             };
             let window = Window::opened(before.cur.clone(), cur.clone(), bounds, history);
-            let at = PostgresMark { window: Arc::new(window), last_id: 0 };
+            let at = PostgresMark::in_window(Arc::new(window), 0);
             groups.push(Group { at, lanes: group.lanes });
         }
         Ok(Opening { groups, lsn: row.get(4) })
@@ -250,91 +259,11 @@ impl PostgresFeed {
         wish.records_max.min(u32::try_from(fitting).unwrap_or(u32::MAX)).max(1)
     }
 
-    async fn flush(&mut self) -> Result<(), StoreFault> {
-        let client = self.connection.client().await?;
-        let query = client.query_typed(include_str!("../sql/flush.sql"), &[]);
-        self.connection.answer("flush the log", query).await.map(drop)
-    }
-}
-
-async fn is_flushed(client: &Client, lsn: &str) -> Result<bool, tokio_postgres::Error> {
-    let row = client.query_typed_one(include_str!("../sql/is_flushed.sql"), &[(&lsn, Type::TEXT)]).await?;
-    row.try_get(0)
-}
-
-impl Feed for PostgresFeed {
-    type Mark = PostgresMark;
-    type Row = PackedRow;
-
-    async fn open(&mut self, leases: &[Lease]) -> Result<Vec<Opened>, StoreFault> {
-        let client = self.connection.client().await?;
-        let query = client.query_typed_one(include_str!("../sql/check_history.sql"), &[]);
-        let row = self.connection.answer("check the history", query).await?;
-        let history = History { system_identifier: row.get(1), timeline: row.get(2) };
-        match row.get::<_, &str>(0) {
-            "restored" => self.anchored = Some(Anchor::Restored),
-            "failed_over" => self.anchored = Some(Anchor::FailedOver),
-            _ => {}
-        }
-        // Lanes that were open before must be opened anew too, or nobody would ever read them again.
-        if self.history.is_some() {
-            self.admit_history(history)?;
-        }
-        let anchor = self.anchored.unwrap_or(Anchor::Continued);
-        (self.history, self.compared) = (Some(history), self.connection.generation());
-        let lanes: Vec<i32> = leases.iter().map(|lease| i32::from(lease.lane.0)).collect();
-        let client = self.connection.client().await?;
-        let params: [(&(dyn ToSql + Sync), Type); 1] = [(&lanes, Type::INT4_ARRAY)];
-        let query = client.query_typed(include_str!("../sql/positions.sql"), &params);
-        let rows = self.connection.answer("read positions", query).await?;
-        let mut windows: BTreeMap<Uuid, Arc<Window>> = BTreeMap::new();
-        let mut opened = Vec::new();
-        for row in rows {
-            let lane = Lane(row.get::<_, i32>(0) as u16);
-            let id: Uuid = row.get(3);
-            let window = windows.entry(id).or_insert_with(|| {
-                let bounds = Bounds {
-                    floor: row.get(6),
-                    late_floor: row.get(7),
-                    late_through: i64::MAX,
-                    restored_through: row.get(8),
-                };
-                Arc::new(Window::stored(id, row.get(4), row.get(5), bounds, history))
-            });
-            let anchor = match anchor {
-                Anchor::Continued if row.get::<_, i64>(1) == 0 => Anchor::First,
-                anchor => anchor,
-            };
-            let mark = PostgresMark { window: Arc::clone(window), last_id: row.get(2) };
-            let epoch = leases.iter().find(|lease| lease.lane == lane).map_or(0, |lease| lease.epoch);
-            self.positions.set(Lease { lane, epoch }, row.get(1), &mark);
-            self.cursors.insert(lane, mark);
-            opened.push(Opened { lane, anchor });
-        }
-        let is_open = |lane| opened.iter().any(|opened: &Opened| opened.lane == lane);
-        if let Some(lease) = leases.iter().find(|lease| !is_open(lease.lane)) {
-            return Err(StoreFault::new(
-                StoreFaultKind::Misconfigured,
-                format!(
-                    "lane {} has no place in eventferry.position and eventferry.read_window: somebody changed the \
-                     books by hand; put them back from a copy, for nothing is carried in that lane",
-                    lease.lane.0
-                ),
-            ));
-        }
-        self.anchored = None;
-        Ok(opened)
-    }
-
-    fn close(&mut self, lanes: &[Lane]) {
-        for lane in lanes {
-            self.cursors.remove(lane);
-            self.positions.forget(*lane);
-        }
-    }
-
-    async fn read(&mut self, wish: Wish<'_>) -> Result<Page<PostgresMark, PackedRow>, StoreFault> {
-        self.compare_history().await?;
+    /// Reads on in windows.
+    pub(crate) async fn read_windows(
+        &mut self,
+        wish: Wish<'_>,
+    ) -> Result<Page<PostgresMark, PackedRow>, StoreFault> {
         let (ended, mut reading): (Vec<_>, Vec<_>) =
             self.groups(wish.lanes).into_iter().partition(|group| group.at.is_end());
         if reading.is_empty() && ended.is_empty() {
@@ -377,7 +306,7 @@ impl Feed for PostgresFeed {
             }
         }
         let group = &reading[turn];
-        let mark = PostgresMark { window: Arc::clone(&group.at.window), last_id: rows.reached };
+        let mark = PostgresMark::in_window(Arc::clone(&group.at.window), rows.reached);
         for lane in &group.lanes {
             self.cursors.insert(*lane, mark.clone());
         }
@@ -389,5 +318,100 @@ impl Feed for PostgresFeed {
             passed: group.lanes.iter().map(|lane| (*lane, mark.clone())).collect(),
             rest: if quiet { Rest::Quiet } else { Rest::More },
         })
+    }
+
+    async fn flush(&mut self) -> Result<(), StoreFault> {
+        let client = self.connection.client().await?;
+        let query = client.query_typed(include_str!("../sql/flush.sql"), &[]);
+        self.connection.answer("flush the log", query).await.map(drop)
+    }
+}
+
+async fn is_flushed(client: &Client, lsn: &str) -> Result<bool, tokio_postgres::Error> {
+    let row = client.query_typed_one(include_str!("../sql/is_flushed.sql"), &[(&lsn, Type::TEXT)]).await?;
+    row.try_get(0)
+}
+
+impl Feed for PostgresFeed {
+    type Mark = PostgresMark;
+    type Row = PackedRow;
+
+    async fn open(&mut self, leases: &[Lease]) -> Result<Vec<Opened>, StoreFault> {
+        let client = self.connection.client().await?;
+        let query = client.query_typed_one(include_str!("../sql/check_history.sql"), &[]);
+        let row = self.connection.answer("check the history", query).await?;
+        let history = History { system_identifier: row.get(1), timeline: row.get(2) };
+        match row.get::<_, &str>(0) {
+            "restored" => self.anchored = Some(Anchor::Restored),
+            "failed_over" => self.anchored = Some(Anchor::FailedOver),
+            _ => {}
+        }
+        // Lanes that were open before must be opened anew too, or nobody would ever read them again.
+        if self.history.is_some() {
+            self.admit_history(history)?;
+        }
+        let anchor = self.anchored.unwrap_or(Anchor::Continued);
+        (self.history, self.compared) = (Some(history), self.connection.generation());
+        self.look_at_slot().await?;
+        let lanes: Vec<i32> = leases.iter().map(|lease| i32::from(lease.lane.0)).collect();
+        let client = self.connection.client().await?;
+        let params: [(&(dyn ToSql + Sync), Type); 1] = [(&lanes, Type::INT4_ARRAY)];
+        let query = client.query_typed(include_str!("../sql/positions.sql"), &params);
+        let rows = self.connection.answer("read positions", query).await?;
+        let mut windows: BTreeMap<Uuid, Arc<Window>> = BTreeMap::new();
+        let mut opened = Vec::new();
+        for row in rows {
+            let lane = Lane(row.get::<_, i32>(0) as u16);
+            let id: Uuid = row.get(3);
+            let window = windows.entry(id).or_insert_with(|| {
+                let bounds = Bounds {
+                    floor: row.get(6),
+                    late_floor: row.get(7),
+                    late_through: i64::MAX,
+                    restored_through: row.get(8),
+                };
+                Arc::new(Window::stored(id, row.get(4), row.get(5), bounds, history))
+            });
+            let anchor = match anchor {
+                Anchor::Continued if row.get::<_, i64>(1) == 0 => Anchor::First,
+                anchor => anchor,
+            };
+            let lsn = row.get::<_, Option<i64>>(9).map(i64::cast_unsigned);
+            let tail = lsn.map(|lsn| TailPlace { lsn, ordinal: row.get(10), id: 0, newest_id: row.get(11) });
+            let mark = PostgresMark { window: Arc::clone(window), last_id: row.get(2), tail };
+            let mark = self.open_tail(lane, mark)?;
+            let epoch = leases.iter().find(|lease| lease.lane == lane).map_or(0, |lease| lease.epoch);
+            self.positions.set(Lease { lane, epoch }, row.get(1), &mark);
+            self.cursors.insert(lane, mark);
+            opened.push(Opened { lane, anchor });
+        }
+        let is_open = |lane| opened.iter().any(|opened: &Opened| opened.lane == lane);
+        if let Some(lease) = leases.iter().find(|lease| !is_open(lease.lane)) {
+            return Err(StoreFault::new(
+                StoreFaultKind::Misconfigured,
+                format!(
+                    "lane {} has no place in eventferry.position and eventferry.read_window: somebody changed the \
+                     books by hand; put them back from a copy, for nothing is carried in that lane",
+                    lease.lane.0
+                ),
+            ));
+        }
+        self.anchored = None;
+        Ok(opened)
+    }
+
+    fn close(&mut self, lanes: &[Lane]) {
+        for lane in lanes {
+            self.cursors.remove(lane);
+            self.positions.forget(*lane);
+            if let Some(tail) = &mut self.tail {
+                tail.close(*lane);
+            }
+        }
+    }
+
+    async fn read(&mut self, wish: Wish<'_>) -> Result<Page<PostgresMark, PackedRow>, StoreFault> {
+        self.compare_history().await?;
+        if self.tail.is_some() { self.read_tail(wish).await } else { self.read_windows(wish).await }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventferry_core::store::{Claim, Held, Lanes, RelayId};
+use eventferry_core::store::{Claim, Held, Lanes, Ownership, RelayId};
 use eventferry_core::{Lane, Lease, StoreFault, StoreFaultKind};
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
@@ -20,12 +20,15 @@ pub struct PostgresLanes {
     claims: i64,
     /// Until when another process of this name was seen to live, when that was first seen.
     rival_until: Option<String>,
+    /// All lanes are taken or none.
+    whole: bool,
 }
 
 impl PostgresLanes {
-    pub(crate) fn new(connection: Connection, relay: &RelayId) -> Self {
+    pub(crate) fn new(connection: Connection, relay: &RelayId, ownership: Ownership) -> Self {
         let incarnation = Uuid::new_v4();
-        Self { connection, relay: relay.0.clone(), incarnation, claims: 0, rival_until: None }
+        let whole = ownership == Ownership::Whole;
+        Self { connection, relay: relay.0.clone(), incarnation, claims: 0, rival_until: None, whole }
     }
 
     /// A process of the same name may just have died: it is waited for. If it beats again it lives.
@@ -57,7 +60,7 @@ impl Lanes for PostgresLanes {
         let take_max = i32::from(claim.take_max);
         // A lease is worthless long before a call's usual limit.
         let limit = claim.lease.max(Duration::from_secs(2));
-        let params: [(&(dyn ToSql + Sync), Type); 7] = [
+        let params: [(&(dyn ToSql + Sync), Type); 8] = [
             (&relay, Type::TEXT),
             (&incarnation, Type::UUID),
             (&claims, Type::INT8),
@@ -65,6 +68,7 @@ impl Lanes for PostgresLanes {
             (&lanes, Type::INT4_ARRAY),
             (&epochs, Type::INT8_ARRAY),
             (&take_max, Type::INT4),
+            (&self.whole, Type::BOOL),
         ];
         let client = self.connection.client_within(limit).await?;
         let query = client.query_typed_one(include_str!("../sql/hold.sql"), &params);

@@ -56,7 +56,9 @@ impl Ledger for PostgresLedger {
         if told.lanes.is_empty() {
             return Ok(settlements.iter().map(|_| Verdict::Done).collect());
         }
-        let query = if told.is_plain() {
+        let query = if told.is_of_tail() {
+            include_str!("../sql/settle_tail.sql")
+        } else if told.is_plain() {
             include_str!("../sql/settle.sql")
         } else {
             include_str!("../sql/settle_parked.sql")

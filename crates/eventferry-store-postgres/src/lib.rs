@@ -16,13 +16,14 @@ mod ledger;
 mod page;
 mod row;
 mod schema;
+mod tail;
 mod upkeep;
 mod window;
 
-pub use config::PostgresConfig;
+pub use config::{FeedChoice, PostgresConfig};
 pub use desk::PostgresDesk;
 pub use doorbell::PostgresDoorbell;
-pub use enqueue::PostgresOutbox;
+pub use enqueue::{Emit, PostgresOutbox};
 pub use feed::PostgresFeed;
 pub use lanes::PostgresLanes;
 pub use ledger::PostgresLedger;
@@ -56,6 +57,11 @@ impl PostgresStore {
     pub fn new(config: PostgresConfig) -> Self {
         Self { config, lanes_total: eventferry_core::lane::LANES_DEFAULT, doorbell: true }
     }
+
+    /// There is one slot, so whoever reads the tail has all lanes.
+    fn ownership(&self) -> Ownership {
+        if self.config.feed.is_tail() { Ownership::Whole } else { Ownership::PerLane }
+    }
 }
 
 impl Store for PostgresStore {
@@ -72,11 +78,12 @@ impl Store for PostgresStore {
         Capabilities {
             order: Order::Strict,
             keeps: Keeps::Log,
-            ownership: Ownership::PerLane,
+            ownership: self.ownership(),
             stall: Stall::None,
             savepoints: true,
             doorbell: self.doorbell,
             events_per_transaction_max: u64::MAX,
+            counts_lag: self.config.feed != FeedChoice::TailMessages,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             settle_items_max: 10_000,
         }
@@ -86,7 +93,11 @@ impl Store for PostgresStore {
         let mut connection = Connection::new(self.config.clone());
         let found = schema::prepare(&mut connection, prepare, &self.config).await?;
         self.lanes_total = found.prepared.lanes;
-        self.doorbell = found.doorbell;
+        // Who reads the tail waits for the log itself.
+        self.doorbell = found.doorbell && !self.config.feed.is_tail();
+        if self.config.feed.is_tail() {
+            tail::make(&mut connection, &self.config, prepare).await?;
+        }
         Ok(found.prepared)
     }
 
@@ -96,8 +107,14 @@ impl Store for PostgresStore {
         let positions = Positions::default();
         let outlook = Outlook::default();
         Roles {
-            lanes: PostgresLanes::new(connection(), relay),
-            feed: PostgresFeed::new(connection(), positions.clone(), outlook.clone(), self.lanes_total),
+            lanes: PostgresLanes::new(connection(), relay, self.ownership()),
+            feed: PostgresFeed::new(
+                &self.config,
+                connection(),
+                positions.clone(),
+                outlook.clone(),
+                self.lanes_total,
+            ),
             doorbell: PostgresDoorbell::new(self.config.clone(), outlook),
             ledger: PostgresLedger::new(connection(), relay, positions),
             upkeep: PostgresUpkeep::new(connection()),

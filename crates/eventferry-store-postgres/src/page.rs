@@ -112,7 +112,7 @@ impl PageParams {
                         continue;
                     }
                     page.bytes += bytes;
-                    let mark = PostgresMark { window: Arc::clone(&self.window), last_id: id };
+                    let mark = PostgresMark::in_window(Arc::clone(&self.window), id);
                     page.records.push(Record { lane: Lane(lane), mark, row });
                 }
             }

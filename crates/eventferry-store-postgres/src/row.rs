@@ -96,7 +96,12 @@ pub(crate) fn packed(row: &tokio_postgres::Row) -> Result<PackedRow, tokio_postg
 /// Microseconds since 1970 of a timestamptz in its binary form.
 pub(crate) fn timestamp(row: &tokio_postgres::Row, column: usize) -> Option<Timestamp> {
     let raw: Option<Raw<'_>> = row.try_get(column).ok()?;
-    let micros = i64::from_be_bytes(raw?.0.try_into().ok()?);
+    timestamp_of(raw?.0)
+}
+
+/// The same of the value by itself.
+pub(crate) fn timestamp_of(raw: &[u8]) -> Option<Timestamp> {
+    let micros = i64::from_be_bytes(raw.try_into().ok()?);
     Some(Timestamp(micros.saturating_add(POSTGRES_EPOCH_MICROS)))
 }
 
@@ -105,7 +110,7 @@ pub(crate) fn timestamp(row: &tokio_postgres::Row, column: usize) -> Option<Time
 ///
 /// Source: PostgreSQL's `array_send`: dimensions, flags and element type, 4 bytes each; length and lower bound of each
 /// dimension; then each element's length (-1: null) and bytes, the last dimension first.
-fn headers_of(array: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn headers_of(array: &[u8]) -> Cow<'_, [u8]> {
     let has_nulls = array.get(4..8) != Some(&[0; 4]);
     let dimensions = array.first_chunk::<4>().map_or(0, |count| i32::from_be_bytes(*count));
     let head = usize::try_from(dimensions).ok().and_then(|count| count.checked_mul(8)?.checked_add(12));

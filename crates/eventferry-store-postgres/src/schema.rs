@@ -10,7 +10,7 @@ use crate::config::PostgresConfig;
 use crate::connection::Connection;
 
 /// The migrations, each runnable in any client, in order. A version is its place in this list, counted from 1.
-pub(crate) const MIGRATIONS: [&str; 7] = [
+pub(crate) const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0001_outbox.sql"),
     include_str!("../migrations/0002_enqueue.sql"),
     include_str!("../migrations/0003_relay.sql"),
@@ -18,6 +18,7 @@ pub(crate) const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0005_parked.sql"),
     include_str!("../migrations/0006_claims.sql"),
     include_str!("../migrations/0007_doorbell.sql"),
+    include_str!("../migrations/0008_tail.sql"),
 ];
 
 /// What is done when the schema is made.

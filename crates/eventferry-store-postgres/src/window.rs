@@ -81,17 +81,37 @@ impl Window {
 /// The id after every id: a window is read to its end.
 pub(crate) const END: i64 = i64::MAX;
 
-/// A place in a lane: everything of a window up to and including an id.
+/// A place in the log's tail: everything of transactions whose commit record lies before `lsn`, and of the one whose
+/// commit record lies at it the first `ordinal` events.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct TailPlace {
+    pub(crate) lsn: u64,
+    pub(crate) ordinal: i64,
+    /// The id of the event at it; 0: it is no event's.
+    pub(crate) id: i64,
+    /// The greatest id that the lane has handed over, for stock-taking; `None`: only what was emitted is carried, and rows
+    /// of the table wait for a feed that reads it.
+    pub(crate) newest_id: Option<i64>,
+}
+
+/// A place in a lane: everything of a window up to and including an id; or, at its end, everything up to a place in the
+/// log's tail as well. What the window's `cur` shows is before that place, so whoever reads windows may go on from it.
 #[derive(Clone, Debug)]
 pub struct PostgresMark {
     pub(crate) window: Arc<Window>,
     pub(crate) last_id: i64,
+    pub(crate) tail: Option<TailPlace>,
 }
 
 impl PostgresMark {
+    /// A place in a window.
+    pub(crate) fn in_window(window: Arc<Window>, last_id: i64) -> Self {
+        Self { window, last_id, tail: None }
+    }
+
     /// Where it stands among the marks that this process has had of its lane.
-    pub(crate) fn place(&self) -> (u64, i64) {
-        (self.window.serial, self.last_id)
+    pub(crate) fn place(&self) -> (u64, i64, Option<(u64, i64)>) {
+        (self.window.serial, self.last_id, self.tail.map(|tail| (tail.lsn, tail.ordinal)))
     }
 
     pub(crate) fn is_end(&self) -> bool {

@@ -5,13 +5,52 @@ use std::time::Duration;
 
 use eventferry_conformance::{Audited, Reach, Step, Subject, Trouble, Writers};
 use eventferry_core::{EnqueueFault, Event, MessageId};
-use eventferry_store_postgres::{PostgresConfig, PostgresOutbox, PostgresStore};
+use eventferry_store_postgres::{FeedChoice, PostgresConfig, PostgresOutbox, PostgresStore};
 use tokio::runtime::Runtime;
 use tokio_postgres::{Client, NoTls};
 
 struct Postgres {
     runtime: Runtime,
     server: String,
+    feed: FeedChoice,
+}
+
+/// A database; a tail's slot, and with it the database, is gone when it is dropped.
+struct Outbox {
+    url: String,
+    name: String,
+    server: String,
+    feed: FeedChoice,
+}
+
+impl Drop for Outbox {
+    fn drop(&mut self) {
+        if !self.feed.is_tail() {
+            return;
+        }
+        let (server, name) = (self.server.clone(), self.name.clone());
+        let dropped = std::thread::spawn(move || {
+            let runtime = Runtime::new()?;
+            runtime.block_on(async {
+                let client = connect(&server).await?;
+                let end = format!(
+                    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}';
+                     SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{name}'"
+                );
+                let mut tries = 0;
+                while let Err(error) = client.batch_execute(&end).await {
+                    tries += 1;
+                    if tries > 500 {
+                        return Err(error.into());
+                    }
+                }
+                Ok::<(), Trouble>(client.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await?)
+            })
+        });
+        if let Ok(Err(trouble)) = dropped.join() {
+            eprintln!("could not drop {}: {trouble}", self.name);
+        }
+    }
 }
 
 async fn connect(url: &str) -> Result<Client, Trouble> {
@@ -22,7 +61,7 @@ async fn connect(url: &str) -> Result<Client, Trouble> {
 
 impl Subject for Postgres {
     type Store = PostgresStore;
-    type Outbox = String;
+    type Outbox = Outbox;
     type Writer = Client;
 
     fn writers(&self) -> Writers {
@@ -30,23 +69,26 @@ impl Subject for Postgres {
     }
 
     fn reach(&self) -> Reach {
-        Reach { rewinds: true, audits: true }
+        // What was emitted is behind a slot that was moved on: nothing can take that back.
+        Reach { rewinds: self.feed != FeedChoice::TailMessages, audits: true }
     }
 
-    async fn outbox(&self) -> Result<String, Trouble> {
+    async fn outbox(&self) -> Result<Outbox, Trouble> {
         let name = format!("eventferry_clause_{}", uuid::Uuid::new_v4().simple());
         connect(&self.server).await?.batch_execute(&format!("CREATE DATABASE {name}")).await?;
         let base = self.server.rsplit_once('/').map_or(self.server.as_str(), |(base, _)| base);
-        Ok(format!("{base}/{name}"))
+        let url = format!("{base}/{name}");
+        Ok(Outbox { url, name, server: self.server.clone(), feed: self.feed })
     }
 
-    async fn store(&self, outbox: &String) -> Result<PostgresStore, Trouble> {
+    async fn store(&self, outbox: &Outbox) -> Result<PostgresStore, Trouble> {
+        let config = PostgresConfig::from_url(&outbox.url)?.feed(self.feed).tail_wait(Duration::from_millis(20));
         // The test server lets transactions be prepared, so nobody hangs the bell unasked.
-        Ok(PostgresStore::new(PostgresConfig::from_url(outbox)?.doorbell(true)))
+        Ok(PostgresStore::new(config.doorbell(true)))
     }
 
-    async fn writer(&self, outbox: &String) -> Result<Client, Trouble> {
-        connect(outbox).await
+    async fn writer(&self, outbox: &Outbox) -> Result<Client, Trouble> {
+        connect(&outbox.url).await
     }
 
     async fn step(&self, writer: &mut Client, step: Step) -> Result<(), Trouble> {
@@ -54,11 +96,14 @@ impl Subject for Postgres {
     }
 
     async fn enqueue(&self, writer: &mut Client, events: &[Event]) -> Result<Vec<MessageId>, EnqueueFault> {
-        PostgresOutbox::new().enqueue_many(writer, events).await
+        match self.feed {
+            FeedChoice::TailMessages => PostgresOutbox::new().emit_many(writer, events).await,
+            _ => PostgresOutbox::new().enqueue_many(writer, events).await,
+        }
     }
 
-    async fn age(&self, outbox: &String, by: Duration) -> Result<bool, Trouble> {
-        let client = connect(outbox).await?;
+    async fn age(&self, outbox: &Outbox, by: Duration) -> Result<bool, Trouble> {
+        let client = connect(&outbox.url).await?;
         let older = format!("slot = eventferry.slot_of(now() - interval '{} seconds')", by.as_secs());
         client
             .batch_execute(&format!("UPDATE eventferry.outbox SET {older}; ANALYZE eventferry.outbox"))
@@ -66,7 +111,7 @@ impl Subject for Postgres {
         Ok(true)
     }
 
-    async fn rewind(&self, outbox: &String) -> Result<(), Trouble> {
+    async fn rewind(&self, outbox: &Outbox) -> Result<(), Trouble> {
         // As after a restore in another cluster, of a copy that says nothing of where unsettled events begin.
         let elsewhere = "UPDATE eventferry.history SET system_identifier = 1;
                          UPDATE eventferry.outbox SET xid = (xid::text::bigint + 4000000000)::text::xid8;
@@ -74,12 +119,12 @@ impl Subject for Postgres {
                          SET prev = '4000000000:4000000000:', cur = '4100000000:4100000000:'
                          WHERE id <> '00000000-0000-0000-0000-000000000000';
                          DELETE FROM eventferry.anchor";
-        Ok(connect(outbox).await?.batch_execute(elsewhere).await?)
+        Ok(connect(&outbox.url).await?.batch_execute(elsewhere).await?)
     }
 
-    async fn audit(&self, outbox: &String) -> Result<Vec<Audited>, Trouble> {
+    async fn audit(&self, outbox: &Outbox) -> Result<Vec<Audited>, Trouble> {
         let lines = "SELECT what, message_id, who, why FROM eventferry.audit ORDER BY id";
-        let lines = connect(outbox).await?.query(lines, &[]).await?;
+        let lines = connect(&outbox.url).await?.query(lines, &[]).await?;
         let line = |row: &tokio_postgres::Row| {
             let message_id = row.get::<_, Option<uuid::Uuid>>(1).map(|id| MessageId(id.into_bytes()));
             Audited { what: row.get(0), message_id, who: row.get(2), why: row.get(3) }
@@ -96,5 +141,10 @@ fn main() -> ExitCode {
     let server = std::env::var("EVENTFERRY_TEST_POSTGRES_URL")
         .expect("EVENTFERRY_TEST_POSTGRES_URL is not set: run `eval \"$(cargo xtask services env)\"` first");
     let runtime = Runtime::new().expect("a runtime");
-    eventferry_conformance::main(Postgres { runtime, server })
+    let feed = match std::env::var("EVENTFERRY_TEST_FEED").as_deref() {
+        Ok("tail") => FeedChoice::TailTable,
+        Ok("messages") => FeedChoice::TailMessages,
+        _ => FeedChoice::Table,
+    };
+    eventferry_conformance::main(Postgres { runtime, server, feed })
 }

@@ -95,14 +95,21 @@ impl Backlog {
 
 /// The statement that enqueues `events` events: a payload of some 200 bytes of json, two headers.
 pub(crate) fn insertion(topic: &str, events: u64, aggregates: u64) -> String {
+    let rows = selection(topic, "1::bigint", &events.to_string(), aggregates);
     format!(
-        "INSERT INTO eventferry.outbox (topic, aggregate_type, aggregate_id, payload, content_type, headers)
-         SELECT '{topic}', 'order', 'order-' || i * 7919 % {aggregates},
+        "INSERT INTO eventferry.outbox (topic, aggregate_type, aggregate_id, payload, content_type, headers) {rows}"
+    )
+}
+
+/// The events from one number to another, as a query.
+pub(super) fn selection(topic: &str, from: &str, to: &str, aggregates: u64) -> String {
+    format!(
+        "SELECT '{topic}', 'order', 'order-' || i * 7919 % {aggregates},
                 convert_to(json_build_object('order', i, 'customer', md5(i::text), 'address', md5((i + 1)::text),
                     'note', md5((i + 2)::text), 'total', i % 1000, 'currency', 'EUR', 'paid', true)::text, 'UTF8'),
                 'application/json',
                 ARRAY['tenant', 'acme-' || i % 100,
                       'traceparent', '00-' || md5(i::text) || '-00f067aa0ba902b7-01']::bytea[]
-         FROM generate_series(1::bigint, {events}) AS i"
+         FROM generate_series({from}, {to}) AS i"
     )
 }

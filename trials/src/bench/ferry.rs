@@ -21,7 +21,7 @@ use crate::topic::Topic;
 /// before it connects or holds a lane, to the last acknowledgement. Returns when the relay has settled everything and
 /// handed its lanes over.
 pub(super) async fn carry(
-    url: &str,
+    config: PostgresConfig,
     topic: &Topic,
     events: u64,
     waiting: u64,
@@ -29,7 +29,7 @@ pub(super) async fn carry(
 ) -> Result<(), Failure> {
     let events = events - waiting;
     let tally = Arc::new(Tally { wanted: events, acknowledged: AtomicU64::new(0), reached: Notify::new() });
-    let store = PostgresStore::new(PostgresConfig::from_url(url).attempt("configure the store")?);
+    let store = PostgresStore::new(config);
     let config = KafkaConfig::new(topic.brokers());
     let publisher = KafkaPublisher::new(config).attempt("configure the publisher")?;
     let publisher = Counted { inner: publisher, tally: Arc::clone(&tally) };

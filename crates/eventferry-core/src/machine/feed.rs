@@ -259,7 +259,9 @@ impl<M: Clone> Core<M> {
             Rest::Quiet | Rest::Still if self.feed.skipped => Duration::ZERO,
             Rest::Quiet | Rest::Still | Rest::Waiting(_) => self.pause_after(empty, rest),
         };
-        self.feed.next_at = now + self.feed.pause;
+        // An idle store may have waited for events while it was asked: that was the pause.
+        let waited = if empty && !self.log_moves() { self.feed.asked_at } else { now };
+        self.feed.next_at = now.max(waited + self.feed.pause);
         self.feed.ahead = rest == Rest::More;
     }
 

@@ -12,7 +12,7 @@ use super::{Core, Drain};
 use crate::fault::StoreFaultKind;
 use crate::lane::{Lane, Lease};
 use crate::publisher::{Role, Token};
-use crate::store::{Claim, Held, Keeps};
+use crate::store::{Claim, Held, Keeps, Ownership};
 
 /// A lane this relay holds.
 pub(super) struct LaneState<M> {
@@ -365,7 +365,13 @@ impl<M: Clone> Core<M> {
     fn note_share(&mut self, held: &Held) {
         let relays = held.relays_live.max(1);
         self.hold.relays_live = relays;
-        self.hold.share = u32::from(held.lanes_total).div_ceil(relays).min(u32::from(u16::MAX)) as u16;
+        self.hold.share = match self.ownership {
+            Ownership::PerLane => {
+                u32::from(held.lanes_total).div_ceil(relays).min(u32::from(u16::MAX)) as u16
+            }
+            // All or none: the others stand by.
+            Ownership::Whole => held.lanes_total,
+        };
     }
 
     fn note_leases(&mut self, held: &Held) {

@@ -76,6 +76,7 @@ fn capabilities() -> Capabilities {
         savepoints: true,
         doorbell: true,
         events_per_transaction_max: u64::MAX,
+        counts_lag: true,
         payload_bytes_max: 1 << 20,
         settle_items_max: 1000,
     }
@@ -519,6 +520,18 @@ fn a_relay_with_more_than_its_share_hands_the_rest_over() {
     stage.later(Duration::from_millis(50));
     assert_eq!(stage.core.lanes().count(), 3, "a third, rounded up");
     assert!(stage.said.contains(&Notice::Released(vec![Lane(3), Lane(4), Lane(5), Lane(6), Lane(7)])));
+}
+
+#[test]
+fn where_all_lanes_are_leased_at_once_nothing_is_handed_over_to_those_that_stand_by() {
+    let mut stage = Stage::with(Settings::default(), 8);
+    let whole = Capabilities { ownership: Ownership::Whole, ..capabilities() };
+    stage.core = Core::new(Settings::default(), &whole, kafka_like());
+    stage.turn();
+    stage.relays_live = 3;
+    stage.later(Duration::from_millis(2_500));
+    stage.later(Duration::from_millis(50));
+    assert_eq!(stage.core.lanes().count(), 8);
 }
 
 #[test]

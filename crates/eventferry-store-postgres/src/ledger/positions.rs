@@ -50,6 +50,14 @@ impl Positions {
         self.book().lanes.get(&lease.lane).filter(|known| known.epoch == lease.epoch).cloned()
     }
 
+    /// Up to where the log's tail is settled in every lane, if all of them are read from it.
+    pub(crate) fn tail_floor(&self, lanes_total: u16) -> Option<u64> {
+        let book = self.book();
+        let places = book.lanes.values().map(|known| known.mark.tail.map(|tail| tail.lsn));
+        let floor = places.collect::<Option<Vec<_>>>()?.into_iter().min();
+        floor.filter(|_| book.lanes.len() == usize::from(lanes_total))
+    }
+
     pub(super) fn history(&self) -> Option<History> {
         self.book().history
     }

@@ -4,15 +4,16 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventferry_core::PackedRow;
 use eventferry_core::parked::{
     CAUSE_MESSAGE_CHARS_MAX, Cause, Change, End, Next, Park, ParkReason, ParkedKey,
 };
 use eventferry_core::store::Settlement;
+use eventferry_core::{PackedRow, Row};
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
 use super::positions::Positions;
+use crate::enqueue::byte_array_text;
 use crate::window::{History, PostgresMark, Window};
 
 type Param<'a> = (&'a (dyn ToSql + Sync), Type);
@@ -28,6 +29,9 @@ pub(super) struct Told {
     pub(super) marks: Vec<Option<PostgresMark>>,
     windows: Vec<Uuid>,
     last_ids: Vec<i64>,
+    lsns: Vec<Option<i64>>,
+    ordinals: Vec<Option<i64>>,
+    newest_ids: Vec<Option<i64>>,
     pub(super) new: NewWindows,
     tellings: Vec<i64>,
     parks: Parks,
@@ -54,6 +58,56 @@ struct Parks {
     pauses: Vec<Option<i64>>,
     classes: Vec<Option<String>>,
     messages: Vec<Option<String>>,
+    copies: Copies,
+}
+
+/// Columns of events to park that came from the log's tail; `None` and empty for others, which the server copies itself.
+#[derive(Default)]
+struct Copies {
+    created: Vec<Option<i64>>,
+    message_ids: Vec<Option<Uuid>>,
+    topics: Vec<Option<String>>,
+    types: Vec<Option<String>>,
+    aggregates: Vec<Option<String>>,
+    keys: Vec<Option<Vec<u8>>>,
+    payloads: Vec<Option<Vec<u8>>>,
+    content_types: Vec<Option<String>>,
+    headers: Vec<Option<String>>,
+    partitions: Vec<Option<i32>>,
+}
+
+impl Copies {
+    fn add(&mut self, row: Option<&PackedRow>) {
+        self.created.push(row.map(|row| row.enqueued_at().0));
+        self.message_ids.push(row.map(|row| Uuid::from_bytes(row.message_id().0)));
+        self.topics.push(row.map(|row| row.topic().to_owned()));
+        self.types.push(row.map(|row| row.aggregate_type().to_owned()));
+        self.aggregates.push(row.map(|row| row.aggregate_id().to_owned()));
+        self.keys.push(row.and_then(|row| row.key().map(<[u8]>::to_vec)));
+        self.payloads.push(row.and_then(|row| row.payload().map(<[u8]>::to_vec)));
+        self.content_types.push(row.and_then(|row| row.content_type().map(str::to_owned)));
+        self.headers.push(row.and_then(|row| {
+            let mut parts: Vec<Vec<u8>> = Vec::new();
+            row.headers(&mut |name, value| parts.extend([name.as_bytes().to_vec(), value.to_vec()]));
+            byte_array_text(parts.iter().map(Vec::as_slice))
+        }));
+        self.partitions.push(row.and_then(Row::partition));
+    }
+
+    fn params(&self) -> [Param<'_>; 10] {
+        [
+            (&self.created, Type::INT8_ARRAY),
+            (&self.message_ids, Type::UUID_ARRAY),
+            (&self.topics, Type::TEXT_ARRAY),
+            (&self.types, Type::TEXT_ARRAY),
+            (&self.aggregates, Type::TEXT_ARRAY),
+            (&self.keys, Type::BYTEA_ARRAY),
+            (&self.payloads, Type::BYTEA_ARRAY),
+            (&self.content_types, Type::TEXT_ARRAY),
+            (&self.headers, Type::TEXT_ARRAY),
+            (&self.partitions, Type::INT4_ARRAY),
+        ]
+    }
 }
 
 #[derive(Default)]
@@ -107,6 +161,10 @@ impl Told {
         self.versions.push(known.map_or(NOT_OPEN, |known| known.version));
         self.windows.push(mark.as_ref().map_or(Uuid::nil(), |mark| mark.window.id));
         self.last_ids.push(mark.as_ref().map_or(0, |mark| mark.last_id));
+        let tail = mark.as_ref().and_then(|mark| mark.tail);
+        self.lsns.push(tail.map(|tail| tail.lsn.cast_signed()));
+        self.ordinals.push(tail.map(|tail| tail.ordinal));
+        self.newest_ids.push(tail.and_then(|tail| tail.newest_id));
         if let Some(mark) = mark.as_ref().filter(|mark| !mark.window.is_recorded()) {
             self.new.add(&mark.window);
         }
@@ -126,7 +184,12 @@ impl Told {
         self.parks.lanes.is_empty() && self.changes.lanes.is_empty()
     }
 
-    /// The parameters of `settle.sql`, or of `settle_parked.sql`.
+    /// Whether a lane stands in the log's tail, which has a statement of its own.
+    pub(super) fn is_of_tail(&self) -> bool {
+        self.lsns.iter().any(Option::is_some)
+    }
+
+    /// The parameters of `settle.sql`, `settle_parked.sql` or `settle_tail.sql`.
     pub(super) fn params<'a>(&'a self, relay: &'a &'a str) -> Vec<Param<'a>> {
         let history = self.history.as_ref().unwrap_or(&History::NONE);
         let mut params: Vec<Param<'a>> = vec![
@@ -145,10 +208,16 @@ impl Told {
             (&self.new.late_floors, Type::INT8_ARRAY),
             (&self.new.restored, Type::INT8_ARRAY),
         ];
-        if !self.is_plain() {
+        if !self.is_plain() || self.is_of_tail() {
             params.push((&self.tellings, Type::INT8_ARRAY));
             params.extend(self.parks.params());
             params.extend(self.changes.params());
+        }
+        if self.is_of_tail() {
+            params.push((&self.lsns, Type::INT8_ARRAY));
+            params.push((&self.ordinals, Type::INT8_ARRAY));
+            params.push((&self.newest_ids, Type::INT8_ARRAY));
+            params.extend(self.parks.copies.params());
         }
         params
     }
@@ -178,13 +247,15 @@ impl Parks {
             ParkReason::TopicHeld(cause) => ("topic_held", None, Some(cause)),
             ParkReason::Behind => ("behind", None, None),
         };
+        let id = park.mark.tail.map_or(park.mark.last_id, |tail| tail.id);
         self.lanes.push(lane);
-        self.ids.push(park.mark.last_id);
+        self.ids.push(id);
+        self.copies.add(park.mark.tail.map(|_| park.row));
         self.states.push(state);
         self.pauses.push(pause);
         self.classes.push(cause.map(|cause| kept(cause.class)));
         self.messages.push(cause.map(|cause| kept(cause.message)));
-        telling.add(state, &[park.mark.last_id, pause.unwrap_or(-1)], cause);
+        telling.add(state, &[id, pause.unwrap_or(-1)], cause);
     }
 
     fn params(&self) -> [Param<'_>; 6] {

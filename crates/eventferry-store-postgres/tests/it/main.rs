@@ -14,6 +14,7 @@ mod roles;
 mod server;
 mod silence;
 mod tombstones;
+mod tail;
 mod traps;
 mod upgrade;
 mod windows;

@@ -12,7 +12,7 @@ use eventferry_core::store::{
     Verdict, Wish,
 };
 use eventferry_core::{Lane, Lease, Record, Row as _, StoreFault};
-use eventferry_store_postgres::{PostgresConfig, PostgresMark, PostgresStore};
+use eventferry_store_postgres::{FeedChoice, PostgresConfig, PostgresMark, PostgresStore};
 use tokio_postgres::types::FromSqlOwned;
 use tokio_postgres::{Client, NoTls};
 use uuid::Uuid;
@@ -23,10 +23,16 @@ const SERVERS: [&str; 2] = ["EVENTFERRY_TEST_POSTGRES_URL", "EVENTFERRY_TEST_POS
 /// A fresh database with the schema in it, dropped when its test ends well.
 pub(crate) struct Database {
     pub(crate) url: String,
+    pub(crate) feed: FeedChoice,
 }
 
 /// Runs a test on every server, one after the other.
 pub(crate) async fn on_every_server(test: impl AsyncFn(Database)) {
+    on_every_server_by(FeedChoice::Table, test).await;
+}
+
+/// The same, for relays that read by this feed.
+pub(crate) async fn on_every_server_by(feed: FeedChoice, test: impl AsyncFn(Database)) {
     for variable in SERVERS {
         let server = std::env::var(variable).unwrap_or_else(|_| {
             panic!("{variable} is not set: run `eval \"$(cargo xtask services env)\"` first")
@@ -35,10 +41,24 @@ pub(crate) async fn on_every_server(test: impl AsyncFn(Database)) {
         let admin = client(&server).await;
         admin.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
         let (base, _) = server.rsplit_once('/').unwrap();
-        let database = Database { url: format!("{base}/{name}") };
+        let database = Database { url: format!("{base}/{name}"), feed };
         database.store().prepare(Prepare::Apply).await.unwrap();
         test(database).await;
+        drop_slots(&admin, &name).await;
         admin.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await.unwrap();
+    }
+}
+
+/// A database with a slot cannot be dropped, nor a slot that is read from.
+async fn drop_slots(admin: &Client, database: &str) {
+    let drop = format!(
+        "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots WHERE database = '{database}' AND active;
+         SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{database}'"
+    );
+    let mut tries = 0;
+    while let Err(error) = admin.batch_execute(&drop).await {
+        tries += 1;
+        assert!(tries < 500, "{error:?}");
     }
 }
 
@@ -54,7 +74,8 @@ impl Database {
     }
 
     pub(crate) fn store(&self) -> PostgresStore {
-        PostgresStore::new(PostgresConfig::from_url(&self.url).unwrap())
+        let config = PostgresConfig::from_url(&self.url).unwrap();
+        PostgresStore::new(config.feed(self.feed).tail_wait(Duration::from_millis(20)))
     }
 
     pub(crate) async fn relay(&self, name: &str) -> Relay {
@@ -131,6 +152,16 @@ impl Relay {
         let lease = self.lease(records[0].lane);
         let settlement = Settlement { lease, prefix: &prefix, park: park.collect(), changes: vec![] };
         assert_eq!(self.roles.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
+    }
+
+    pub(crate) async fn settle(&mut self, settlement: Settlement<'_, PostgresMark, PackedRow>) -> Verdict {
+        self.roles.ledger.settle(&[settlement]).await.unwrap()[0]
+    }
+
+    /// How many relays share the lanes, as this one is told.
+    pub(crate) async fn relays_live(&mut self) -> u32 {
+        let claim = Claim { keep: self.leases.clone(), take_max: 0, lease: LEASE };
+        self.roles.lanes.hold(claim).await.unwrap().relays_live
     }
 
     /// Says what became of parked events of a lane, and nothing else.

@@ -133,3 +133,18 @@ fn quiet_lanes_positions_move_too_but_seldom() {
     stage.later(Duration::from_secs(2));
     assert_eq!(stage.last_settled(), [5]);
 }
+
+#[test]
+fn a_store_that_waited_for_events_while_it_was_asked_is_asked_again_at_once() {
+    let mut stage = Stage::ready();
+    let without = Capabilities { doorbell: false, ..capabilities() };
+    stage.core = Core::new(Settings::default(), &without, kafka_like());
+    stage.reading = false;
+    stage.turn();
+    for _ in 0..20 {
+        assert!(core::mem::take(&mut stage.reading), "it would not hear of the next event meanwhile");
+        stage.later(1_000 * MS);
+        stage.core.handle_page(stage.now, [], [], Rest::Quiet, &mut Vec::new());
+        stage.turn();
+    }
+}

@@ -1,0 +1,149 @@
+//! The slot's life: made with its publication, taken over from a former owner, lost and made anew.
+
+use std::time::Duration;
+
+use eventferry_core::store::Prepare;
+use eventferry_core::{StoreFault, StoreFaultKind};
+use tokio_postgres::types::{ToSql, Type};
+
+use crate::config::{FeedChoice, PostgresConfig};
+use crate::connection::Connection;
+
+/// The slot as it is.
+pub(super) struct Slot {
+    pub(super) name: String,
+    /// It was made once; if it is not there, it was lost.
+    made: bool,
+    present: bool,
+    lost: bool,
+    /// What was committed before is not in it.
+    pub(super) confirmed: u64,
+    active_pid: Option<i32>,
+    wal_level: String,
+    /// Above the xid of all that was committed before `confirmed`.
+    pub(super) horizon: u64,
+}
+
+impl Slot {
+    /// Looks at it.
+    pub(super) async fn look(connection: &mut Connection) -> Result<Self, StoreFault> {
+        let client = connection.client().await?;
+        let query = client.query_typed_one(include_str!("../../sql/tail_state.sql"), &[]);
+        let row = connection.answer("look at the replication slot", query).await?;
+        Ok(Self {
+            made: row.get(0),
+            present: row.get(1),
+            lost: row.get(2),
+            confirmed: row.get::<_, Option<i64>>(3).unwrap_or(0).cast_unsigned(),
+            active_pid: row.get(4),
+            wal_level: row.get(5),
+            horizon: row.get::<_, &str>(6).parse().unwrap_or(u64::MAX),
+            name: row.get(7),
+        })
+    }
+
+    /// Whether all that was committed since `confirmed` can be had from it.
+    pub(super) fn lives(&self) -> bool {
+        self.present && !self.lost
+    }
+
+    /// Ends whoever still reads from it: a former owner, whose lease is over.
+    pub(super) async fn take_over(connection: &mut Connection) -> Result<Self, StoreFault> {
+        for _ in 0..100 {
+            let slot = Self::look(connection).await?;
+            let Some(pid) = slot.active_pid else { return Ok(slot) };
+            let client = connection.client().await?;
+            let params: [(&(dyn ToSql + Sync), Type); 1] = [(&pid, Type::INT4)];
+            let query = client.query_typed(include_str!("../../sql/end_tail.sql"), &params);
+            connection.answer("end the former reader of the replication slot", query).await?;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Err(StoreFault::new(
+            StoreFaultKind::Unavailable,
+            "another process reads from the replication slot and does not end; look for it in pg_stat_replication",
+        ))
+    }
+
+    /// Makes it, in place of a lost one.
+    pub(super) async fn remake(&self, connection: &mut Connection) -> Result<(), StoreFault> {
+        const WHAT: &str = "make the replication slot";
+        if self.present {
+            let client = connection.client().await?;
+            let query = client.query_typed(include_str!("../../sql/drop_tail.sql"), &[]);
+            connection.answer(WHAT, query).await?;
+        }
+        let client = connection.client().await?;
+        let version: i32 = {
+            let query = client.query_typed_one("SELECT current_setting('server_version_num')::integer", &[]);
+            connection.answer(WHAT, query).await?.get(0)
+        };
+        let make = if version >= 170_000 {
+            include_str!("../../sql/make_tail_17.sql")
+        } else {
+            include_str!("../../sql/make_tail.sql")
+        };
+        let row = connection.answer(WHAT, client.query_typed_one(make, &[])).await?;
+        let from: i64 = row.get(0);
+        let params: [(&(dyn ToSql + Sync), Type); 1] = [(&from, Type::INT8)];
+        let query = client.query_typed(include_str!("../../sql/note_tail.sql"), &params);
+        connection.answer(WHAT, query).await.map(drop)
+    }
+
+    /// What is said of a lost slot where nothing else has its events.
+    pub(super) fn gone(&self) -> StoreFault {
+        misconfigured(
+            "the replication slot is lost, and with it events that were emitted and not yet carried; look in the \
+             server's log for why, then accept it by `eventferry init --tail --accept-loss`, which makes a new one",
+        )
+    }
+}
+
+fn misconfigured(message: impl Into<String>) -> StoreFault {
+    StoreFault::new(StoreFaultKind::Misconfigured, message)
+}
+
+/// Checks that the log's tail can be read, or makes what that needs.
+pub(crate) async fn make(
+    connection: &mut Connection,
+    config: &PostgresConfig,
+    prepare: Prepare,
+) -> Result<(), StoreFault> {
+    let slot = Slot::look(connection).await?;
+    if slot.wal_level != "logical" {
+        return Err(misconfigured(format!(
+            "wal_level is `{}`, and the log's tail needs `logical`; set it (on a managed database by the switch that its \
+             documents name for logical replication), and restart the server",
+            slot.wal_level
+        )));
+    }
+    if prepare == Prepare::Check {
+        return match slot.made {
+            true => Ok(()),
+            false => Err(misconfigured(
+                "there is no replication slot for this outbox; make it by `eventferry init --tail --store URL`",
+            )),
+        };
+    }
+    ask(connection, "make the publication", include_str!("../../sql/make_publication.sql")).await?;
+    if config.closes_messages {
+        ask(connection, "close the raw messages", include_str!("../../sql/close_messages.sql")).await?;
+    }
+    if slot.lives() && !config.accepts_loss {
+        return Ok(());
+    }
+    if slot.made && config.feed == FeedChoice::TailMessages && !config.accepts_loss {
+        return Err(slot.gone());
+    }
+    if !slot.lives() {
+        slot.remake(connection).await?;
+    }
+    if config.accepts_loss {
+        ask(connection, "accept the loss", include_str!("../../sql/forget_tail.sql")).await?;
+    }
+    Ok(())
+}
+
+async fn ask(connection: &mut Connection, what: &str, statement: &str) -> Result<(), StoreFault> {
+    let client = connection.client().await?;
+    connection.answer(what, client.batch_execute(statement)).await
+}
