@@ -73,8 +73,8 @@ pub struct Settings {
     /// adds at most to the next event's way. While the log moves a pause is also three times as long as the empty
     /// reading before it took, so that looking in vain takes a quarter of a connection's time at most.
     pub poll_min: Duration,
-    /// The longest pause after empty pages in a row; at least [`Settings::poll_min`]. Default 333 ms: what an idle
-    /// relay whose bell does not ring adds at most to an event's way, for three statements a second.
+    /// The longest pause after empty pages in a row; at least [`Settings::poll_min`]. Default 400 ms: what an idle
+    /// relay whose bell does not ring adds at most to an event's way, for five statements in two seconds.
     pub poll_max: Duration,
     /// How long the whole log must have stood still before pauses grow to [`Settings::poll_max`], and the relay lies
     /// down at its store's doorbell. Default 50 ms: while any relay lies there each commit rings, which costs writers
@@ -137,7 +137,7 @@ impl Default for Settings {
             settle_pause: Duration::from_millis(50),
             settle_idle: Duration::from_secs(10),
             poll_min: Duration::from_millis(1),
-            poll_max: Duration::from_millis(333),
+            poll_max: Duration::from_millis(400),
             doze: Duration::from_millis(50),
             retry_min: Duration::from_millis(100),
             retry_max: Duration::from_secs(5),
@@ -454,8 +454,8 @@ mod tests {
                 said(|s| s.flight_records_max = 0),
                 ["flight_records_max (0)", "page_records_max", "at least 1", "rule"],
             ),
-            (said(|s| s.poll_min = SECOND), ["poll_min (1s)", "poll_max (333ms)", "over zero", "no longer"]),
-            (said(|s| s.poll_min = ZERO), ["poll_min (0ns)", "poll_max (333ms)", "over zero", "no longer"]),
+            (said(|s| s.poll_min = SECOND), ["poll_min (1s)", "poll_max (400ms)", "over zero", "no longer"]),
+            (said(|s| s.poll_min = ZERO), ["poll_min (0ns)", "poll_max (400ms)", "over zero", "no longer"]),
             (
                 said(|s| s.retry_min = 6 * SECOND),
                 ["retry_min (6s)", "retry_max (5s)", "over zero", "no longer"],

@@ -149,7 +149,8 @@ impl World {
                 }
             }
             Action::Say(notice) => self.note(|| format!("relay {relay} says {notice:?}")),
-            Action::Sleep(_) | Action::Stop(_) => {}
+            // Its store declares no doorbell.
+            Action::LieDown | Action::GetUp | Action::Sleep(_) | Action::Stop(_) => {}
         }
     }
 
