@@ -106,8 +106,8 @@ pub enum Need {
     LaneByLane,
     /// The store rings for what is enqueued.
     Doorbell,
-    /// The figures count what is not settled.
-    CountsLag,
+    /// Events lie in a table of the store's.
+    InTable,
     /// The back end's test can take positions back.
     Rewind,
     /// The back end's test can read the audit table.
@@ -126,7 +126,7 @@ impl Need {
             Self::Log => capabilities.keeps == Keeps::Log,
             Self::LaneByLane => capabilities.ownership == Ownership::PerLane,
             Self::Doorbell => capabilities.doorbell,
-            Self::CountsLag => capabilities.counts_lag,
+            Self::InTable => capabilities.in_table,
             Self::Rewind => reach.rewinds,
             Self::Audit => reach.audits,
         }
@@ -142,7 +142,7 @@ impl Need {
             Self::Log => "the store deletes events when they are settled",
             Self::LaneByLane => "the store leases all lanes at once",
             Self::Doorbell => "the store has no doorbell",
-            Self::CountsLag => "events are in no table, so nobody counts those that are not settled",
+            Self::InTable => "events are in no table, to be counted or swept",
             Self::Rewind => "positions of this database are never taken back",
             Self::Audit => "its test does not read the audit table",
         }

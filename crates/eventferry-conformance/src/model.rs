@@ -98,7 +98,7 @@ fn declared_in_full() -> Declared {
         savepoints: true,
         doorbell: true,
         events_per_transaction_max: u64::MAX,
-        counts_lag: true,
+        in_table: true,
         payload_bytes_max: 2 << 20,
         settle_items_max: u32::MAX,
     };

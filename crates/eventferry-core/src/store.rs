@@ -111,9 +111,9 @@ pub struct Capabilities {
     pub doorbell: bool,
     /// The most events one transaction can enqueue.
     pub events_per_transaction_max: u64,
-    /// Whether [`Upkeep::gauge`] counts, lane by lane, the events that are not settled. Where it cannot, because they are
-    /// in no table, their number is 0 and they have no oldest one.
-    pub counts_lag: bool,
+    /// Whether events lie in a table of the store's, so that [`Upkeep::gauge`] counts those that are not settled and
+    /// [`Upkeep::sweep`] removes those that are. Where they do not, their number is 0 and they have no oldest one.
+    pub in_table: bool,
     /// The largest payload that can be enqueued, in bytes.
     pub payload_bytes_max: u64,
     /// The most items (marks, parked events and changes) that one settlement call applies at once.

@@ -173,7 +173,7 @@ fn capabilities() -> Capabilities {
         savepoints: true,
         doorbell: false,
         events_per_transaction_max: u64::MAX,
-        counts_lag: true,
+        in_table: true,
         payload_bytes_max: 1 << 20,
         settle_items_max: 4,
     }

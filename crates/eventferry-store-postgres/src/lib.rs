@@ -81,9 +81,10 @@ impl Store for PostgresStore {
             ownership: self.ownership(),
             stall: Stall::None,
             savepoints: true,
-            doorbell: self.doorbell,
+            // Whoever reads the tail waits for the log itself.
+            doorbell: self.doorbell && !self.config.feed.is_tail(),
             events_per_transaction_max: u64::MAX,
-            counts_lag: self.config.feed != FeedChoice::TailMessages,
+            in_table: self.config.feed != FeedChoice::TailMessages,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             settle_items_max: 10_000,
         }
@@ -93,8 +94,7 @@ impl Store for PostgresStore {
         let mut connection = Connection::new(self.config.clone());
         let found = schema::prepare(&mut connection, prepare, &self.config).await?;
         self.lanes_total = found.prepared.lanes;
-        // Who reads the tail waits for the log itself.
-        self.doorbell = found.doorbell && !self.config.feed.is_tail();
+        self.doorbell = found.doorbell;
         if self.config.feed.is_tail() {
             tail::make(&mut connection, &self.config, prepare).await?;
         }

@@ -74,7 +74,7 @@ impl Store for SqliteStore {
             savepoints: true,
             doorbell: true,
             events_per_transaction_max: u64::MAX,
-            counts_lag: true,
+            in_table: true,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             settle_items_max: 10_000,
         }

@@ -5,19 +5,27 @@ use std::path::Path;
 use eventferry::core::publisher::Publisher;
 use eventferry::core::store::Store;
 use eventferry::kafka::{KafkaConfig, KafkaPublisher};
-use eventferry::postgres::{PostgresConfig, PostgresStore};
+use eventferry::postgres::{FeedChoice, PostgresConfig, PostgresStore};
 use eventferry::sqlite::{SqliteConfig, SqliteStore};
 use eventferry_conformance::{Declared, Reach, Writers, publisher, render_contract_md};
 
 #[test]
 fn the_page_says_what_the_back_ends_declare() {
-    let postgres = PostgresStore::new(PostgresConfig::from_url("postgres://host/database").unwrap());
+    let postgres = |feed| {
+        let config = PostgresConfig::from_url("postgres://host/database").unwrap();
+        PostgresStore::new(config.feed(feed)).capabilities()
+    };
     let sqlite = SqliteStore::new(SqliteConfig::from_url("sqlite:///app.db").unwrap());
     // What the suites of the back ends say of themselves, in each crate's tests/conformance.rs.
     let reach = Reach { rewinds: true, audits: true };
-    let postgres = Declared { capabilities: postgres.capabilities(), writers: Writers::Many, reach };
+    let postgres = |feed, reach| Declared { capabilities: postgres(feed), writers: Writers::Many, reach };
     let sqlite = Declared { capabilities: sqlite.capabilities(), writers: Writers::One, reach };
-    let stores = [("PostgreSQL", postgres), ("SQLite", sqlite)];
+    let stores = [
+        ("PostgreSQL", postgres(FeedChoice::Table, reach)),
+        ("its log's tail", postgres(FeedChoice::TailTable, reach)),
+        ("messages in its log", postgres(FeedChoice::TailMessages, Reach { rewinds: false, ..reach })),
+        ("SQLite", sqlite),
+    ];
     let kafka = KafkaPublisher::new(KafkaConfig::new("host:9092")).unwrap();
     let reach = publisher::Reach { partitions: true, times: true, limits: true };
     let publishers = [("Kafka", publisher::Declared { abilities: kafka.abilities(), reach })];

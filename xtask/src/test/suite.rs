@@ -57,6 +57,8 @@ pub(crate) const SUITES: &[Suite] = &[
                 MustRun { package: "eventferry-conformance", target: "publisher_saboteurs" },
                 MustRun { package: "eventferry-sim", target: "saboteurs" },
                 MustRun { package: "eventferry-store-postgres", target: "conformance" },
+                MustRun { package: "eventferry-store-postgres", target: "conformance_tail" },
+                MustRun { package: "eventferry-store-postgres", target: "conformance_messages" },
                 MustRun { package: "eventferry-store-postgres", target: "it" },
                 MustRun { package: "eventferry-store-sqlite", target: "conformance" },
                 MustRun { package: "eventferry-store-sqlite", target: "it" },

@@ -72,7 +72,7 @@ pub(super) static CLAUSES: &[Clause] = &[
         9,
         "sweep-removes-the-settled",
         "Settled events go after the retention, and not before.",
-        [Log],
+        [Log, InTable],
         sweep_removes_the_settled
     ),
 ];

@@ -55,7 +55,7 @@ pub(super) static CLAUSES: &[Clause] = &[
         7,
         "gauge-tells-what-waits",
         "The figures say of each lane how many committed events are not settled, and since when the oldest waits.",
-        [CountsLag],
+        [InTable],
         gauge_tells_what_waits
     ),
     clause!(

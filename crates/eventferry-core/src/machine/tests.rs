@@ -76,7 +76,7 @@ fn capabilities() -> Capabilities {
         savepoints: true,
         doorbell: true,
         events_per_transaction_max: u64::MAX,
-        counts_lag: true,
+        in_table: true,
         payload_bytes_max: 1 << 20,
         settle_items_max: 1000,
     }

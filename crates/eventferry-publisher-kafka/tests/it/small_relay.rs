@@ -79,7 +79,7 @@ impl SmallRelay {
             savepoints: true,
             doorbell: false,
             events_per_transaction_max: u64::MAX,
-            counts_lag: true,
+            in_table: true,
             payload_bytes_max: 16 << 20,
             settle_items_max: 10_000,
         };

@@ -82,7 +82,8 @@ impl Subject for Postgres {
     }
 
     async fn store(&self, outbox: &Outbox) -> Result<PostgresStore, Trouble> {
-        let config = PostgresConfig::from_url(&outbox.url)?.feed(self.feed).tail_wait(Duration::from_millis(20));
+        let config =
+            PostgresConfig::from_url(&outbox.url)?.feed(self.feed).tail_wait(Duration::from_millis(20));
         // The test server lets transactions be prepared, so nobody hangs the bell unasked.
         Ok(PostgresStore::new(config.doorbell(true)))
     }
@@ -137,14 +138,10 @@ impl Subject for Postgres {
     }
 }
 
-fn main() -> ExitCode {
+/// Holds the store, read by this feed, to the contract.
+pub(crate) fn run(feed: FeedChoice) -> ExitCode {
     let server = std::env::var("EVENTFERRY_TEST_POSTGRES_URL")
         .expect("EVENTFERRY_TEST_POSTGRES_URL is not set: run `eval \"$(cargo xtask services env)\"` first");
     let runtime = Runtime::new().expect("a runtime");
-    let feed = match std::env::var("EVENTFERRY_TEST_FEED").as_deref() {
-        Ok("tail") => FeedChoice::TailTable,
-        Ok("messages") => FeedChoice::TailMessages,
-        _ => FeedChoice::Table,
-    };
     eventferry_conformance::main(Postgres { runtime, server, feed })
 }

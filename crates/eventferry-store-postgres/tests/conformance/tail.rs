@@ -1,0 +1,11 @@
+//! The contract's clauses against PostgreSQL 18 read through the tail of its log: see `eventferry-conformance`.
+
+mod subject;
+
+use std::process::ExitCode;
+
+use eventferry_store_postgres::FeedChoice;
+
+fn main() -> ExitCode {
+    subject::run(FeedChoice::TailTable)
+}
