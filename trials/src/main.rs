@@ -24,6 +24,9 @@ usage: cargo xtask TRIAL
 
   bench drain|hot-key [--events N] [--aggregates N] [--rounds N] [--only CONTENDER] [--json FILE]
       how fast a backlog is carried to Kafka, held against a raw pipe and against a status column
+  bench latency [--rates N,N] [--rounds N] [--seconds N] [--relays N] [--only CONTENDER,CONTENDER] [--poll-min TIME]
+        [--json FILE]
+      how long an event takes from its commit to a consumer, held against an application that produces after its commit
   storm [--scene NAME[,NAME]] [--minutes M] [--seconds N] [--seed S] [--lease TIME] [--grace TIME] [--keep yes]
         [--skip-missing yes] [--json FILE] [--report FILE] [--list yes]
       hostile writers, and relays, servers and networks that fail: what must arrive does, once and in order
