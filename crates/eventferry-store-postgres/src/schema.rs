@@ -9,13 +9,14 @@ use tokio_postgres::types::{ToSql, Type};
 use crate::connection::Connection;
 
 /// The migrations, each runnable in any client, in order. A version is its place in this list, counted from 1.
-pub(crate) const MIGRATIONS: [&str; 6] = [
+pub(crate) const MIGRATIONS: [&str; 7] = [
     include_str!("../migrations/0001_outbox.sql"),
     include_str!("../migrations/0002_enqueue.sql"),
     include_str!("../migrations/0003_relay.sql"),
     include_str!("../migrations/0004_upkeep.sql"),
     include_str!("../migrations/0005_parked.sql"),
     include_str!("../migrations/0006_claims.sql"),
+    include_str!("../migrations/0009_look.sql"),
 ];
 
 /// What is done when the schema is made.
