@@ -37,7 +37,8 @@ const HOT: [(&str, &str); 8] = [
                       'FILLED:AFTER:FILLED',
                       pg_current_snapshot(), 1000000, 0, 0, 500000, decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
     ("windows", "SELECT eventferry.open_windows(ARRAY['1:1:', pg_current_snapshot()]::pg_snapshot[])"),
-    ("a look", "SELECT count(*) FROM eventferry.look('FILLED:FILLED:', decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
+    ("a look", "SELECT count(*) FROM eventferry.look(
+                      'FILLED:FILLED:', decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
     ("a look beside a running transaction", "SELECT count(*) FROM eventferry.look(
                       'FILLED:AFTER:FILLED', decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
     ("lanes", "SELECT eventferry.hold('r', gen_random_uuid(), 1, 60000, '{}', '{}', 64)"),

@@ -160,13 +160,11 @@ impl Relays {
 
     /// No relay ends by itself.
     fn check(&mut self) -> Result<(), Failure> {
-        for relay in self.running.iter_mut().filter(|relay| relay.is_finished()) {
-            if let Some(ended) = relay.now_or_never() {
-                ended.map_err(|_| failure("a relay panicked"))??;
-            }
-            return Err(failure("a relay ended by itself"));
+        let Some(relay) = self.running.iter_mut().find(|relay| relay.is_finished()) else { return Ok(()) };
+        if let Some(ended) = relay.now_or_never() {
+            ended.map_err(|_| failure("a relay panicked"))??;
         }
-        Ok(())
+        Err(failure("a relay ended by itself"))
     }
 
     async fn stop(mut self) -> Result<(), Failure> {
