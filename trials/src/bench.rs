@@ -6,6 +6,7 @@
 mod backlog;
 mod doorbell;
 mod ferry;
+mod latency;
 mod outcome;
 mod raw_pipe;
 mod sender;
@@ -147,7 +148,8 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
         Some("drain") => Scenario::Drain,
         Some("hot-key") => Scenario::HotKey,
         Some("poison") => Scenario::Poison,
-        _ => return Err(failure("bench takes a scenario: drain, hot-key, poison or doorbell")),
+        Some("latency") => return latency::run(arguments).await,
+        _ => return Err(failure("bench takes a scenario: drain, hot-key, poison, doorbell or latency")),
     };
     let only = arguments.text("only");
     let named = |contender: &Contender| only.as_deref().is_none_or(|only| only == contender.name());

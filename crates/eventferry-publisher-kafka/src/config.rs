@@ -38,8 +38,9 @@ pub struct KafkaConfig {
     pub brokers: String,
     /// The name under which the brokers' logs and quotas know this client. Default: `eventferry`.
     pub client_id: String,
-    /// How long a record waits for company before it is sent. Default: 1 ms; at most 60 s. A busy partition fills
-    /// its batches while earlier requests are in flight, so that a longer wait gains little and costs latency.
+    /// How long a record waits for company before it is sent. Default: not at all; at most 60 s. A busy partition fills
+    /// its batches while earlier requests are in flight, so that waiting gains little, and librdkafka counts in whole
+    /// milliseconds: the shortest wait costs each event 1 to 2 ms.
     pub linger: Duration,
     /// The largest batch of records for one partition, in bytes before compression. Default: 1,000,000; at least
     /// 1,024, at most 100,000,000. Batches are made smaller by themselves for topics whose `max.message.bytes` is
@@ -123,7 +124,7 @@ impl KafkaConfig {
         Self {
             brokers: brokers.into(),
             client_id: "eventferry".into(),
-            linger: Duration::from_millis(1),
+            linger: Duration::ZERO,
             batch_bytes: 1_000_000,
             compression: Compression::None,
             in_flight_records_max: 20_000,

@@ -15,7 +15,7 @@ use crate::config::PostgresConfig;
 use crate::connection::Connection;
 use crate::doorbell::Outlook;
 use crate::ledger::Positions;
-use crate::page::{PageParams, PageRows};
+use crate::page::{LookParams, Looked, PageParams, PageRows};
 use crate::tail::Tail;
 use crate::window::{Bounds, END, History, PostgresMark, TailPlace, Window};
 
@@ -188,6 +188,29 @@ impl PostgresFeed {
         Ok(Opening { groups, lsn: row.get(4) })
     }
 
+    /// Opens a window for a group that has read its own to the end, and reads the first page, in one round trip.
+    /// Returns the group in its new window, the page, and whether the log is on disk up to it.
+    async fn look(&mut self, ended: Group, wish: &Wish<'_>) -> Result<(Group, PageRows, bool), StoreFault> {
+        let params = LookParams {
+            before: &ended.at.window,
+            mask: self.mask(&ended.lanes),
+            lanes: i32::from(self.lanes_total),
+            rows_max: i32::try_from(self.rows_for(wish)).unwrap_or(i32::MAX),
+            bytes_max: wish.bytes_max,
+            scan_max: scan_max(wish),
+        };
+        let client = self.connection.client().await?;
+        let looked = self.connection.answer("look for events", params.look(&client)).await?;
+        let Some(Looked { window, history, rows, flushed }) = looked else {
+            let message = "eventferry.look() opens no window: somebody replaced it; run `eventferry init`";
+            return Err(StoreFault::new(StoreFaultKind::Misconfigured, message));
+        };
+        self.admit_history(history)?;
+        self.note(&window, &rows);
+        let at = PostgresMark { window, last_id: 0 };
+        Ok((Group { at, lanes: ended.lanes }, rows, flushed))
+    }
+
     /// Reads a page of one group's window; with it says whether the log is on disk up to `lsn`, if that is asked.
     async fn read_page(
         &mut self,
@@ -195,21 +218,14 @@ impl PostgresFeed {
         wish: &Wish<'_>,
         lsn: Option<&str>,
     ) -> Result<(PageRows, bool), StoreFault> {
-        let mut mask = vec![0u8; usize::from(self.lanes_total)];
-        for lane in &group.lanes {
-            if let Some(byte) = mask.get_mut(usize::from(lane.0)) {
-                *byte = 1;
-            }
-        }
         let window = Arc::clone(&group.at.window);
         let params = PageParams {
             after: group.at.last_id,
-            mask,
+            mask: self.mask(&group.lanes),
             lanes: i32::from(self.lanes_total),
             rows_max: i32::try_from(self.rows_for(wish)).unwrap_or(i32::MAX),
             bytes_max: wish.bytes_max,
-            scan_max: i32::try_from(wish.records_max.saturating_mul(SCAN_FACTOR).max(SCAN_MIN))
-                .unwrap_or(i32::MAX),
+            scan_max: scan_max(wish),
             window,
         };
         // After a full page of a window there is probably another.
@@ -227,14 +243,30 @@ impl PostgresFeed {
             Ok((rows, flushed))
         };
         let (rows, flushed): (PageRows, bool) = self.connection.answer("read a page", page).await?;
+        self.note(&group.at.window, &rows);
+        Ok((rows, flushed))
+    }
+
+    /// A byte a lane, 1 for these.
+    fn mask(&self, lanes: &[Lane]) -> Vec<u8> {
+        let mut mask = vec![0u8; usize::from(self.lanes_total)];
+        for lane in lanes {
+            if let Some(byte) = mask.get_mut(usize::from(lane.0)) {
+                *byte = 1;
+            }
+        }
+        mask
+    }
+
+    /// Keeps what the next page may go by.
+    fn note(&mut self, window: &Window, rows: &PageRows) {
         if rows.flooded {
             self.connection.give_up();
         }
-        self.in_the_middle = rows.full.then_some((group.at.window.id, rows.reached));
+        self.in_the_middle = rows.full.then_some((window.id, rows.reached));
         if !rows.records.is_empty() {
             self.row_bytes_mean = rows.bytes / rows.records.len() as u64;
         }
-        Ok((rows, flushed))
     }
 
     /// Looks for anything new without opening a window, where the last reading found nothing; `None`: read.
@@ -264,7 +296,7 @@ impl PostgresFeed {
         &mut self,
         wish: Wish<'_>,
     ) -> Result<Page<PostgresMark, PackedRow>, StoreFault> {
-        let (ended, mut reading): (Vec<_>, Vec<_>) =
+        let (mut ended, mut reading): (Vec<_>, Vec<_>) =
             self.groups(wish.lanes).into_iter().partition(|group| group.at.is_end());
         if reading.is_empty() && ended.is_empty() {
             return Ok(Page { records: Vec::new(), passed: Vec::new(), rest: Rest::Quiet });
@@ -279,19 +311,30 @@ impl PostgresFeed {
         self.outlook.set(None);
         self.idle = None;
         let behind = reading.len() > 1 || (!reading.is_empty() && !ended.is_empty());
-        let mut lsn = None;
         // Lanes far behind do not keep the others waiting for long, nor the other way round: they take turns.
         let due = self.others_wait_since.is_some_and(|at| at.elapsed() >= OPEN_PAUSE);
-        if !ended.is_empty() && (reading.is_empty() || due) {
-            let opening = self.open_windows(ended).await?;
-            (reading, lsn) = (opening.groups, Some(opening.lsn));
+        let opens = !ended.is_empty() && (reading.is_empty() || due);
+        if opens {
             self.others_wait_since = None;
         } else {
             self.others_wait_since.get_or_insert_with(Instant::now);
         }
         self.turn = self.turn.wrapping_add(1);
-        let turn = self.turn % reading.len();
-        let (rows, flushed) = self.read_page(&reading[turn], &wish, lsn.as_deref()).await?;
+        let together = opens && ended.len() == 1 && !ended[0].at.window.is_restored_beginning();
+        let (turn, rows, flushed) = if let Some(group) = ended.pop_if(|_| together) {
+            let (group, rows, flushed) = self.look(group, &wish).await?;
+            reading = vec![group];
+            (0, rows, flushed)
+        } else {
+            let mut lsn = None;
+            if opens {
+                let opening = self.open_windows(ended).await?;
+                (reading, lsn) = (opening.groups, Some(opening.lsn));
+            }
+            let turn = self.turn % reading.len();
+            let (rows, flushed) = self.read_page(&reading[turn], &wish, lsn.as_deref()).await?;
+            (turn, rows, flushed)
+        };
         if !flushed {
             if rows.records.is_empty() && rows.reached == END && !behind && reading.len() == 1 {
                 // Nothing to hand over, and not worth a flush: stay, and look again with another window.
@@ -311,7 +354,7 @@ impl PostgresFeed {
             self.cursors.insert(*lane, mark.clone());
         }
         // Only a window that was opened just now, and is at its end, shows that nothing more is committed.
-        let quiet = lsn.is_some() && mark.is_end() && !behind && reading.len() == 1;
+        let quiet = opens && mark.is_end() && !behind && reading.len() == 1;
         self.idle = (quiet && rows.records.is_empty()).then(|| Idle { since: Instant::now(), newest: None });
         Ok(Page {
             records: rows.records,
@@ -325,6 +368,11 @@ impl PostgresFeed {
         let query = client.query_typed(include_str!("../sql/flush.sql"), &[]);
         self.connection.answer("flush the log", query).await.map(drop)
     }
+}
+
+/// How many ids a page looks at.
+fn scan_max(wish: &Wish<'_>) -> i32 {
+    i32::try_from(wish.records_max.saturating_mul(SCAN_FACTOR).max(SCAN_MIN)).unwrap_or(i32::MAX)
 }
 
 async fn is_flushed(client: &Client, lsn: &str) -> Result<bool, tokio_postgres::Error> {

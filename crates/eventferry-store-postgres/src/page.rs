@@ -7,8 +7,8 @@ use futures_util::{StreamExt as _, pin_mut};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, RowStream};
 
-use crate::row::PageRow;
-use crate::window::{END, PostgresMark, Window};
+use crate::row::{LookRow, PageRow};
+use crate::window::{Bounds, END, History, PostgresMark, Window};
 
 /// Which part of a window to read, and how much of it.
 pub(crate) struct PageParams {
@@ -94,34 +94,118 @@ impl PageParams {
     /// Takes rows as they come, as many as there is room for; `reached` unless a limit is met.
     async fn collect(&self, rows: RowStream, reached: i64) -> Result<PageRows, Error> {
         pin_mut!(rows);
-        let mut page = PageRows { records: Vec::new(), bytes: 0, reached, full: false, flooded: false };
-        let (mut beyond, mut no_room) = (0, false);
+        let mut taking = Taking::new(self.bytes_max, reached);
         while let Some(row) = rows.next().await {
-            match PageRow::of(&row?)? {
-                PageRow::LookedUpTo(id) => page.reached = page.reached.min(id),
-                PageRow::Event { id, lane, row } => {
-                    let bytes = row.size_bytes() as u64;
-                    no_room |= !page.records.is_empty() && page.bytes + bytes > self.bytes_max;
-                    if no_room {
-                        // What comes now is read again with the next page.
-                        beyond += bytes;
-                        page.flooded = beyond > self.bytes_max;
-                        if page.flooded {
-                            break;
-                        }
-                        continue;
-                    }
-                    page.bytes += bytes;
-                    let mark = PostgresMark::in_window(Arc::clone(&self.window), id);
-                    page.records.push(Record { lane: Lane(lane), mark, row });
-                }
+            taking.take(PageRow::of(&row?)?, &self.window);
+            if taking.page.flooded {
+                break;
             }
         }
-        page.full = no_room || page.records.len() >= self.rows_max as usize;
+        Ok(taking.end(self.rows_max))
+    }
+}
+
+/// A page whose rows are coming.
+struct Taking {
+    page: PageRows,
+    bytes_max: u64,
+    /// The bytes of rows for which there was no room.
+    beyond: u64,
+    no_room: bool,
+}
+
+impl Taking {
+    fn new(bytes_max: u64, reached: i64) -> Self {
+        let page = PageRows { records: Vec::new(), bytes: 0, reached, full: false, flooded: false };
+        Self { page, bytes_max, beyond: 0, no_room: false }
+    }
+
+    fn take(&mut self, row: PageRow, window: &Arc<Window>) {
+        let page = &mut self.page;
+        match row {
+            PageRow::LookedUpTo(id) => page.reached = page.reached.min(id),
+            PageRow::Event { id, lane, row } => {
+                let bytes = row.size_bytes() as u64;
+                self.no_room |= !page.records.is_empty() && page.bytes + bytes > self.bytes_max;
+                if self.no_room {
+                    // What comes now is read again with the next page.
+                    self.beyond += bytes;
+                    page.flooded = self.beyond > self.bytes_max;
+                    return;
+                }
+                page.bytes += bytes;
+                let mark = PostgresMark::in_window(Arc::clone(window), id);
+                page.records.push(Record { lane: Lane(lane), mark, row });
+            }
+        }
+    }
+
+    fn end(self, rows_max: i32) -> PageRows {
+        let mut page = self.page;
+        page.full = self.no_room || page.records.len() >= rows_max as usize;
         if let Some(last) = page.records.last().filter(|_| page.full) {
             page.reached = last.mark.last_id;
         }
-        Ok(page)
+        page
+    }
+}
+
+/// A window to be opened, and how much of it to read at once.
+pub(crate) struct LookParams<'a> {
+    /// The window that was read before, to its end.
+    pub(crate) before: &'a Window,
+    /// As in [`PageParams`].
+    pub(crate) mask: Vec<u8>,
+    pub(crate) lanes: i32,
+    pub(crate) rows_max: i32,
+    pub(crate) bytes_max: u64,
+    pub(crate) scan_max: i32,
+}
+
+/// A window just opened, and its first page.
+pub(crate) struct Looked {
+    pub(crate) window: Arc<Window>,
+    pub(crate) history: History,
+    pub(crate) rows: PageRows,
+    /// Whether the log is on disk as far as the window needs it.
+    pub(crate) flushed: bool,
+}
+
+impl LookParams<'_> {
+    /// Opens a window and reads its first page in one round trip. `None`: the server said nothing of the window.
+    pub(crate) async fn look(&self, client: &Client) -> Result<Option<Looked>, Error> {
+        let params: [(&(dyn ToSql + Sync), Type); 5] = [
+            (&self.before.cur, Type::TEXT),
+            (&self.mask, Type::BYTEA),
+            (&self.lanes, Type::INT4),
+            (&self.rows_max, Type::INT4),
+            (&self.scan_max, Type::INT4),
+        ];
+        let rows = client.query_typed_raw(include_str!("../sql/look.sql"), params).await?;
+        pin_mut!(rows);
+        let mut opened = None;
+        let mut taking = Taking::new(self.bytes_max, END);
+        let mut flushed = false;
+        while let Some(row) = rows.next().await {
+            match (LookRow::of(&row?)?, &opened) {
+                (LookRow::Opened { cur, bounds }, _) => opened = Some(self.opened(cur, bounds)),
+                (LookRow::Page(row), Some((window, _))) => taking.take(row, window),
+                (LookRow::Page(_), None) => return Ok(None),
+                (LookRow::Flushed(all), _) => flushed = all,
+            }
+            if taking.page.flooded {
+                break;
+            }
+        }
+        let rows = taking.end(self.rows_max);
+        Ok(opened.map(|(window, history)| Looked { window, history, rows, flushed }))
+    }
+
+    fn opened(&self, cur: String, bounds: [i64; 5]) -> (Arc<Window>, History) {
+        let [floor, late_floor, late_through, system_identifier, timeline] = bounds;
+        let history = History { system_identifier, timeline: timeline as i32 };
+        let bounds = Bounds { floor, late_floor, late_through, restored_through: 0 };
+        (Arc::new(Window::opened(self.before.cur.clone(), cur, bounds, history)), history)
     }
 }
 

@@ -21,6 +21,10 @@ mod column {
     pub(super) const CONTENT_TYPE: usize = 9;
     pub(super) const HEADERS: usize = 10;
     pub(super) const PARTITION: usize = 11;
+    // In `look.sql` only.
+    pub(super) const CUR: usize = 12;
+    pub(super) const BOUNDS: usize = 13;
+    pub(super) const FLUSHED: usize = 14;
 }
 
 /// The bytes of a value, whatever its type.
@@ -71,6 +75,35 @@ impl PageRow {
             // A lane is a 16-bit hash modulo the number of lanes.
             Some(lane) => Ok(Self::Event { id, lane: lane as u16, row: packed(row)? }),
             None => Ok(Self::LookedUpTo(id)),
+        }
+    }
+}
+
+/// What a row of a look is.
+pub(crate) enum LookRow {
+    /// The window just opened: its `cur`, and floor, late floor, late through, cluster and timeline.
+    Opened {
+        cur: String,
+        bounds: [i64; 5],
+    },
+    Page(PageRow),
+    /// The last one: whether the log is on disk as far as it must be.
+    Flushed(bool),
+}
+
+impl LookRow {
+    /// See [`PageRow::of`].
+    pub(crate) fn of(row: &tokio_postgres::Row) -> Result<Self, tokio_postgres::Error> {
+        if let Some(flushed) = row.try_get(column::FLUSHED)? {
+            return Ok(Self::Flushed(flushed));
+        }
+        match row.try_get(column::CUR)? {
+            Some(cur) => {
+                let bounds: Vec<i64> = row.try_get(column::BOUNDS)?;
+                let bounds = std::array::from_fn(|at| bounds.get(at).copied().unwrap_or_default());
+                Ok(Self::Opened { cur, bounds })
+            }
+            None => PageRow::of(row).map(Self::Page),
         }
     }
 }

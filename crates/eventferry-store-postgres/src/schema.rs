@@ -10,7 +10,7 @@ use crate::config::PostgresConfig;
 use crate::connection::Connection;
 
 /// The migrations, each runnable in any client, in order. A version is its place in this list, counted from 1.
-pub(crate) const MIGRATIONS: [&str; 8] = [
+pub(crate) const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/0001_outbox.sql"),
     include_str!("../migrations/0002_enqueue.sql"),
     include_str!("../migrations/0003_relay.sql"),
@@ -19,6 +19,7 @@ pub(crate) const MIGRATIONS: [&str; 8] = [
     include_str!("../migrations/0006_claims.sql"),
     include_str!("../migrations/0007_doorbell.sql"),
     include_str!("../migrations/0008_tail.sql"),
+    include_str!("../migrations/0009_look.sql"),
 ];
 
 /// What is done when the schema is made.

@@ -36,7 +36,7 @@ pub(super) struct Message<'a> {
 }
 
 /// Microseconds between 1970 and 2000, where PostgreSQL's time begins.
-const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
+pub(super) const POSTGRES_EPOCH_MICROS: i64 = 946_684_800_000_000;
 
 impl Message<'_> {
     /// One that says nothing, under a key.
@@ -77,11 +77,19 @@ impl Sender {
         Ok(Self { producer, deliveries, topic: topic.name.clone(), in_flight_max, sent: 0 })
     }
 
-    /// Sends a message with the key, headers and time that eventferry gives it; waits while too much is in flight.
+    /// Sends a message, as [`Sender::post`] does; waits while too much is in flight.
     pub(super) async fn send(&mut self, message: &Message<'_>) -> Result<(), Failure> {
         if self.sent - self.deliveries.landed() >= self.in_flight_max {
             self.wait(self.in_flight_max * 3 / 4).await?;
         }
+        self.post(message)?;
+        self.sent += 1;
+        Ok(())
+    }
+
+    /// Hands a message over with the key, headers and time that eventferry gives it, and waits for nobody. It is not
+    /// among those that [`Sender::send`] and [`Sender::flush`] count.
+    pub(super) fn post(&self, message: &Message<'_>) -> Result<(), Failure> {
         let id = MessageId(message.message_id).to_text();
         let header = |key, value| Header { key, value: Some(value) };
         let mut headers = OwnedHeaders::new_with_capacity(8)
@@ -99,9 +107,7 @@ impl Sender {
             .payload(message.payload)
             .timestamp(time.millis())
             .headers(headers);
-        self.producer.send(record).map_err(|(error, _)| error).attempt("produce")?;
-        self.sent += 1;
-        Ok(())
+        self.producer.send(record).map_err(|(error, _)| error).attempt("produce")
     }
 
     /// Waits until everything is acknowledged.

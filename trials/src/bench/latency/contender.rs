@@ -1,0 +1,100 @@
+//! Who carries an event from its commit to the broker.
+//!
+//! Each contender is a value: the statement by which an application writes, how its database is made ready, and who
+//! carries. To add one, write a function that runs its relay and put it into [`CONTENDERS`].
+
+use std::pin::Pin;
+use std::time::Duration;
+
+use eventferry::core::store::{Prepare, Store as _};
+use eventferry::postgres::{PostgresConfig, PostgresStore};
+use tokio::sync::watch;
+
+use super::poll;
+use crate::failure::{Attempt as _, Failure};
+
+/// One way from a commit to the broker.
+pub(super) struct Contender {
+    /// What people and machines call it.
+    pub(super) name: &'static str,
+    /// The statement that is a transaction of the application's: a sale and its events. Parameters: `$1` the number of
+    /// its first event (bigint), `$2` the events' aggregate ids (text[]), `$3` their payloads (bytea[]), `$4` their
+    /// topic (text).
+    pub(super) statement: &'static str,
+    /// Makes a new database ready, given its URL.
+    pub(super) prepare: fn(String) -> Doing,
+    pub(super) carrier: Carrier,
+}
+
+/// Who carries.
+#[derive(Clone, Copy)]
+pub(super) enum Carrier {
+    /// The application itself, after its commit.
+    Application,
+    /// A relay, run by this function until it is told to stop. Several may run beside each other.
+    Relay(fn(Site, Stop) -> Doing),
+}
+
+/// Something that is being done.
+pub(super) type Doing = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send>>;
+
+/// Where a relay works.
+#[derive(Clone, Debug)]
+pub(super) struct Site {
+    /// The database.
+    pub(super) url: String,
+    pub(super) brokers: String,
+    /// For experiments: the shortest pause between two looks, instead of the default.
+    pub(super) poll_min: Option<Duration>,
+}
+
+/// The end of a relay, for which it waits.
+#[derive(Clone, Debug)]
+pub(super) struct Stop(watch::Receiver<bool>);
+
+impl Stop {
+    /// With it, the way to bring it about.
+    pub(super) fn new() -> (watch::Sender<bool>, Self) {
+        let (sender, receiver) = watch::channel(false);
+        (sender, Self(receiver))
+    }
+
+    /// Waits for it.
+    pub(super) async fn wait(mut self) {
+        // A sender that is gone has ended, too.
+        drop(self.0.wait_for(|stop| *stop).await);
+    }
+}
+
+/// The floor: an application that commits and then produces, and may crash between the two.
+const DUAL_WRITE: Contender = Contender {
+    name: "dual-write",
+    statement: "INSERT INTO sale (number, customer) VALUES ($1, $2[1])",
+    prepare: |url| Box::pin(apply(url)),
+    carrier: Carrier::Application,
+};
+
+/// eventferry's relay with its defaults: it looks again and again.
+const POLL: Contender = Contender {
+    name: "poll",
+    statement: INSERT_EVENTS,
+    prepare: |url| Box::pin(apply(url)),
+    carrier: Carrier::Relay(poll::run),
+};
+
+/// All contenders, the one first that the others are held against.
+pub(super) const CONTENDERS: &[Contender] = &[DUAL_WRITE, POLL];
+
+/// A sale whose events go into the outbox.
+pub(super) const INSERT_EVENTS: &str = "
+    WITH sale AS (INSERT INTO sale (number, customer) VALUES ($1, $2[1]))
+    INSERT INTO eventferry.outbox (topic, aggregate_type, aggregate_id, payload, content_type)
+    SELECT $4, 'customer', event.customer, event.payload, 'application/json'
+    FROM unnest($2, $3) AS event (customer, payload)";
+
+/// Creates eventferry's schema, as `eventferry init` does.
+pub(super) async fn apply(url: String) -> Result<(), Failure> {
+    let config = PostgresConfig::from_url(&url).attempt("configure the store")?;
+    PostgresStore::new(config).prepare(Prepare::Apply).await.attempt("create the schema")?;
+    Ok(())
+}
