@@ -207,7 +207,7 @@ impl PostgresFeed {
         };
         self.admit_history(history)?;
         self.note(&window, &rows);
-        let at = PostgresMark { window, last_id: 0 };
+        let at = PostgresMark::in_window(window, 0);
         Ok((Group { at, lanes: ended.lanes }, rows, flushed))
     }
 

@@ -12,8 +12,8 @@ mod event;
 mod figures;
 mod marks;
 mod outcome;
-mod poll;
 mod reader;
+mod relays;
 mod writer;
 
 use std::process::ExitCode;

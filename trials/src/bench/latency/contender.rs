@@ -7,10 +7,10 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use eventferry::core::store::{Prepare, Store as _};
-use eventferry::postgres::{PostgresConfig, PostgresStore};
+use eventferry::postgres::{FeedChoice, PostgresConfig, PostgresStore};
 use tokio::sync::watch;
 
-use super::poll;
+use super::relays;
 use crate::failure::{Attempt as _, Failure};
 
 /// One way from a commit to the broker.
@@ -70,20 +70,43 @@ impl Stop {
 const DUAL_WRITE: Contender = Contender {
     name: "dual-write",
     statement: "INSERT INTO sale (number, customer) VALUES ($1, $2[1])",
-    prepare: |url| Box::pin(apply(url)),
+    prepare: |url| Box::pin(apply(url, |config| config)),
     carrier: Carrier::Application,
 };
 
-/// eventferry's relay with its defaults: it looks again and again.
+/// A relay that looks again and again.
 const POLL: Contender = Contender {
     name: "poll",
     statement: INSERT_EVENTS,
-    prepare: |url| Box::pin(apply(url)),
-    carrier: Carrier::Relay(poll::run),
+    prepare: |url| Box::pin(apply(url, |config| config.doorbell(false))),
+    carrier: Carrier::Relay(relays::table),
+};
+
+/// A relay that is woken when it sleeps.
+const DOORBELL: Contender = Contender {
+    name: "doorbell",
+    prepare: |url| Box::pin(apply(url, |config| config.doorbell(true))),
+    ..POLL
+};
+
+/// A relay that reads what was inserted from the log.
+const TAIL_TABLE: Contender = Contender {
+    name: "tail-table",
+    statement: INSERT_EVENTS,
+    prepare: |url| Box::pin(apply(url, |config| config.feed(FeedChoice::TailTable))),
+    carrier: Carrier::Relay(relays::tail),
+};
+
+/// A relay that reads from the log what was put there alone.
+const TAIL_MESSAGE: Contender = Contender {
+    name: "tail-message",
+    statement: EMIT_EVENTS,
+    prepare: |url| Box::pin(apply(url, |config| config.feed(FeedChoice::TailMessages))),
+    carrier: Carrier::Relay(relays::messages),
 };
 
 /// All contenders, the one first that the others are held against.
-pub(super) const CONTENDERS: &[Contender] = &[DUAL_WRITE, POLL];
+pub(super) const CONTENDERS: &[Contender] = &[DUAL_WRITE, POLL, DOORBELL, TAIL_TABLE, TAIL_MESSAGE];
 
 /// A sale whose events go into the outbox.
 pub(super) const INSERT_EVENTS: &str = "
@@ -92,9 +115,15 @@ pub(super) const INSERT_EVENTS: &str = "
     SELECT $4, 'customer', event.customer, event.payload, 'application/json'
     FROM unnest($2, $3) AS event (customer, payload)";
 
+/// A sale whose events are emitted into the log.
+const EMIT_EVENTS: &str = "
+    WITH sale AS (INSERT INTO sale (number, customer) VALUES ($1, $2[1]))
+    SELECT eventferry.emit_event(NULL, $4, 'customer', event.customer, NULL, event.payload, 'application/json', NULL, NULL)
+    FROM unnest($2, $3) AS event (customer, payload)";
+
 /// Creates eventferry's schema, as `eventferry init` does.
-pub(super) async fn apply(url: String) -> Result<(), Failure> {
+async fn apply(url: String, with: fn(PostgresConfig) -> PostgresConfig) -> Result<(), Failure> {
     let config = PostgresConfig::from_url(&url).attempt("configure the store")?;
-    PostgresStore::new(config).prepare(Prepare::Apply).await.attempt("create the schema")?;
+    PostgresStore::new(with(config)).prepare(Prepare::Apply).await.attempt("create the schema")?;
     Ok(())
 }
