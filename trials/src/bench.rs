@@ -90,8 +90,8 @@ impl Scenario {
         }
     }
 
-    /// How many events unless told otherwise. A poison event costs one pause, so what it costs of the whole is seen in a
-    /// run that is long beside a pause.
+    /// How many events unless told otherwise. A poison event costs one pause, so what it costs of the whole is seen
+    /// in a run that is long beside a pause.
     fn events(self) -> u64 {
         match self {
             Self::Drain | Self::HotKey => 500_000,

@@ -35,7 +35,8 @@ pub(crate) async fn init(settings: &Settings, arguments: &InitArguments) -> Resu
     Ok(Ending::Done)
 }
 
-/// The place with its replication slot: for the feed that the settings name, else for the one that reads the table's tail.
+/// The place with its replication slot: for the feed that the settings name, else for the one that reads what is
+/// inserted into the table.
 fn with_tail(
     place: StorePlace,
     settings: &Settings,

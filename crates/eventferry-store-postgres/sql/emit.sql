@@ -1,5 +1,5 @@
 -- purpose: emit events in the caller's transaction, in order: messages in the write-ahead log, and rows of no table.
--- Parameters as those of enqueue.sql.
+-- $1-$9 as in enqueue.sql.
 SELECT eventferry.emit_event(e.message_id, e.topic, e.aggregate_type, e.aggregate_id, e.key, e.payload, e.content_type,
                              e.headers::bytea[], e.partition)
 FROM (

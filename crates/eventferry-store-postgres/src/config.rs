@@ -166,8 +166,8 @@ impl PostgresConfig {
         self
     }
 
-    /// Sets where the log's tail is read, when the store's URL is a pooler's: poolers carry no replication. A URL of the
-    /// same database on the server itself; default the store's URL.
+    /// Sets where the log's tail is read, when the store's URL is a pooler's: poolers carry no replication. A URL of
+    /// the same database on the server itself; default the store's URL.
     ///
     /// # Errors
     /// As [`PostgresConfig::from_url`].
@@ -176,16 +176,16 @@ impl PostgresConfig {
         Ok(self)
     }
 
-    /// Sets how long a reading of the log's tail waits for the next event before it says that all is quiet; default 1 s,
-    /// after which an idle relay asks the server one question.
+    /// Sets how long a reading of the log's tail waits for the next event before it says that all is quiet; default 1
+    /// s, after which an idle relay asks the server one question.
     #[must_use]
     pub fn tail_wait(mut self, wait: Duration) -> Self {
         self.tail_wait = wait;
         self
     }
 
-    /// Accepts, when the schema is applied, that what a lost replication slot held is gone: a new one is made, and lanes
-    /// begin where it does. Only a person should say so.
+    /// Accepts, when the schema is applied, that what a lost replication slot held is gone: a new one is made, and
+    /// lanes begin where it does. Only a person should say so.
     #[must_use]
     pub fn accept_loss(mut self) -> Self {
         self.accepts_loss = true;

@@ -1,9 +1,9 @@
 //! The log's tail: events as the write-ahead log has them, by logical replication.
 //!
-//! The server decodes what is on disk (`WalSndWaitForWal` waits for the flush) and sends whole transactions in the order
-//! of their commits; a place is (commit record, ordinal in the transaction), and nothing is written for an event. Beside
-//! each place stands a window whose `cur` shows nothing that lies behind it, so that table feeds, retention and a tail
-//! whose slot was lost go on from there.
+//! The server decodes what is on disk (`WalSndWaitForWal` waits for the flush) and sends whole transactions in the
+//! order of their commits; a place is (commit record, ordinal in the transaction), and nothing is written for an
+//! event. Beside each place stands a window whose `cur` shows nothing that lies behind it, so that table feeds,
+//! retention and a tail whose slot was lost go on from there.
 //!
 //! | file | idea |
 //! |---|---|

@@ -89,8 +89,8 @@ pub(crate) struct TailPlace {
     pub(crate) ordinal: i64,
     /// The id of the event at it; 0: it is no event's.
     pub(crate) id: i64,
-    /// The greatest id that the lane has handed over, for stock-taking; `None`: only what was emitted is carried, and rows
-    /// of the table wait for a feed that reads it.
+    /// The greatest id that the lane has handed over, for stock-taking; `None`: only what was emitted is carried, and
+    /// rows of the table wait for a feed that reads it.
     pub(crate) newest_id: Option<i64>,
 }
 

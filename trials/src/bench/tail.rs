@@ -65,7 +65,8 @@ fn split(script: &str) -> [&str; 3] {
 
 /// Waits until a relay reads from the slot.
 async fn streams(client: &Client) {
-    const STREAMS: &str = "SELECT EXISTS (SELECT FROM pg_replication_slots WHERE slot_name = eventferry.tail_slot() AND active)";
+    const STREAMS: &str = "SELECT EXISTS (
+        SELECT FROM pg_replication_slots WHERE slot_name = eventferry.tail_slot() AND active)";
     while let Ok(row) = client.query_one(STREAMS, &[]).await {
         if row.get(0) {
             // Once more, so that what was quiet is said.

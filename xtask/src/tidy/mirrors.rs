@@ -25,6 +25,11 @@ const EXTRAS: &[Extra] = &[
         module: "page",
         reason: "a page comes over a wire, by one of two queries; SQLite's is a loop over a statement",
     },
+    Extra {
+        back_end: "eventferry-store-postgres",
+        module: "tail",
+        reason: "its log can be read by others; SQLite's is the database's own business",
+    },
 ];
 
 pub(crate) fn mirrors(files: &[SourceFile]) -> Vec<Finding> {

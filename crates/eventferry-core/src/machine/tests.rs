@@ -4,6 +4,7 @@ mod bell;
 mod drain;
 mod found;
 mod found_parked;
+mod outage;
 mod parked;
 
 use alloc::collections::VecDeque;
@@ -585,20 +586,4 @@ fn a_lane_that_is_lost_and_regained_waits_for_what_it_had_in_flight() {
     stage.acknowledge(old[0]);
     stage.acknowledge(old[1]);
     assert!(stage.sent().contains(&again));
-}
-
-#[test]
-fn an_outage_of_the_broker_counts_nothing_and_loses_nothing() {
-    let mut stage = Stage::with(Settings::default(), 1);
-    stage.connects = false;
-    stage.turn();
-    stage.core.handle_connected(stage.now, Role::Main, Err(PublishFaultKind::Unavailable));
-    stage.turn();
-    assert!(stage.said.contains(&Notice::BrokerAway(PublishFaultKind::Unavailable)));
-    let tokens = stage.page(&[(0, 1, 1, 1)]);
-    assert!(stage.sent.is_empty());
-    stage.connects = true;
-    stage.later(Duration::from_secs(1));
-    assert!(stage.said.contains(&Notice::BrokerBack));
-    assert_eq!(stage.sent(), tokens);
 }

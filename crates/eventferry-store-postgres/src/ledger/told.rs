@@ -61,7 +61,8 @@ struct Parks {
     copies: Copies,
 }
 
-/// Columns of events to park that came from the log's tail; `None` and empty for others, which the server copies itself.
+/// Columns of events to park that came from the log's tail; `None` and empty for others, which the server copies
+/// itself.
 #[derive(Default)]
 struct Copies {
     created: Vec<Option<i64>>,

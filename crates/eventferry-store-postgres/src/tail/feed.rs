@@ -109,8 +109,8 @@ impl PostgresFeed {
             }
             tracing::warn!(
                 slot = slot.name,
-                "the replication slot is lost: events are read from the table until a new one has taken over; some that \
-                 were shipped may be shipped again, and what was emitted without the table is lost"
+                "the replication slot is lost: events are read from the table until a new one has taken over; some \
+                 that were shipped may be shipped again, and what was emitted without the table is lost"
             );
             slot.remake(&mut self.connection).await?;
             slot = Slot::look(&mut self.connection).await?;
@@ -169,8 +169,8 @@ impl PostgresFeed {
         page
     }
 
-    /// Reads from the tail and, for the lanes that are apart, through windows: one of them, and the other too if that shows
-    /// that nothing is there.
+    /// Reads from the tail and, for the lanes that are apart, through windows: one of them, and the other too if that
+    /// shows that nothing is there.
     async fn read_both(
         &mut self,
         wish: &Wish<'_>,

@@ -111,8 +111,8 @@ pub(crate) async fn make(
     let slot = Slot::look(connection).await?;
     if slot.wal_level != "logical" {
         return Err(misconfigured(format!(
-            "wal_level is `{}`, and the log's tail needs `logical`; set it (on a managed database by the switch that its \
-             documents name for logical replication), and restart the server",
+            "wal_level is `{}`, and the log's tail needs `logical`; set it (on a managed database by the switch that \
+             its documents name for logical replication), and restart the server",
             slot.wal_level
         )));
     }

@@ -1,8 +1,8 @@
 //! A replication connection.
 //!
-//! A small client of our own on the driver's protocol crate: the store's one configuration reaches it, frames are looked
-//! at where they lie in the buffer, and the socket is read only when somebody wants more. A client that hands each message
-//! over through a channel is bounded by their number, and a message may have 16 MiB.
+//! A small client of our own on the driver's protocol crate: the store's one configuration reaches it, frames are
+//! looked at where they lie in the buffer, and the socket is read only when somebody wants more. A client that hands
+//! each message over through a channel is bounded by their number, and a message may have 16 MiB.
 
 use std::future::Future;
 use std::io;

@@ -223,7 +223,8 @@ async fn a_relay_that_renews_too_late_is_not_told_that_it_owns_what_another_is_t
         let lanes: Vec<i32> = late.leases.iter().map(|lease| i32::from(lease.lane.0)).collect();
         // The server is in the middle of the late renewal while another relay takes over.
         let renewing = app.transaction().await.unwrap();
-        let hold = "SELECT cardinality(lanes) FROM eventferry.hold('owner', $1, 1000, 10000, $2, $3, 0)";
+        let hold =
+            "SELECT cardinality(lanes) FROM eventferry.hold('owner', $1, 1000, 10000, $2, $3, 0, false)";
         let kept: i32 = renewing.query_one(hold, &[&incarnation, &lanes, &epochs]).await.unwrap().get(0);
         let taking = tokio::spawn({
             let mut next = database.relay("next").await;
@@ -250,8 +251,8 @@ async fn claimed_late(database: &Database) -> i64 {
     let owner = database.owner().await;
     assert_eq!(owner.leases.len(), 64);
     let app = database.client().await;
-    let late =
-        "SELECT eventferry.hold('owner', incarnation, 0, 10000, '{}', '{}', 0) FROM eventferry.beat LIMIT 1";
+    let late = "SELECT eventferry.hold('owner', incarnation, 0, 10000, '{}', '{}', 0, false)
+                FROM eventferry.beat LIMIT 1";
     app.execute(late, &[]).await.unwrap();
     app.query_one("SELECT count(*) FROM eventferry.lane WHERE owner = 'owner'", &[]).await.unwrap().get(0)
 }

@@ -41,7 +41,7 @@ const HOT: [(&str, &str); 8] = [
                       'FILLED:FILLED:', decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
     ("a look beside a running transaction", "SELECT count(*) FROM eventferry.look(
                       'FILLED:AFTER:FILLED', decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
-    ("lanes", "SELECT eventferry.hold('r', gen_random_uuid(), 1, 60000, '{}', '{}', 64)"),
+    ("lanes", "SELECT eventferry.hold('r', gen_random_uuid(), 1, 60000, '{}', '{}', 64, false)"),
     ("settlement", "SELECT eventferry.settle('r', h.system_identifier, h.timeline, ARRAY[0, 1], ARRAY[1, 1]::bigint[],
                       ARRAY[0, 0]::bigint[], ARRAY[p.read_window, p.read_window], ARRAY[1, 2]::bigint[],
                       '{}', '{}', '{}', '{}', '{}', '{}',

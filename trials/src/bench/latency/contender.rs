@@ -118,7 +118,8 @@ pub(super) const INSERT_EVENTS: &str = "
 /// A sale whose events are emitted into the log.
 const EMIT_EVENTS: &str = "
     WITH sale AS (INSERT INTO sale (number, customer) VALUES ($1, $2[1]))
-    SELECT eventferry.emit_event(NULL, $4, 'customer', event.customer, NULL, event.payload, 'application/json', NULL, NULL)
+    SELECT eventferry.emit_event(NULL, $4, 'customer', event.customer, NULL, event.payload, 'application/json',
+                                NULL, NULL)
     FROM unnest($2, $3) AS event (customer, payload)";
 
 /// Creates eventferry's schema, as `eventferry init` does.
