@@ -269,7 +269,7 @@ async fn carry(
     tracing::debug!(contender = contender.name(), "starts");
     let config = PostgresConfig::from_url(&url).attempt("configure the store")?.feed(contender.feed());
     if contender.feed().is_tail() {
-        tail::load(database, topic, contender.feed(), plan.events, plan.aggregates).await?;
+        Box::pin(tail::load(database, topic, contender.feed(), plan.events, plan.aggregates)).await?;
     }
     let mut stopwatch = Stopwatch::start(Watch::find(database.name(), &servers.brokers));
     let mut events = plan.events;

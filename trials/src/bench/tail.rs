@@ -28,7 +28,7 @@ pub(super) async fn load(
     let publisher =
         KafkaPublisher::new(KafkaConfig::new(topic.brokers())).attempt("configure the publisher")?;
     let relay = Relay::builder().store(store).publisher(publisher).build().attempt("build the relay")?;
-    let finished = relay.run(streams(&client)).await.attempt("run the relay")?;
+    let finished = Box::pin(relay.run(streams(&client))).await.attempt("run the relay")?;
     tracing::debug!(?finished, "came to the tail");
     let columns = "topic, aggregate_type, aggregate_id, payload, content_type, headers";
     let ten = selection(&topic.name, "beginning", "beginning + 9", aggregates);
