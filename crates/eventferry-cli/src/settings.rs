@@ -17,11 +17,11 @@ use file::{File, read_file};
 /// What can be set in a file, and as a variable: `relay_id` is EVENTFERRY_RELAY_ID and `--relay-id`.
 const KEYS: [&str; 18] = [
     "store",
+    "publisher",
     "listen_url",
     "doorbell",
     "feed",
     "replication_url",
-    "publisher",
     "dead_letter_topic",
     "dead_letter_detail",
     "on_dead",

@@ -66,7 +66,9 @@ impl Slot {
 
     /// Makes it, in place of a lost one.
     pub(super) async fn remake(&self, connection: &mut Connection) -> Result<(), StoreFault> {
-        const WHAT: &str = "make the replication slot";
+        // It takes as long as the longest transaction lasts, and one that was prepared and forgotten lasts for ever.
+        const WHAT: &str = "make the replication slot (it waits for all transactions that are open: see \
+             pg_stat_activity and pg_prepared_xacts)";
         if self.present {
             let client = connection.client().await?;
             let query = client.query_typed(include_str!("../../sql/drop_tail.sql"), &[]);
