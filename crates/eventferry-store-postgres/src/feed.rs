@@ -56,7 +56,7 @@ const SCAN_MIN: u32 = 20_000;
 const SCAN_FACTOR: u32 = 4;
 
 /// An idle relay opens a window only this often, so that its positions move on; between, it only glances.
-const REFRESH: Duration = Duration::from_secs(60);
+const REFRESH: Duration = Duration::from_secs(20);
 
 /// What is known while nothing comes.
 #[derive(Clone, Copy, Debug)]

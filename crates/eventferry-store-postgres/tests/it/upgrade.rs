@@ -33,7 +33,7 @@ async fn what_an_older_version_parked_for_good_is_tried_again() {
         }
         let (name, url) = role(&database, "grant_relay").await;
         let prepared = database.store().prepare(Prepare::Apply).await.unwrap();
-        assert_eq!(prepared, Prepared { version: 7, upgraded_from: Some(4), lanes: 64 });
+        assert_eq!(prepared, Prepared { version: 9, upgraded_from: Some(4), lanes: 64 });
         assert_eq!(database.store().prepare(Prepare::Apply).await.unwrap().upgraded_from, None);
         // The relay's role has what it needs, and is not asked for again.
         let mut store = PostgresStore::new(PostgresConfig::from_url(&url).unwrap());
