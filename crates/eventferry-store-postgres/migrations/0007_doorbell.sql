@@ -54,7 +54,8 @@ BEGIN
     -- Rows of another cluster may have xids that lie ahead of this one's: they are visible, and not in `cur`.
     stirred := cur::text <> prev::text AND (
         EXISTS (SELECT FROM eventferry.outbox AS o
-                WHERE o.xid >= pg_snapshot_xmax(prev) AND pg_visible_in_snapshot(o.xid, cur))
+                WHERE o.xid >= pg_snapshot_xmax(prev) AND o.xid < pg_snapshot_xmax(cur)
+                  AND pg_visible_in_snapshot(o.xid, cur))
         OR EXISTS (SELECT FROM pg_snapshot_xip(prev) AS running (xid)
                    WHERE pg_visible_in_snapshot(running.xid, cur)
                      AND EXISTS (SELECT FROM eventferry.outbox AS o WHERE o.xid = running.xid)));

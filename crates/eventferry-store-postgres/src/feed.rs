@@ -44,6 +44,8 @@ pub struct PostgresFeed {
     turn: usize,
     /// The mean size of the last page's rows.
     row_bytes_mean: u64,
+    /// How many rows fitted of a page that was too large: so many are asked for next.
+    fits: Option<u32>,
     /// Where an idle relay stands: the last reading found nothing.
     idle: Option<Idle>,
     /// The window whose last page was full, and where that page ended.
@@ -54,6 +56,9 @@ pub struct PostgresFeed {
 /// [`SCAN_FACTOR`] for each row that may be handed over.
 const SCAN_MIN: u32 = 20_000;
 const SCAN_FACTOR: u32 = 4;
+
+/// How often in a row a page may be too large, each asked for with fewer rows, before it is given up for a moment.
+const FLOODS_MAX: usize = 8;
 
 /// An idle relay opens a window only this often, so that its positions move on; between, it only glances.
 const REFRESH: Duration = Duration::from_secs(20);
@@ -103,6 +108,7 @@ impl PostgresFeed {
             others_wait_since: None,
             turn: 0,
             row_bytes_mean: 0,
+            fits: None,
             idle: None,
             in_the_middle: None,
         }
@@ -235,7 +241,7 @@ impl PostgresFeed {
             let rows = if bulk { params.read_bulk(&client).await? } else { params.read(&client).await? };
             // Asked after the rows are here: by then a synchronous commit's log is on disk.
             let flushed = match lsn {
-                // Said again by the flush itself, on a new connection.
+                // It is read again.
                 Some(_) if rows.flooded => false,
                 Some(lsn) => is_flushed(&client, lsn).await?,
                 None => true,
@@ -262,6 +268,8 @@ impl PostgresFeed {
     fn note(&mut self, window: &Window, rows: &PageRows) {
         if rows.flooded {
             self.connection.give_up();
+            // So many fitted.
+            self.fits = u32::try_from(rows.records.len()).ok();
         }
         self.in_the_middle = rows.full.then_some((window.id, rows.reached));
         if !rows.records.is_empty() {
@@ -286,7 +294,10 @@ impl PostgresFeed {
     }
 
     /// As many rows as the wish has bytes for, going by the last page: more would be sent and thrown away.
-    fn rows_for(&self, wish: &Wish<'_>) -> u32 {
+    fn rows_for(&mut self, wish: &Wish<'_>) -> u32 {
+        if let Some(fits) = self.fits.take() {
+            return fits.clamp(1, wish.records_max.max(1));
+        }
         let fitting = wish.bytes_max / self.row_bytes_mean.max(1) + 1;
         wish.records_max.min(u32::try_from(fitting).unwrap_or(u32::MAX)).max(1)
     }
@@ -296,17 +307,30 @@ impl PostgresFeed {
         &mut self,
         wish: Wish<'_>,
     ) -> Result<Page<PostgresMark, PackedRow>, StoreFault> {
+        for _ in 0..FLOODS_MAX {
+            if let Some(page) = self.read_window(wish).await? {
+                return Ok(page);
+            }
+        }
+        Err(StoreFault::new(StoreFaultKind::Contended, "read a page: its rows are larger each time"))
+    }
+
+    /// Reads on in one window; `None`: its rows did not fit, and fewer are asked for next time.
+    async fn read_window(
+        &mut self,
+        wish: Wish<'_>,
+    ) -> Result<Option<Page<PostgresMark, PackedRow>>, StoreFault> {
         let (mut ended, mut reading): (Vec<_>, Vec<_>) =
             self.groups(wish.lanes).into_iter().partition(|group| group.at.is_end());
         if reading.is_empty() && ended.is_empty() {
-            return Ok(Page { records: Vec::new(), passed: Vec::new(), rest: Rest::Quiet });
+            return Ok(Some(Page { records: Vec::new(), passed: Vec::new(), rest: Rest::Quiet }));
         }
         if let ([at_end], true) = (ended.as_slice(), reading.is_empty())
             && !at_end.at.window.is_restored_beginning()
             && let Some(rest) = self.glance(&at_end.at).await?
         {
             self.outlook.set(Some(at_end.at.window.cur.clone()));
-            return Ok(Page { records: Vec::new(), passed: Vec::new(), rest });
+            return Ok(Some(Page { records: Vec::new(), passed: Vec::new(), rest }));
         }
         self.outlook.set(None);
         self.idle = None;
@@ -321,26 +345,37 @@ impl PostgresFeed {
         }
         self.turn = self.turn.wrapping_add(1);
         let together = opens && ended.len() == 1 && !ended[0].at.window.is_restored_beginning();
+        let mut opened_on = None;
         let (turn, rows, flushed) = if let Some(group) = ended.pop_if(|_| together) {
             let (group, rows, flushed) = self.look(group, &wish).await?;
+            opened_on = Some(self.connection.generation());
             reading = vec![group];
             (0, rows, flushed)
         } else {
             let mut lsn = None;
             if opens {
                 let opening = self.open_windows(ended).await?;
+                opened_on = Some(self.connection.generation());
                 (reading, lsn) = (opening.groups, Some(opening.lsn));
             }
             let turn = self.turn % reading.len();
             let (rows, flushed) = self.read_page(&reading[turn], &wish, lsn.as_deref()).await?;
             (turn, rows, flushed)
         };
+        if rows.flooded && opened_on.is_some() {
+            return Ok(None);
+        }
         if !flushed {
             if rows.records.is_empty() && rows.reached == END && !behind && reading.len() == 1 {
                 // Nothing to hand over, and not worth a flush: stay, and look again with another window.
-                return Ok(Page { records: Vec::new(), passed: Vec::new(), rest: Rest::Quiet });
+                return Ok(Some(Page { records: Vec::new(), passed: Vec::new(), rest: Rest::Quiet }));
             }
             self.flush().await?;
+        }
+        // A server that has crashed since may have forgotten what the window showed, and its log is another: what is on
+        // disk now says nothing.
+        if opened_on.is_some_and(|generation| generation != self.connection.generation()) {
+            return Err(StoreFault::new(StoreFaultKind::Contended, "read a page: the connection is another"));
         }
         // Only now do the cursors enter windows just opened: what they show is on disk.
         for group in &reading {
@@ -356,11 +391,11 @@ impl PostgresFeed {
         // Only a window that was opened just now, and is at its end, shows that nothing more is committed.
         let quiet = opens && mark.is_end() && !behind && reading.len() == 1;
         self.idle = (quiet && rows.records.is_empty()).then(|| Idle { since: Instant::now(), newest: None });
-        Ok(Page {
+        Ok(Some(Page {
             records: rows.records,
             passed: group.lanes.iter().map(|lane| (*lane, mark.clone())).collect(),
             rest: if quiet { Rest::Quiet } else { Rest::More },
-        })
+        }))
     }
 
     async fn flush(&mut self) -> Result<(), StoreFault> {

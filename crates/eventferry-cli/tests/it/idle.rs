@@ -34,13 +34,16 @@ fn statements_a_second(doorbell: &str) -> f64 {
     }
     // waits: sessions tell what they counted within a second or two
     sleep(Duration::from_secs(4));
-    let (before, unused_before, started) = (statements(&database), statements(&unused), Instant::now());
-    // waits: what is counted is what happens while nothing does
-    sleep(Duration::from_secs(30));
-    let counted = (statements(&database) - before) - (statements(&unused) - unused_before);
-    let rate = counted as f64 / started.elapsed().as_secs_f64();
-    println!("doorbell {doorbell}: {counted} statements, {rate:.2} a second");
-    rate
+    // Of three times the calmest: autovacuum comes by once a minute at most.
+    let rates = [(); 3].map(|()| {
+        let (before, unused_before, started) = (statements(&database), statements(&unused), Instant::now());
+        // waits: what is counted is what happens while nothing does
+        sleep(Duration::from_secs(12));
+        let counted = (statements(&database) - before) - (statements(&unused) - unused_before);
+        counted as f64 / started.elapsed().as_secs_f64()
+    });
+    println!("doorbell {doorbell}: {rates:.2?} statements a second");
+    rates.into_iter().fold(f64::MAX, f64::min)
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What cannot be shipped now: parked, or, if it is parked already, given back to the ledger with what became of it.
 
+use alloc::vec::Vec;
+
 use super::Core;
 use super::action::{ChangeOrder, ChangeWhat, Notice, ParkWhy, TopicId};
 use super::entry::{AggregateKey, Origin, Routed, State};
@@ -133,27 +135,33 @@ impl<M: Clone> Core<M> {
     /// the ledger has been told of none of them. What keeps their lane's position back may wait for just that.
     pub(super) fn let_go_held(&mut self, lane: Lane, topic: TopicId) {
         let Some(state) = self.lanes.get(&lane) else { return };
-        for aggregate in state.parking_for(topic, &self.entries) {
-            self.let_go_behind(lane, aggregate);
+        for (aggregate, records) in state.waiting_to_be_parked_for(topic, &self.entries) {
+            self.let_go(lane, aggregate, records);
         }
     }
 
     /// Nothing of an aggregate is parked any more: its records that were to be parked behind go after all, if the
     /// ledger has been told of none of them. What keeps their lane's position back may last for long.
     pub(super) fn let_go_behind(&mut self, lane: Lane, aggregate: AggregateKey) {
+        let Some(state) = self.lanes.get(&lane) else { return };
+        // Nearly always there is nothing, and nothing needs to be gone over.
+        if state.parked.get(aggregate).parking > 0 {
+            let records = state.waiting_to_be_parked(aggregate, &self.entries);
+            self.let_go(lane, aggregate, records);
+        }
+    }
+
+    /// Lets an aggregate's records go that were to be parked, if they are all there are and nothing of it is parked.
+    fn let_go(&mut self, lane: Lane, aggregate: AggregateKey, records: Vec<u32>) {
         let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.phase == LanePhase::Active) else {
             return;
         };
         let held = state.parked.get(aggregate);
-        if held.parking == 0 || held.parked > 0 || held.telling > 0 {
-            return;
-        }
-        let behind = state.waiting_to_be_parked(aggregate, &self.entries);
-        if behind.len() != held.parking as usize {
+        if held.parked > 0 || held.telling > 0 || held.parking as usize != records.len() {
             return;
         }
         state.parked.update(aggregate, |held| held.parking = 0);
-        for index in behind {
+        for index in records {
             self.entries[index].state = State::Waiting;
             if self.entries[index].route == Routed::Unknown {
                 self.wait_for_topic(index);

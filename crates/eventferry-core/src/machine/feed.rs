@@ -129,23 +129,24 @@ impl<M: Clone> Core<M> {
         let (records_max, bytes_max) = self.room()?;
         let mut lanes = Vec::new();
         let mut full = Vec::new();
-        let mut active = 0;
+        let mut skipped = false;
         for (lane, state) in &mut self.lanes {
             if state.phase != LanePhase::Active {
                 continue;
             }
-            active += 1;
             let parked_full = state.parked.records + state.park.len() >= self.settings.lane_parked_max
                 || state.parked.bytes >= self.settings.lane_parked_bytes_max;
             state.told_full &= parked_full;
             if parked_full && !core::mem::replace(&mut state.told_full, true) {
                 full.push(*lane);
             }
-            if !parked_full
-                && state.log_records() < self.settings.lane_records_max
-                && state.payload_bytes < self.settings.lane_bytes_max
-            {
-                lanes.push(*lane);
+            let has_room = state.log_records() < self.settings.lane_records_max
+                && state.payload_bytes < self.settings.lane_bytes_max;
+            match (parked_full, has_room) {
+                // It may wait for a person, and for long.
+                (true, _) => {}
+                (false, true) => lanes.push(*lane),
+                (false, false) => skipped = true,
             }
         }
         for lane in full {
@@ -154,7 +155,7 @@ impl<M: Clone> Core<M> {
         if lanes.is_empty() {
             return None;
         }
-        self.feed.skipped = lanes.len() < active;
+        self.feed.skipped = skipped;
         self.feed.call = Call::Reading;
         self.feed.asked_at = self.now;
         self.feed.asked = (records_max, bytes_max);
@@ -256,11 +257,11 @@ impl<M: Clone> Core<M> {
         self.note_stillness(empty && !self.feed.skipped, rest);
         self.feed.pause = match rest {
             Rest::More => Duration::ZERO,
-            Rest::Quiet | Rest::Still if self.feed.skipped => Duration::ZERO,
+            Rest::Quiet | Rest::Still if self.feed.skipped && !empty => Duration::ZERO,
             Rest::Quiet | Rest::Still | Rest::Waiting(_) => self.pause_after(empty, rest),
         };
         // An idle store may have waited for events while it was asked: that was the pause.
-        let waited = if empty && !self.log_moves() { self.feed.asked_at } else { now };
+        let waited = if empty && !self.feed.skipped && !self.log_moves() { self.feed.asked_at } else { now };
         self.feed.next_at = now.max(waited + self.feed.pause);
         self.feed.ahead = rest == Rest::More;
     }
@@ -273,7 +274,7 @@ impl<M: Clone> Core<M> {
             // What takes longer is worth more events at a time.
             _ if !empty => took.clamp(poll_min, poll_max),
             Rest::Waiting(_) => poll_min,
-            _ if self.log_moves() => (took * 3).clamp(poll_min, poll_max),
+            _ if self.feed.skipped || self.log_moves() => (took * 3).clamp(poll_min, poll_max),
             _ => (self.feed.pause * 2).clamp(poll_min, poll_max),
         }
     }

@@ -1,6 +1,6 @@
 //! Ownership: which lanes this relay holds, until when, and how it gives them up.
 
-use alloc::collections::{BTreeSet, VecDeque};
+use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
@@ -137,15 +137,26 @@ impl<M: Clone> LaneState<M> {
         self.to_be_parked(entries).filter(|index| waits(&entries[*index])).collect()
     }
 
-    /// The aggregates with records that are to be parked because this topic takes nothing.
-    pub(super) fn parking_for(&self, topic: TopicId, entries: &Entries<M>) -> BTreeSet<AggregateKey> {
+    /// The same of each aggregate that has one which is to be parked because this topic takes nothing. Gone over once,
+    /// however many they are.
+    pub(super) fn waiting_to_be_parked_for(
+        &self,
+        topic: TopicId,
+        entries: &Entries<M>,
+    ) -> BTreeMap<AggregateKey, Vec<u32>> {
         let held =
             |entry: &&Entry<M>| entry.topic == topic && entry.state == State::Parking(ParkWhy::TopicHeld);
-        self.to_be_parked(entries)
-            .map(|index| &entries[index])
-            .filter(held)
-            .map(|entry| entry.aggregate)
-            .collect()
+        let parking = self.to_be_parked(entries).map(|index| &entries[index]);
+        let mut found: BTreeMap<AggregateKey, Vec<u32>> =
+            parking.filter(held).map(|entry| (entry.aggregate, Vec::new())).collect();
+        for index in self.to_be_parked(entries) {
+            let entry = &entries[index];
+            let refused = matches!(entry.state, State::Parking(ParkWhy::Refused(_)));
+            if let Some(records) = found.get_mut(&entry.aggregate).filter(|_| !refused) {
+                records.push(index);
+            }
+        }
+        found
     }
 
     /// The records that are to be parked and that the ledger has not been told of.

@@ -148,3 +148,28 @@ fn a_store_that_waited_for_events_while_it_was_asked_is_asked_again_at_once() {
         stage.turn();
     }
 }
+
+#[test]
+fn a_lane_full_of_parked_events_keeps_nobody_awake() {
+    let mut stage = Stage::with(Settings { lane_parked_max: 1, ..Settings::default() }, 2);
+    stage.parked = vec![ParkedItem { lane: Lane(0), aggregate: AggregateKey(1), size_bytes: 100 }];
+    stage.turn();
+    let readings = stage.for_a_while(5_000 * MS, Rest::Still);
+    assert!(stage.lying, "what is parked may wait for a person, and for long");
+    assert!(readings < 200, "{readings} readings");
+}
+
+#[test]
+fn a_lane_without_room_makes_the_others_be_read_often_but_not_without_pause() {
+    let mut stage = Stage::with(Settings { lane_records_max: 1, ..Settings::default() }, 2);
+    stage.turn();
+    stage.page(&[(0, 1, 1, 1)]);
+    stage.later(5 * MS);
+    assert!(core::mem::take(&mut stage.reading));
+    stage.now += 2 * MS;
+    stage.core.handle_page(stage.now, [], [], Rest::Still, &mut Vec::new());
+    stage.later(5 * MS);
+    assert!(!stage.reading, "looking in vain takes a quarter of the time at most");
+    stage.later(MS);
+    assert!(stage.reading);
+}
