@@ -61,7 +61,7 @@ const SCAN_FACTOR: u32 = 4;
 const FLOODS_MAX: usize = 8;
 
 /// An idle relay opens a window only this often, so that its positions move on; between, it only glances.
-const REFRESH: Duration = Duration::from_secs(20);
+const REFRESH: Duration = Duration::from_secs(60);
 
 /// What is known while nothing comes.
 #[derive(Clone, Copy, Debug)]
