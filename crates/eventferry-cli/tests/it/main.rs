@@ -6,7 +6,6 @@ mod dead_letters;
 mod demo;
 mod documented;
 mod enqueue;
-mod idle;
 mod kafka;
 mod parked;
 mod postgres;
