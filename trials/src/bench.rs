@@ -14,6 +14,7 @@ mod status_column;
 mod stopwatch;
 mod tail;
 
+use std::fmt::Display;
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -22,6 +23,7 @@ use backlog::{Backlog, PARTITIONS, Poison};
 use eventferry::postgres::{FeedChoice, PostgresConfig};
 use outcome::{Outcome, Run};
 use sender::Sender;
+use serde_json::Value;
 use stopwatch::Stopwatch;
 use tokio_postgres::Client;
 
@@ -171,9 +173,14 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
     }
     let servers = Servers::find()?;
     let outcome = measure(&servers, &plan).await?;
+    tell(&outcome, &outcome.json(), json)
+}
+
+/// Prints what a bench found, and keeps its figures in a file if one is named.
+fn tell(outcome: &impl Display, figures: &Value, file: Option<String>) -> Result<ExitCode, Failure> {
     print!("{outcome}");
-    if let Some(file) = json {
-        std::fs::write(&file, format!("{:#}\n", outcome.json()))
+    if let Some(file) = file {
+        std::fs::write(&file, format!("{figures:#}\n"))
             .map_err(|error| failure(format!("write {file}: {error}")))?;
     }
     Ok(ExitCode::SUCCESS)

@@ -44,16 +44,15 @@ fn with_tail(
 ) -> Result<StorePlace, Trouble> {
     let feed = settings.find("feed", None).filter(|given| given.text() != "table");
     let feed = feed.unwrap_or_else(|| Given::flag("tail", "tail"));
-    let mut place = place.fed(Some(&feed), None)?;
-    if let StorePlace::Postgres(config) = &mut place {
-        if arguments.accept_loss {
-            *config = config.clone().accept_loss();
-        }
-        if arguments.close_messages {
-            *config = config.clone().close_messages();
-        }
+    let place = place.fed(Some(&feed), None)?;
+    let StorePlace::Postgres(mut config) = place else { return Ok(place) };
+    if arguments.accept_loss {
+        config = config.accept_loss();
     }
-    Ok(place)
+    if arguments.close_messages {
+        config = config.close_messages();
+    }
+    Ok(StorePlace::Postgres(config))
 }
 
 fn said(prepared: &Prepared) -> String {

@@ -206,16 +206,21 @@ fn refusal_fault(what: &str, refusal: &DbError) -> StoreFault {
     } else {
         (row.why, "")
     };
-    let mut message = format!("{what}: {words} (SQLSTATE {code})");
-    for more in [hint, remedy].into_iter().filter(|more| !more.is_empty()) {
-        message.push_str("; ");
-        message.push_str(more.trim_end_matches('.'));
-    }
-    let fault = StoreFault::new(row.kind, message);
+    let fault = StoreFault::new(row.kind, sentence(what, words, code, [hint, remedy]));
     match class_of(code) {
         Some(class) => fault.of_class(class),
         None => fault,
     }
+}
+
+/// What the server said, and what to do about it.
+fn sentence(what: &str, words: &str, code: &str, more: [&str; 2]) -> String {
+    let mut message = format!("{what}: {words} (SQLSTATE {code})");
+    for more in more.into_iter().filter(|more| !more.is_empty()) {
+        message.push_str("; ");
+        message.push_str(more.trim_end_matches('.'));
+    }
+    message
 }
 
 /// The fault for what the server said on a replication connection, by its code.
@@ -236,8 +241,7 @@ pub(crate) fn of_code(what: &str, code: &str, said: &str) -> StoreFault {
         ),
         _ => (row.kind, row.remedy),
     };
-    let separator = if remedy.is_empty() { "" } else { "; " };
-    StoreFault::new(kind, format!("{what}: {said} (SQLSTATE {code}){separator}{remedy}"))
+    StoreFault::new(kind, sentence(what, said, code, ["", remedy]))
 }
 
 /// Whether the server's words hold no value: those of most codes name tables and settings only, and functions of our

@@ -15,7 +15,7 @@ use crate::config::PostgresConfig;
 use crate::connection::Connection;
 use crate::doorbell::Outlook;
 use crate::ledger::Positions;
-use crate::page::{LookParams, Looked, PageParams, PageRows};
+use crate::page::{LookParams, Looked, PageParams, PageRows, Share};
 use crate::tail::Tail;
 use crate::window::{Bounds, END, History, PostgresMark, TailPlace, Window};
 
@@ -197,14 +197,7 @@ impl PostgresFeed {
     /// Opens a window for a group that has read its own to the end, and reads the first page, in one round trip.
     /// Returns the group in its new window, the page, and whether the log is on disk up to it.
     async fn look(&mut self, ended: Group, wish: &Wish<'_>) -> Result<(Group, PageRows, bool), StoreFault> {
-        let params = LookParams {
-            before: &ended.at.window,
-            mask: self.mask(&ended.lanes),
-            lanes: i32::from(self.lanes_total),
-            rows_max: i32::try_from(self.rows_for(wish)).unwrap_or(i32::MAX),
-            bytes_max: wish.bytes_max,
-            scan_max: scan_max(wish),
-        };
+        let params = LookParams { before: &ended.at.window, share: self.share(&ended.lanes, wish) };
         let client = self.connection.client().await?;
         let looked = self.connection.answer("look for events", params.look(&client)).await?;
         let Some(Looked { window, history, rows, flushed }) = looked else {
@@ -224,15 +217,10 @@ impl PostgresFeed {
         wish: &Wish<'_>,
         lsn: Option<&str>,
     ) -> Result<(PageRows, bool), StoreFault> {
-        let window = Arc::clone(&group.at.window);
         let params = PageParams {
+            window: Arc::clone(&group.at.window),
             after: group.at.last_id,
-            mask: self.mask(&group.lanes),
-            lanes: i32::from(self.lanes_total),
-            rows_max: i32::try_from(self.rows_for(wish)).unwrap_or(i32::MAX),
-            bytes_max: wish.bytes_max,
-            scan_max: scan_max(wish),
-            window,
+            share: self.share(&group.lanes, wish),
         };
         // After a full page of a window there is probably another.
         let bulk = self.in_the_middle == Some((group.at.window.id, group.at.last_id)) && params.may_stream();
@@ -253,15 +241,22 @@ impl PostgresFeed {
         Ok((rows, flushed))
     }
 
-    /// A byte a lane, 1 for these.
-    fn mask(&self, lanes: &[Lane]) -> Vec<u8> {
+    /// These lanes' share of the next page.
+    fn share(&mut self, lanes: &[Lane], wish: &Wish<'_>) -> Share {
         let mut mask = vec![0u8; usize::from(self.lanes_total)];
         for lane in lanes {
             if let Some(byte) = mask.get_mut(usize::from(lane.0)) {
                 *byte = 1;
             }
         }
-        mask
+        let scan_max = wish.records_max.saturating_mul(SCAN_FACTOR).max(SCAN_MIN);
+        Share {
+            mask,
+            lanes: i32::from(self.lanes_total),
+            rows_max: i32::try_from(self.rows_for(wish)).unwrap_or(i32::MAX),
+            bytes_max: wish.bytes_max,
+            scan_max: i32::try_from(scan_max).unwrap_or(i32::MAX),
+        }
     }
 
     /// Keeps what the next page may go by.
@@ -403,11 +398,6 @@ impl PostgresFeed {
         let query = client.query_typed(include_str!("../sql/flush.sql"), &[]);
         self.connection.answer("flush the log", query).await.map(drop)
     }
-}
-
-/// How many ids a page looks at.
-fn scan_max(wish: &Wish<'_>) -> i32 {
-    i32::try_from(wish.records_max.saturating_mul(SCAN_FACTOR).max(SCAN_MIN)).unwrap_or(i32::MAX)
 }
 
 async fn is_flushed(client: &Client, lsn: &str) -> Result<bool, tokio_postgres::Error> {

@@ -10,11 +10,8 @@ use tokio_postgres::{Client, Error, RowStream};
 use crate::row::{LookRow, PageRow};
 use crate::window::{Bounds, END, History, PostgresMark, Window};
 
-/// Which part of a window to read, and how much of it.
-pub(crate) struct PageParams {
-    pub(crate) window: Arc<Window>,
-    /// Ids up to this one have been read.
-    pub(crate) after: i64,
+/// Whose rows a page is to have, and how many.
+pub(crate) struct Share {
     /// A byte a lane, 1 to read it.
     pub(crate) mask: Vec<u8>,
     pub(crate) lanes: i32,
@@ -22,6 +19,14 @@ pub(crate) struct PageParams {
     pub(crate) bytes_max: u64,
     /// How many ids to look at: others' rows are stepped over in bounded bites.
     pub(crate) scan_max: i32,
+}
+
+/// Which part of a window to read, and how much of it.
+pub(crate) struct PageParams {
+    pub(crate) window: Arc<Window>,
+    /// Ids up to this one have been read.
+    pub(crate) after: i64,
+    pub(crate) share: Share,
 }
 
 pub(crate) struct PageRows {
@@ -47,10 +52,10 @@ impl PageParams {
             (&bounds.late_floor, Type::INT8),
             (&bounds.restored_through, Type::INT8),
             (&self.after, Type::INT8),
-            (&self.mask, Type::BYTEA),
-            (&self.lanes, Type::INT4),
-            (&self.rows_max, Type::INT4),
-            (&self.scan_max, Type::INT4),
+            (&self.share.mask, Type::BYTEA),
+            (&self.share.lanes, Type::INT4),
+            (&self.share.rows_max, Type::INT4),
+            (&self.share.scan_max, Type::INT4),
         ];
         self.collect(client.query_typed_raw(include_str!("../sql/read_page.sql"), params).await?, END).await
     }
@@ -60,15 +65,15 @@ impl PageParams {
     /// one that freezes in the middle of one.
     pub(crate) async fn read_bulk(&self, client: &Client) -> Result<PageRows, Error> {
         let start = self.after.max(self.window.bounds.floor);
-        let upto = start.saturating_add(i64::from(self.scan_max));
+        let upto = start.saturating_add(i64::from(self.share.scan_max));
         let params: [(&(dyn ToSql + Sync), Type); 7] = [
             (&self.window.prev, Type::TEXT),
             (&self.window.cur, Type::TEXT),
             (&start, Type::INT8),
             (&upto, Type::INT8),
-            (&self.mask, Type::BYTEA),
-            (&self.lanes, Type::INT4),
-            (&self.rows_max, Type::INT4),
+            (&self.share.mask, Type::BYTEA),
+            (&self.share.lanes, Type::INT4),
+            (&self.share.rows_max, Type::INT4),
         ];
         let page = async {
             let rows = client.query_typed_raw(include_str!("../sql/read_bulk.sql"), params).await;
@@ -94,14 +99,14 @@ impl PageParams {
     /// Takes rows as they come, as many as there is room for; `reached` unless a limit is met.
     async fn collect(&self, rows: RowStream, reached: i64) -> Result<PageRows, Error> {
         pin_mut!(rows);
-        let mut taking = Taking::new(self.bytes_max, reached);
+        let mut taking = Taking::new(self.share.bytes_max, reached);
         while let Some(row) = rows.next().await {
             taking.take(PageRow::of(&row?)?, &self.window);
             if taking.page.flooded {
                 break;
             }
         }
-        Ok(taking.end(self.rows_max))
+        Ok(taking.end(self.share.rows_max))
     }
 }
 
@@ -154,12 +159,7 @@ impl Taking {
 pub(crate) struct LookParams<'a> {
     /// The window that was read before, to its end.
     pub(crate) before: &'a Window,
-    /// As in [`PageParams`].
-    pub(crate) mask: Vec<u8>,
-    pub(crate) lanes: i32,
-    pub(crate) rows_max: i32,
-    pub(crate) bytes_max: u64,
-    pub(crate) scan_max: i32,
+    pub(crate) share: Share,
 }
 
 /// A window just opened, and its first page.
@@ -176,15 +176,15 @@ impl LookParams<'_> {
     pub(crate) async fn look(&self, client: &Client) -> Result<Option<Looked>, Error> {
         let params: [(&(dyn ToSql + Sync), Type); 5] = [
             (&self.before.cur, Type::TEXT),
-            (&self.mask, Type::BYTEA),
-            (&self.lanes, Type::INT4),
-            (&self.rows_max, Type::INT4),
-            (&self.scan_max, Type::INT4),
+            (&self.share.mask, Type::BYTEA),
+            (&self.share.lanes, Type::INT4),
+            (&self.share.rows_max, Type::INT4),
+            (&self.share.scan_max, Type::INT4),
         ];
         let rows = client.query_typed_raw(include_str!("../sql/look.sql"), params).await?;
         pin_mut!(rows);
         let mut opened = None;
-        let mut taking = Taking::new(self.bytes_max, END);
+        let mut taking = Taking::new(self.share.bytes_max, END);
         let mut flushed = false;
         while let Some(row) = rows.next().await {
             match (LookRow::of(&row?)?, &opened) {
@@ -197,7 +197,7 @@ impl LookParams<'_> {
                 break;
             }
         }
-        let rows = taking.end(self.rows_max);
+        let rows = taking.end(self.share.rows_max);
         Ok(opened.map(|(window, history)| Looked { window, history, rows, flushed }))
     }
 

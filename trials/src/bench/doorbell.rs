@@ -111,12 +111,7 @@ pub(super) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
         }
     }
     let outcome = Outcome { writers: plan.writers, seconds: plan.time.as_secs_f64(), machine, runs };
-    print!("{outcome}");
-    if let Some(file) = json {
-        std::fs::write(&file, format!("{:#}\n", outcome.json()))
-            .map_err(|error| failure(format!("write {file}: {error}")))?;
-    }
-    Ok(ExitCode::SUCCESS)
+    super::tell(&outcome, &outcome.json(), json)
 }
 
 /// How many events the writers wrote, each in a transaction of its own.

@@ -74,12 +74,7 @@ pub(super) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
     let json = arguments.text("json");
     arguments.finish()?;
     let outcome = measure(&Servers::find()?, &plan).await?;
-    print!("{outcome}");
-    if let Some(file) = json {
-        std::fs::write(&file, format!("{:#}\n", outcome.json()))
-            .map_err(|error| failure(format!("write {file}: {error}")))?;
-    }
-    Ok(ExitCode::SUCCESS)
+    super::tell(&outcome, &outcome.json(), json)
 }
 
 async fn measure(servers: &Servers, plan: &Plan) -> Result<Outcome, Failure> {

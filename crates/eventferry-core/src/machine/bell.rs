@@ -66,10 +66,9 @@ impl<M: Clone> Core<M> {
 
     /// Whether there is nothing to do but wait for new events.
     pub(super) fn is_idle(&self) -> bool {
-        let settled = |phase| phase == LanePhase::Active;
         self.has_stood_still()
             && self.entries.len() == 0
-            && self.lanes.values().all(|state| settled(state.phase) && !state.carried)
+            && self.lanes.values().all(|state| state.phase == LanePhase::Active && !state.carried)
     }
 
     pub(super) fn next_bell(&mut self) -> Option<Action<M>> {

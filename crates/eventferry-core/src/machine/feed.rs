@@ -261,9 +261,14 @@ impl<M: Clone> Core<M> {
             Rest::Quiet | Rest::Still | Rest::Waiting(_) => self.pause_after(empty, rest),
         };
         // An idle store may have waited for events while it was asked: that was the pause.
-        let waited = if empty && !self.feed.skipped && !self.log_moves() { self.feed.asked_at } else { now };
-        self.feed.next_at = now.max(waited + self.feed.pause);
+        let since = if empty && !self.is_hurried() { self.feed.asked_at } else { now };
+        self.feed.next_at = now.max(since + self.feed.pause);
         self.feed.ahead = rest == Rest::More;
+    }
+
+    /// Whether more is to be expected soon, though a reading found nothing.
+    fn is_hurried(&self) -> bool {
+        self.feed.skipped || self.log_moves()
     }
 
     /// The pause after a reading that handed over all there was.
@@ -274,7 +279,7 @@ impl<M: Clone> Core<M> {
             // What takes longer is worth more events at a time.
             _ if !empty => took.clamp(poll_min, poll_max),
             Rest::Waiting(_) => poll_min,
-            _ if self.feed.skipped || self.log_moves() => (took * 3).clamp(poll_min, poll_max),
+            _ if self.is_hurried() => (took * 3).clamp(poll_min, poll_max),
             _ => (self.feed.pause * 2).clamp(poll_min, poll_max),
         }
     }

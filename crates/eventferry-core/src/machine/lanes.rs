@@ -131,10 +131,7 @@ impl<M: Clone> LaneState<M> {
 
     /// The records of an aggregate that are to be parked, in order: behind another, or for their topic's sake.
     pub(super) fn waiting_to_be_parked(&self, key: AggregateKey, entries: &Entries<M>) -> Vec<u32> {
-        let waits = |entry: &Entry<M>| {
-            entry.aggregate == key && !matches!(entry.state, State::Parking(ParkWhy::Refused(_)))
-        };
-        self.to_be_parked(entries).filter(|index| waits(&entries[*index])).collect()
+        self.to_be_parked(entries).filter(|index| entries[*index].aggregate == key).collect()
     }
 
     /// The same of each aggregate that has one which is to be parked because this topic takes nothing. Gone over once,
@@ -150,22 +147,21 @@ impl<M: Clone> LaneState<M> {
         let mut found: BTreeMap<AggregateKey, Vec<u32>> =
             parking.filter(held).map(|entry| (entry.aggregate, Vec::new())).collect();
         for index in self.to_be_parked(entries) {
-            let entry = &entries[index];
-            let refused = matches!(entry.state, State::Parking(ParkWhy::Refused(_)));
-            if let Some(records) = found.get_mut(&entry.aggregate).filter(|_| !refused) {
+            if let Some(records) = found.get_mut(&entries[index].aggregate) {
                 records.push(index);
             }
         }
         found
     }
 
-    /// The records that are to be parked and that the ledger has not been told of.
+    /// The records that are to be parked for another's sake, and that the ledger has not been told of.
     fn to_be_parked(&self, entries: &Entries<M>) -> impl Iterator<Item = u32> {
         let records = self.log.iter().filter_map(|handed| match handed {
             Handed::Record(index) => Some(*index),
             Handed::Passed(_) => None,
         });
-        records.filter(|index| matches!(entries[*index].state, State::Parking(_)))
+        let waits = |state| matches!(state, State::Parking(ParkWhy::Behind | ParkWhy::TopicHeld));
+        records.filter(move |index| waits(entries[*index].state))
     }
 
     /// Whether the ledger may have parked events of it that are due.
@@ -228,6 +224,11 @@ impl<M: Clone> Core<M> {
         self.lanes.keys().copied()
     }
 
+    fn draining(&self) -> Vec<Lane> {
+        let draining = self.lanes.iter().filter(|(_, state)| state.phase == LanePhase::Draining);
+        draining.map(|(lane, _)| *lane).collect()
+    }
+
     pub(super) fn may_send(&self) -> bool {
         self.hold.send_until.is_some_and(|until| self.now < until)
     }
@@ -276,9 +277,7 @@ impl<M: Clone> Core<M> {
         if !self.forced() || !quiet(self.main.phase) || !quiet(self.alone.phase) {
             return;
         }
-        let draining = self.lanes.iter().filter(|(_, state)| state.phase == LanePhase::Draining);
-        let lanes: Vec<Lane> = draining.map(|(lane, _)| *lane).collect();
-        for lane in lanes {
+        for lane in self.draining() {
             let mut dropped = Vec::new();
             if let Some(state) = self.lanes.get_mut(&lane) {
                 // What was acknowledged beyond the first that was not is sent again by the next owner.
@@ -441,9 +440,7 @@ impl<M: Clone> Core<M> {
     /// A session has ended: what draining lanes had in it is left to their next owners, who would otherwise wait for
     /// as long as it is refused here.
     pub(super) fn leave_what_came_back(&mut self) {
-        let draining = self.lanes.iter().filter(|(_, state)| state.phase == LanePhase::Draining);
-        let lanes: Vec<Lane> = draining.map(|(lane, _)| *lane).collect();
-        for lane in lanes {
+        for lane in self.draining() {
             self.leave_unsent(lane);
         }
     }

@@ -90,6 +90,11 @@ impl Tail {
         }
     }
 
+    /// Positions may follow to this window when the stream has come to this place.
+    fn keep(&mut self, window: Arc<Window>, place: u64) {
+        (self.pair, self.dirty) = (Some((window, place)), false);
+    }
+
     fn begin(&mut self) {
         self.stream = None;
         self.behind_since = None;
@@ -195,7 +200,7 @@ impl PostgresFeed {
 
     /// Reads windows, until one sees nothing run that may have been committed before the slot begins.
     async fn approach(&mut self, wish: Wish<'_>) -> Result<Page<PostgresMark, PackedRow>, StoreFault> {
-        let mut page = self.read_windows(Wish { ..wish }).await?;
+        let mut page = self.read_windows(wish).await?;
         let Some(tail) = &mut self.tail else { return Ok(page) };
         let Some(slot) = &tail.slot else { return Err(unopened()) };
         let mut entered = false;
@@ -278,11 +283,10 @@ impl PostgresFeed {
     async fn prove_quiet(&mut self, sheet: &mut Sheet) -> Result<Rest, StoreFault> {
         let pair = self.pair().await?;
         let Some(tail) = &mut self.tail else { return Err(unopened()) };
-        let Some(stream) = &mut tail.stream else { return Err(unopened()) };
         if tail.dirty || pair.place > tail.passed + SILENCE_BYTES {
-            tail.pair = Some((pair.window, pair.place));
-            tail.dirty = false;
+            tail.keep(pair.window, pair.place);
         }
+        let Some(stream) = &mut tail.stream else { return Err(unopened()) };
         let asked = Instant::now();
         stream.ping();
         loop {
@@ -314,8 +318,7 @@ impl PostgresFeed {
         tail.paired_at = Some(Instant::now());
         let pair = self.pair().await?;
         if let Some(tail) = &mut self.tail {
-            tail.pair = Some((pair.window, pair.place));
-            tail.dirty = false;
+            tail.keep(pair.window, pair.place);
         }
         Ok(())
     }
