@@ -194,7 +194,7 @@ impl PostgresFeed {
         }
         let second = if windows_first { self.stream_on(wish).await? } else { self.approach(windows).await? };
         first.passed.extend(second.passed);
-        let rest = if first.rest == Rest::Quiet { second.rest } else { first.rest };
+        let rest = if first.rest.is_quiet() { second.rest } else { first.rest };
         Ok(Page { records: second.records, passed: first.passed, rest })
     }
 
