@@ -14,6 +14,7 @@ mod fleet;
 mod ground;
 mod history;
 mod judge;
+mod limit;
 mod lost;
 mod order;
 mod parked;
@@ -40,6 +41,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::arguments::Arguments;
 use crate::failure::{Attempt as _, Failure, failure};
 use crate::servers::Servers;
+use limit::{SCENE_MAX, Whereabouts};
 use report::{Played, markdown};
 use scene::Scene;
 use scenes::{KILLED, SCENES};
@@ -63,6 +65,7 @@ struct Plan {
     grace: Option<Duration>,
     /// Whether the database and the topics stay when a promise broke, to be looked into.
     keep: bool,
+    whereabouts: Whereabouts,
 }
 
 /// Which scenes, how often.
@@ -99,6 +102,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
         lease: Some(arguments.duration("lease", Duration::ZERO)?).filter(|lease| !lease.is_zero()),
         grace: Some(arguments.duration("grace", Duration::ZERO)?).filter(|grace| !grace.is_zero()),
         keep: arguments.text("keep").is_some_and(|keep| keep == "yes"),
+        whereabouts: Whereabouts::default(),
     };
     let program = Program {
         scenes,
@@ -153,7 +157,8 @@ impl Program {
             return Played::Missing { scene: scene.name, what, excused: self.skips };
         }
         eprintln!("storm `{}`, seed {}: {}", scene.name, plan.seed, scene.sentence);
-        match play::play(scene, servers, plan).await {
+        let play = Box::pin(play::play(scene, servers, plan));
+        match limit::within(SCENE_MAX + plan.time, &plan.whereabouts, play).await {
             Ok(report) => Played::Through(Box::new(report)),
             Err(failure) => Played::Broken { scene: scene.name, seed: plan.seed, why: failure.to_string() },
         }

@@ -58,8 +58,13 @@ struct Stage {
 
 /// Plays a scene.
 pub(super) async fn play(scene: &'static Scene, servers: &Servers, plan: &Plan) -> Result<Report, Failure> {
+    let at = &plan.whereabouts;
+    at.at("starting servers");
     let ground = Ground::raise(scene, servers).await?;
+    at.at("creating a database");
+    at.database(ground.servers.postgres.clone());
     let database = Database::create(&ground.servers).await?;
+    at.at("creating topics and the schema");
     let stage = Stage::set(scene, ground, database.clone(), plan.seed).await;
     let mut stage = match stage {
         Ok(stage) => stage,
@@ -74,6 +79,7 @@ pub(super) async fn play(scene: &'static Scene, servers: &Servers, plan: &Plan) 
         eprintln!("the database {} and its topics are kept", stage.database.name());
         return report;
     }
+    at.at("taking all down");
     stage.strike(scene, report.is_err()).await?;
     report
 }
@@ -132,6 +138,7 @@ impl Stage {
             DeadLetters::There => self.all_topics(),
             _ => self.topics.clone(),
         };
+        plan.whereabouts.at("starting relays");
         let mut reader = Reader::start(&self.world, &with_dead_letters)?;
         let clock_topic = match scene.broker {
             BrokerNeed::Given => Some(Topic::create_timed(&self.ground.servers, "storm-clock", 1).await?),
@@ -145,14 +152,20 @@ impl Stage {
         let (scripts, incidents) =
             self.write_and_trouble(scene, plan, &mut fleet, &mut reader, &mut findings).await?;
         let seconds = began.elapsed().as_secs_f64();
+        let at = &plan.whereabouts;
+        at.at("deciding what is left undecided");
         let book = self.close_the_book(scene).await?;
+        at.at("catching up");
         let ended = Instant::now();
         self.catch_up(scene, &reader, &mut fleet, book.as_ref()).await?;
         let caught_up = ended.elapsed();
+        at.at("ending the relays");
         fleet.end(&mut findings).await?;
         let left = fleet.left().await?;
         note_left(left, scene, &mut findings);
+        at.at("reading to the end");
         let arrivals = self.read_to_the_end(reader).await?;
+        at.at("judging");
         if let Some(topic) = clock_topic {
             topic.remove().await;
         }
@@ -236,6 +249,7 @@ impl Stage {
         let world = Arc::clone(&self.world);
         let mut trouble = Trouble::new(&mut self.ground, fleet, reader, &world, &self.topics, findings);
         trouble.asked = plan.time;
+        trouble.whereabouts = plan.whereabouts.clone();
         trouble.dead_letters = self.dead_letters.as_ref();
         let mut scripts = Scripts::new();
         let mut count = |performed: Vec<&'static str>| {
@@ -253,6 +267,7 @@ impl Stage {
                 Some(ended) = writers.join_next() => count(performed(ended)?),
             }
         };
+        plan.whereabouts.at("waiting for the writers to end");
         while let Some(ended) = writers.join_next().await {
             count(performed(ended)?);
         }

@@ -11,6 +11,7 @@ use super::enqueue::Enqueuer;
 use super::findings::Findings;
 use super::fleet::Fleet;
 use super::ground::{Ground, Weather};
+use super::limit::Whereabouts;
 use super::reader::{Arrived, Reader};
 use super::recovery::Incident;
 use super::scene::{Scene, Side, Step};
@@ -38,6 +39,7 @@ pub(super) struct Trouble<'a> {
     pub(super) dice: Dice,
     /// The time that was asked for.
     pub(super) asked: Duration,
+    pub(super) whereabouts: Whereabouts,
     pub(super) incidents: Vec<Incident>,
     /// What is cut off now, by what must be put right.
     cuts: Vec<(&'static str, usize)>,
@@ -67,6 +69,7 @@ impl<'a> Trouble<'a> {
             findings,
             dice,
             asked,
+            whereabouts: Whereabouts::default(),
             incidents,
             cuts,
             deleted: None,
@@ -117,6 +120,7 @@ impl<'a> Trouble<'a> {
 
     async fn step(&mut self, step: Step) -> Result<(), Failure> {
         tracing::info!(?step, "storm");
+        self.whereabouts.at(format!("{step:?}"));
         match step {
             Step::Calm(least, most) => {
                 let time = Duration::from_millis(self.dice.within(least..most + 1));
