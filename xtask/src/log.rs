@@ -20,10 +20,11 @@ impl Log {
         &self.path
     }
 
-    /// Makes `command` print here, from an empty file on. Both streams go to one file, so that what was printed to
-    /// one stands where it was printed in the other.
+    /// Makes `command` print here, after what is there. Both streams go to one file, so that what was printed to one
+    /// stands where it was printed in the other.
     pub(crate) fn record(&self, command: &mut Command) -> Result<(), Trouble> {
-        let output = File::create(&self.path).attempt(|| format!("cannot create {}", self.path.display()))?;
+        let output = File::options().create(true).append(true).open(&self.path);
+        let output = output.attempt(|| format!("cannot open {}", self.path.display()))?;
         let errors = output.try_clone().attempt(|| format!("cannot share {}", self.path.display()))?;
         command.stdin(Stdio::null()).stdout(output).stderr(errors);
         Ok(())
@@ -71,6 +72,10 @@ mod tests {
         assert!(command.status().unwrap().success());
         assert_eq!(log.text(), "one\ntwo\nthree\n");
         assert!(log.tail(2).ends_with(" ends with:\n    two\n    three"));
+        let mut command = Command::new("echo");
+        log.record(command.arg("four")).unwrap();
+        assert!(command.status().unwrap().success());
+        assert_eq!(log.text(), "one\ntwo\nthree\nfour\n");
         log.clear().unwrap();
         assert_eq!(log.text(), "");
         log.clear().unwrap();
