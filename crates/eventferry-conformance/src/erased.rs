@@ -56,7 +56,8 @@ pub(crate) trait AnyRoles {
     fn open<'a>(&'a mut self, leases: &'a [Lease]) -> Work<'a, Result<Vec<Opened>, StoreFault>>;
     fn close(&mut self, lanes: &[Lane]);
     fn read<'a>(&'a mut self, wish: Wish<'a>) -> Work<'a, Result<Sheet, StoreFault>>;
-    fn wait(&mut self) -> Work<'_, ()>;
+    fn wait(&mut self) -> Work<'_, u32>;
+    fn get_up(&mut self) -> Work<'_, ()>;
     fn settle<'a>(&'a mut self, carried: &'a [Carried]) -> Work<'a, Result<Vec<Verdict>, StoreFault>>;
     fn parked<'a>(&'a mut self, ask: ParkedAsk<'a>) -> Work<'a, Result<ParkedPage, StoreFault>>;
     fn due<'a>(&'a mut self, ask: DueAsk<'a>) -> Work<'a, Result<DuePage<StoredEvent>, StoreFault>>;
@@ -245,8 +246,12 @@ impl<S: Store> AnyRoles for Hands<S> {
         })
     }
 
-    fn wait(&mut self) -> Work<'_, ()> {
+    fn wait(&mut self) -> Work<'_, u32> {
         Box::pin(self.roles.doorbell.wait())
+    }
+
+    fn get_up(&mut self) -> Work<'_, ()> {
+        Box::pin(self.roles.doorbell.get_up())
     }
 
     fn settle<'a>(&'a mut self, carried: &'a [Carried]) -> Work<'a, Result<Vec<Verdict>, StoreFault>> {

@@ -40,6 +40,7 @@ const SABOTEURS: &[(&str, Flaw)] = &[
     ("bell-rings-for-a-commit", Flaw::BellStaysSilent),
     ("bell-rings-for-what-came-before-it", Flaw::BellForgetsWhatCameBefore),
     ("bell-rings-for-a-late-commit", Flaw::BellStaysSilent),
+    ("bell-rings-on", Flaw::BellForgetsBetweenWaits),
     ("bell-that-was-left-rings-again", Flaw::BellIsForTheFirstWait),
     ("still-means-nobody-enqueues", Flaw::StillIsItsOwnLanes),
     ("message-id-is-kept", Flaw::IgnoresGivenIds),

@@ -307,13 +307,26 @@ pub trait Doorbell: Send + 'static {
     /// Waits until the store's feed may have something to hand over that its last reading, which was
     /// [`Rest::Still`], did not.
     ///
-    /// Who calls: a relay that has had nothing to do for a while. An event that was committed since that reading rings
-    /// at once, so nothing falls between looking and waiting. A relay that gets up for another reason drops the future;
-    /// the bell must then not go on burdening writers for its sake.
+    /// Who calls: a relay that has little to do. An event that was committed since that reading rings at once, so
+    /// nothing falls between looking and waiting.
+    ///
+    /// Returns how often it rang since it was waited for last; a bell that cannot count says 1. From then on whoever
+    /// enqueues goes on ringing until [`Doorbell::get_up`]: what is committed before the bell is waited for again, or
+    /// while a waiting that was dropped is not begun anew, ends the next waiting. 0: there may be something, and nobody
+    /// rings before the bell is waited for again.
     ///
     /// A store without a bell ([`Capabilities::doorbell`]) waits for ever. So does one that cannot listen just now:
     /// it sees to that by itself, without an error, and says it once.
-    fn wait(&mut self) -> impl Future<Output = ()> + Send;
+    fn wait(&mut self) -> impl Future<Output = u32> + Send;
+
+    /// The relay is up: from now on the bell does not burden writers for its sake.
+    ///
+    /// Who calls: a relay that waits no longer, because more is enqueued than ringing is worth, or because it ends. It
+    /// does not fail: what cannot be told to the store now is seen to later. A bell that costs writers nothing has
+    /// nothing to do here.
+    fn get_up(&mut self) -> impl Future<Output = ()> + Send {
+        core::future::ready(())
+    }
 }
 
 /// How far the events were carried.

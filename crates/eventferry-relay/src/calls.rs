@@ -21,7 +21,8 @@ pub(crate) enum Answer<S: Store, P: Publisher> {
     Held(S::Lanes, Result<Held, StoreFault>),
     Opened(S::Feed, Result<Vec<Opened>, StoreFault>),
     Page(S::Feed, Result<Page<S::Mark, S::Row>, StoreFault>),
-    Rung(S::Doorbell),
+    /// How often.
+    Rung(S::Doorbell, u32),
     GotUp(S::Doorbell),
     Settled(S::Ledger, Told<S>, Result<Vec<Verdict>, StoreFault>),
     Parked(S::Ledger, Result<ParkedPage, StoreFault>),
@@ -144,17 +145,24 @@ impl<S: Store, P: Publisher> Calls<S, P> {
         let (lying, over) = oneshot::channel();
         self.lying = Some(lying);
         self.start(async move {
-            let rung = tokio::select! {
+            let rings = tokio::select! {
                 biased;
-                () = doorbell.wait() => true,
-                _ = over => false,
+                rings = doorbell.wait() => Some(rings),
+                _ = over => None,
             };
-            if rung { Answer::Rung(doorbell) } else { Answer::GotUp(doorbell) }
+            match rings {
+                Some(rings) => Answer::Rung(doorbell, rings),
+                None => up(doorbell).await,
+            }
         });
     }
 
+    /// Ends the waiting for the bell, and its ringing.
     pub(crate) fn get_up(&mut self) {
         self.lying = None;
+        if let Some(doorbell) = self.doorbell.take() {
+            self.start(up(doorbell));
+        }
     }
 
     pub(crate) fn list_parked(&mut self, lanes: Vec<Lane>, after: Option<ParkedKey>) {
@@ -204,4 +212,9 @@ impl<S: Store, P: Publisher> Calls<S, P> {
     fn start(&mut self, call: impl Future<Output = Answer<S, P>> + Send + 'static) {
         self.tasks.spawn(call);
     }
+}
+
+async fn up<S: Store, P: Publisher>(mut doorbell: S::Doorbell) -> Answer<S, P> {
+    doorbell.get_up().await;
+    Answer::GotUp(doorbell)
 }

@@ -213,7 +213,7 @@ impl<S: Store, P: Publisher> Engine<S, P> {
             };
             let wake = wake.min(self.round());
             tokio::select! {
-                biased;
+                // Fair, or answers that come one after the other would keep reports waiting.
                 () = &mut shutdown, if !draining => {
                     draining = true;
                     tracing::info!("draining");

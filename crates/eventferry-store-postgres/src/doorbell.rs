@@ -1,13 +1,14 @@
 //! That there are new events: a session that listens, and holds the lock for which writers ring.
 
 use std::future::poll_fn;
-use std::sync::atomic::{AtomicI32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI32, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use eventferry_core::store::Doorbell;
 use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{AsyncMessage, Client, SimpleQueryMessage};
 use uuid::Uuid;
@@ -21,14 +22,15 @@ use crate::fault::{fault, shut_out};
 /// | the relay | the lock | a ring |
 /// |---|---|---|
 /// | is up | free, or shared by writers | |
-/// | lies | its own, exclusive | ends the waiting; the lock is given up, and who lies beside is told |
-/// | lies beside another | the other's | ends the waiting |
+/// | lies | its own, exclusive, until it gets up | ends the waiting |
+/// | lies beside another | the other's | ends the waiting; who gives the lock up tells those beside it |
 /// | cannot lie: somebody who would not ring is writing | shared by writers | tried again after a pause |
 #[derive(Debug)]
 pub struct PostgresDoorbell {
     config: PostgresConfig,
     outlook: Outlook,
     ear: Option<Ear>,
+    bed: Option<Bed>,
     /// How often in a row it could not be listened.
     failures: u32,
     /// That it cannot be listened was said.
@@ -52,9 +54,27 @@ impl Outlook {
 
 /// A session that listens.
 struct Ear {
-    client: Arc<Client>,
-    /// Rings of others; ends with the session.
-    rings: mpsc::Receiver<()>,
+    client: Client,
+    heard: Arc<Heard>,
+    /// Wakes for whatever was heard; ends with the session.
+    wakes: mpsc::Receiver<()>,
+}
+
+/// What a session has heard of others.
+#[derive(Debug, Default)]
+struct Heard {
+    rings: AtomicU32,
+    /// Somebody gave the lock up.
+    somebody_got_up: AtomicBool,
+}
+
+impl Ear {
+    /// Forgets what was heard.
+    fn clear(&mut self) {
+        while self.wakes.try_recv().is_ok() {}
+        self.heard.rings.store(0, Ordering::Relaxed);
+        self.heard.somebody_got_up.store(false, Ordering::Relaxed);
+    }
 }
 
 impl std::fmt::Debug for Ear {
@@ -84,6 +104,9 @@ const LOOK: Duration = Duration::from_secs(30);
 /// How often one that lies beside another looks whether that one still lies there: a killed one says nothing.
 const LOOK_BESIDE: Duration = Duration::from_secs(5);
 
+/// What a relay says that gives the lock up: migration 0010.
+const GOT_UP: &str = "got up";
+
 /// What became of lying down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Lie {
@@ -97,7 +120,7 @@ enum Lie {
 
 impl PostgresDoorbell {
     pub(crate) fn new(config: PostgresConfig, outlook: Outlook) -> Self {
-        Self { config, outlook, ear: None, failures: 0, told: false }
+        Self { config, outlook, ear: None, bed: None, failures: 0, told: false }
     }
 
     /// The session that listens, made when there is none; whatever fails is tried again after a pause, without end.
@@ -140,11 +163,13 @@ impl PostgresDoorbell {
         const WHAT: &str = "listen for the doorbell";
         let listen = self.config.listen.as_deref().unwrap_or(&self.config);
         let (client, connection) = connection::open(listen).await?;
-        let (ring, rings) = mpsc::channel(1);
-        let (heard, mut hears) = mpsc::channel(1);
+        let (wake, wakes) = mpsc::channel(1);
+        let (probe, mut probed) = mpsc::channel(1);
         let word = Uuid::new_v4().to_string();
-        let own = Arc::new(AtomicI32::new(0));
-        tokio::spawn(attend(connection, Hearing { ring, heard, word: word.clone(), own: Arc::clone(&own) }));
+        let (own, heard) = (Arc::new(AtomicI32::new(0)), Arc::new(Heard::default()));
+        let hearing =
+            Hearing { wake, heard: Arc::clone(&heard), probe, word: word.clone(), own: Arc::clone(&own) };
+        tokio::spawn(attend(connection, hearing));
         let said = answered(WHAT, client.simple_query(include_str!("../sql/listen.sql"))).await?;
         let pid = said.iter().find_map(|message| match message {
             SimpleQueryMessage::Row(row) => row.get(0)?.parse().ok(),
@@ -154,7 +179,7 @@ impl PostgresDoorbell {
         let prober = connection::connect(&self.config).await?;
         let params: [(&(dyn ToSql + Sync), Type); 1] = [(&word, Type::TEXT)];
         answered(WHAT, prober.query_typed(include_str!("../sql/probe.sql"), &params)).await?;
-        if !matches!(tokio::time::timeout(PROBE_MAX, hears.recv()).await, Ok(Some(()))) {
+        if !matches!(tokio::time::timeout(PROBE_MAX, probed.recv()).await, Ok(Some(()))) {
             // Whoever gets this session from a pooler next has no use for it.
             let _ = answered(WHAT, client.batch_execute(include_str!("../sql/stop_listening.sql"))).await;
             return Err(StoreFault::new(
@@ -167,7 +192,7 @@ impl PostgresDoorbell {
             ));
         }
         answered(WHAT, client.batch_execute(include_str!("../sql/stop_probing.sql"))).await?;
-        Ok(Ear { client: Arc::new(client), rings })
+        Ok(Ear { client, heard, wakes })
     }
 
     /// Tries to lie down, and looks once more.
@@ -187,29 +212,31 @@ impl PostgresDoorbell {
 }
 
 impl Doorbell for PostgresDoorbell {
-    async fn wait(&mut self) {
+    async fn wait(&mut self) -> u32 {
         let mut pause = AWAKE_MIN;
         loop {
+            if let Some(bed) = &mut self.bed {
+                match bed.sleep(&self.outlook).await {
+                    Woken::Rung(rings) => return rings,
+                    Woken::Alone => self.ear = self.bed.take().map(|bed| bed.ear),
+                    Woken::Lost => self.bed = None,
+                }
+            }
             // Dropped amid the asking the session ends, and its lock with it: nobody knows whether it was given.
             let mut ear = self.ear().await;
             // What rang before the look is seen by it.
-            while ear.rings.try_recv().is_ok() {}
+            ear.clear();
             match self.lie_down(&ear).await {
                 Ok(Lie::Stirred) => {
                     self.ear = Some(ear);
-                    return;
+                    return 0;
                 }
                 Ok(Lie::Awake) => {
                     self.ear = Some(ear);
                     tokio::time::sleep(pause).await;
                     pause = (pause * 2).min(AWAKE_MAX);
                 }
-                Ok(Lie::Down { lock }) => {
-                    let mut bed = Bed { place: &mut self.ear, ear: Some(ear), lock };
-                    if bed.sleep(&self.outlook).await {
-                        return;
-                    }
-                }
+                Ok(Lie::Down { lock }) => self.bed = Some(Bed::new(ear, lock)),
                 Err(fault) => {
                     let pause = self.bear(&fault);
                     tokio::time::sleep(pause).await;
@@ -217,94 +244,125 @@ impl Doorbell for PostgresDoorbell {
             }
         }
     }
+
+    async fn get_up(&mut self) {
+        let Some(Bed { ear, lock, .. }) = self.bed.take() else { return };
+        if lock {
+            let asked = ear.client.query_typed(include_str!("../sql/get_up.sql"), &[]);
+            if let Err(fault) = answered("get up from the doorbell", asked).await {
+                tracing::debug!(%fault, "the lock ends with its session");
+                return;
+            }
+        }
+        self.ear = Some(ear);
+    }
 }
 
-/// Where a relay lies; dropped when it gets up, for whatever reason.
-struct Bed<'a> {
-    /// Where the session goes afterwards.
-    place: &'a mut Option<Ear>,
-    ear: Option<Ear>,
+/// Where a relay lies, until it gets up.
+#[derive(Debug)]
+struct Bed {
+    ear: Ear,
     /// Whether the lock is its own.
     lock: bool,
+    /// When to see to it, whatever rings.
+    look_at: Instant,
 }
 
-impl Bed<'_> {
-    /// Sleeps until it is time to get up; `false`: it is to lie down anew.
-    async fn sleep(&mut self, outlook: &Outlook) -> bool {
-        let pause = if self.lock { LOOK } else { LOOK_BESIDE };
-        while let Some(ear) = &mut self.ear {
+/// Why a sleep ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Woken {
+    /// So often.
+    Rung(u32),
+    /// It may be that nobody lies there any longer beside whom it lay.
+    Alone,
+    /// The session ended.
+    Lost,
+}
+
+impl Bed {
+    fn new(ear: Ear, lock: bool) -> Self {
+        Self { ear, lock, look_at: Instant::now() + if lock { LOOK } else { LOOK_BESIDE } }
+    }
+
+    /// Sleeps until it rings. A sleep that is dropped and begun again misses nothing.
+    async fn sleep(&mut self, outlook: &Outlook) -> Woken {
+        loop {
+            if !self.lock && self.ear.heard.somebody_got_up.swap(false, Ordering::AcqRel) {
+                return Woken::Alone;
+            }
+            let rings = self.ear.heard.rings.swap(0, Ordering::AcqRel);
+            if rings > 0 {
+                return Woken::Rung(rings);
+            }
             tokio::select! {
-                rung = ear.rings.recv() => {
-                    if rung.is_none() {
-                        self.ear = None;
-                    }
-                    return rung.is_some();
-                }
-                () = tokio::time::sleep(pause) => {
+                biased;
+                () = tokio::time::sleep_until(self.look_at) => {
                     if !self.lock {
-                        return false;
+                        return Woken::Alone;
                     }
-                    match look(&ear.client, outlook).await {
-                        Ok(false) => {}
-                        Ok(true) => return true,
+                    match look(&self.ear.client, outlook).await {
+                        Ok(stirred) => {
+                            self.look_at = Instant::now() + LOOK;
+                            if stirred {
+                                return Woken::Rung(1);
+                            }
+                        }
                         Err(fault) => {
                             tracing::debug!(%fault, "the session that listens is given up");
-                            self.ear = None;
+                            return Woken::Lost;
                         }
+                    }
+                }
+                wake = self.ear.wakes.recv() => {
+                    if wake.is_none() {
+                        return Woken::Lost;
                     }
                 }
             }
         }
-        false
     }
 }
 
-impl Drop for Bed<'_> {
-    fn drop(&mut self) {
-        let Some(ear) = self.ear.take() else { return };
-        if let (true, Ok(runtime)) = (self.lock, tokio::runtime::Handle::try_current()) {
-            let client = Arc::clone(&ear.client);
-            runtime.spawn(async move {
-                let asked = client.query_typed(include_str!("../sql/get_up.sql"), &[]);
-                if let Err(fault) = answered("get up from the doorbell", asked).await {
-                    tracing::debug!(%fault, "the lock ends with its session");
-                }
-            });
-            *self.place = Some(ear);
-        } else if !self.lock {
-            *self.place = Some(ear);
-        }
-    }
-}
-
-/// Looks whether a ring was missed, and that the session lives.
+/// Looks whether a ring was missed, and that the session lives. Without an outlook somebody is looking anyway, and the
+/// session only says that it lives.
 async fn look(client: &Client, outlook: &Outlook) -> Result<bool, StoreFault> {
-    let Some(snapshot) = outlook.get() else { return Ok(true) };
+    const WHAT: &str = "look from the doorbell";
+    let Some(snapshot) = outlook.get() else {
+        answered(WHAT, client.simple_query("")).await?;
+        return Ok(false);
+    };
     let params: [(&(dyn ToSql + Sync), Type); 1] = [(&snapshot, Type::TEXT)];
     let asked = client.query_typed_one(include_str!("../sql/glance.sql"), &params);
-    Ok(answered("look from the doorbell", asked).await?.get(0))
+    Ok(answered(WHAT, asked).await?.get(0))
 }
 
 /// What a session's messages are told to.
 struct Hearing {
-    ring: mpsc::Sender<()>,
-    heard: mpsc::Sender<()>,
+    wake: mpsc::Sender<()>,
+    heard: Arc<Heard>,
+    probe: mpsc::Sender<()>,
     word: String,
     /// The session's own number: what it says itself is no ring.
     own: Arc<AtomicI32>,
 }
 
-/// Tends a connection until it ends, and tells of its rings: any number that is not taken is one.
+/// Tends a connection until it ends, and tells of what is heard on it.
 async fn attend(mut connection: Untended, hearing: Hearing) {
     while let Some(message) = poll_fn(|context| connection.poll_message(context)).await {
         match message {
             Ok(AsyncMessage::Notification(note)) if note.channel() == "eventferry" => {
-                if note.process_id() != hearing.own.load(Ordering::Relaxed) {
-                    let _ = hearing.ring.try_send(());
+                if note.process_id() == hearing.own.load(Ordering::Relaxed) {
+                    continue;
                 }
+                if note.payload() == GOT_UP {
+                    hearing.heard.somebody_got_up.store(true, Ordering::Release);
+                } else {
+                    hearing.heard.rings.fetch_add(1, Ordering::Release);
+                }
+                let _ = hearing.wake.try_send(());
             }
             Ok(AsyncMessage::Notification(note)) if note.payload() == hearing.word => {
-                let _ = hearing.heard.try_send(());
+                let _ = hearing.probe.try_send(());
             }
             Ok(_) => {}
             Err(error) => {

@@ -385,6 +385,9 @@ impl PostgresFeed {
         }
         // Only a window that was opened just now, and is at its end, shows that nothing more is committed.
         let quiet = opens && mark.is_end() && !behind && reading.len() == 1;
+        if quiet {
+            self.outlook.set(Some(group.at.window.cur.clone()));
+        }
         self.idle = (quiet && rows.records.is_empty()).then(|| Idle { since: Instant::now(), newest: None });
         Ok(Some(Page {
             records: rows.records,

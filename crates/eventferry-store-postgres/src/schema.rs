@@ -10,7 +10,7 @@ use crate::config::PostgresConfig;
 use crate::connection::Connection;
 
 /// The migrations, each runnable in any client, in order. A version is its place in this list, counted from 1.
-pub(crate) const MIGRATIONS: [&str; 9] = [
+pub(crate) const MIGRATIONS: [&str; 10] = [
     include_str!("../migrations/0001_outbox.sql"),
     include_str!("../migrations/0002_enqueue.sql"),
     include_str!("../migrations/0003_relay.sql"),
@@ -20,6 +20,7 @@ pub(crate) const MIGRATIONS: [&str; 9] = [
     include_str!("../migrations/0007_doorbell.sql"),
     include_str!("../migrations/0008_tail.sql"),
     include_str!("../migrations/0009_look.sql"),
+    include_str!("../migrations/0010_bed.sql"),
 ];
 
 /// What is done when the schema is made.

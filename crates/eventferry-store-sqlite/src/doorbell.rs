@@ -57,13 +57,13 @@ impl Drop for Watching {
 }
 
 impl Doorbell for SqliteDoorbell {
-    async fn wait(&mut self) {
+    async fn wait(&mut self) -> u32 {
         let watching = Watching(Arc::default());
         loop {
             let (over, seen) = (Arc::clone(&watching.0), self.seen.clone());
             // A fault is waited out: whatever ails the file, the other roles say so.
             if self.connection.ask(move |keeper| watch(keeper, &seen, &over)).await.is_ok() {
-                return;
+                return 1;
             }
         }
     }

@@ -35,6 +35,13 @@ pub(super) static CLAUSES: &[Clause] = &[
     ),
     clause!(
         2,
+        "bell-rings-on",
+        "After it has rung, the bell rings for what is committed before it is waited for again, until it is left.",
+        [Doorbell],
+        bell_rings_on
+    ),
+    clause!(
+        2,
         "bell-that-was-left-rings-again",
         "A bell whose waiting was given up rings when it is waited for again.",
         [Doorbell],
@@ -99,6 +106,24 @@ async fn bell_rings_for_a_late_commit(bench: &Bench) -> Kept {
     let (rung, committed) = both(rings(&mut relay, "a late commit"), application.commit()).await;
     committed?;
     rung
+}
+
+async fn bell_rings_on(bench: &Bench) -> Kept {
+    let mut relay = at_rest(bench).await?;
+    let mut application = bench.application().await?;
+    let (rung, posted) =
+        both(rings(&mut relay, "a commit"), application.post(&[event("1", "while it waits")])).await;
+    posted?;
+    rung?;
+    for round in 0..3 {
+        application.post(&[event("1", "between two waitings")]).await?;
+        rings(&mut relay, "what was committed between two waitings").await?;
+        if round == 1 {
+            // Nobody rings now, and what is there is seen when the bell is waited for.
+            relay.roles.get_up().await;
+        }
+    }
+    Ok(())
 }
 
 async fn bell_that_was_left_rings_again(bench: &Bench) -> Kept {

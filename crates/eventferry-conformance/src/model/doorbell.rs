@@ -40,14 +40,15 @@ impl ModelDoorbell {
 }
 
 impl Doorbell for ModelDoorbell {
-    async fn wait(&mut self) {
+    async fn wait(&mut self) -> u32 {
         self.waits += 1;
         let is_spent = self.waits > 1 && self.world.lock().has(Flaw::BellIsForTheFirstWait);
-        let mut began_at = None;
+        let (waits, mut began_at) = (self.waits, None);
         poll_fn(|context| {
             let mut world = self.world.lock();
             let began_at = *began_at.get_or_insert(world.next_place);
-            let forgets = world.has(Flaw::BellForgetsWhatCameBefore);
+            let forgets = world.has(Flaw::BellForgetsWhatCameBefore)
+                || waits > 1 && world.has(Flaw::BellForgetsBetweenWaits);
             let looked_to = if forgets { began_at } else { self.seen.get() };
             let rings = world.next_place > looked_to && !world.has(Flaw::BellStaysSilent) && !is_spent;
             if world.declared.capabilities.doorbell && rings {
@@ -57,5 +58,6 @@ impl Doorbell for ModelDoorbell {
             Poll::Pending
         })
         .await;
+        1
     }
 }

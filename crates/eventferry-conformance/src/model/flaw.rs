@@ -320,6 +320,8 @@ flaws! {
     BellStaysSilent,
     /// The bell rings only for what is committed while it is waited for.
     BellForgetsWhatCameBefore,
+    /// The bell has rung, and rings no more for what is committed before it is waited for again.
+    BellForgetsBetweenWaits,
     /// The bell rings only for who waits for it the first time.
     BellIsForTheFirstWait,
     /// The log stands still when nobody enqueues into the relay's own lanes.

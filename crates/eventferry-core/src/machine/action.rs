@@ -50,8 +50,8 @@ pub enum Action<M> {
     },
     /// Call `Doorbell::wait`; answer by [`Core::handle_rung`](super::Core::handle_rung).
     LieDown,
-    /// Drop the call of `Doorbell::wait`; answer by [`Core::handle_got_up`](super::Core::handle_got_up), unless it
-    /// has rung meanwhile.
+    /// Drop the call of `Doorbell::wait`, if there is one, and call `Doorbell::get_up`; answer by
+    /// [`Core::handle_got_up`](super::Core::handle_got_up). If it has rung meanwhile, say that instead.
     GetUp,
     /// Call `Ledger::settle` with these, and keep them until it answered; answer by
     /// [`Core::handle_settled`](super::Core::handle_settled).

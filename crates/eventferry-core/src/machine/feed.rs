@@ -12,6 +12,12 @@ use crate::lane::{Lane, Lease};
 use crate::publisher::{Role, Token};
 use crate::store::{Anchor, Opened, Rest};
 
+/// So many records a page are few.
+const FEW: usize = 32;
+
+/// A store that answers in this time has time for more.
+const QUICK: Duration = Duration::from_millis(4);
+
 /// The feed's one open call.
 pub(super) struct FeedDesk {
     call: Call,
@@ -23,6 +29,8 @@ pub(super) struct FeedDesk {
     pause: Duration,
     /// When the open call was asked for.
     asked_at: Duration,
+    /// How long the last reading took.
+    took: Duration,
     failures: u32,
     /// Lanes were left out of the last reading for want of room: they may have more.
     skipped: bool,
@@ -48,6 +56,7 @@ impl FeedDesk {
             next_at: Duration::ZERO,
             pause: Duration::ZERO,
             asked_at: Duration::ZERO,
+            took: Duration::ZERO,
             failures: 0,
             skipped: false,
             ahead: false,
@@ -65,6 +74,11 @@ impl FeedDesk {
         if self.failures == 0 {
             (self.next_at, self.pause) = (self.next_at.min(at), Duration::ZERO);
         }
+    }
+
+    /// How long the last reading took.
+    pub(super) fn took(&self) -> Duration {
+        self.took
     }
 
     /// The records and bytes that an open reading may bring.
@@ -159,6 +173,7 @@ impl<M: Clone> Core<M> {
         self.feed.call = Call::Reading;
         self.feed.asked_at = self.now;
         self.feed.asked = (records_max, bytes_max);
+        self.bell.note_reading();
         Some(Action::Read { lanes, records_max, bytes_max })
     }
 
@@ -242,6 +257,7 @@ impl<M: Clone> Core<M> {
         self.feed.call = Call::None;
         self.feed.asked = (0, 0);
         self.feed.failures = 0;
+        self.feed.took = now.saturating_sub(self.feed.asked_at);
         self.store_answered();
         let before = tokens.len();
         for arrival in arrivals {
@@ -253,12 +269,16 @@ impl<M: Clone> Core<M> {
                 self.advance_lane(lane);
             }
         }
-        let empty = tokens.len() == before;
+        let found = tokens.len() - before;
+        let empty = found == 0;
+        if !empty {
+            self.note_found();
+        }
         self.note_stillness(empty && !self.feed.skipped, rest);
         self.feed.pause = match rest {
             Rest::More => Duration::ZERO,
             Rest::Quiet | Rest::Still if self.feed.skipped && !empty => Duration::ZERO,
-            Rest::Quiet | Rest::Still | Rest::Waiting(_) => self.pause_after(empty, rest),
+            Rest::Quiet | Rest::Still | Rest::Waiting(_) => self.pause_after(found, rest),
         };
         // An idle store may have waited for events while it was asked: that was the pause.
         let since = if empty && !self.is_hurried() { self.feed.asked_at } else { now };
@@ -271,14 +291,17 @@ impl<M: Clone> Core<M> {
         self.feed.skipped || self.log_moves()
     }
 
-    /// The pause after a reading that handed over all there was.
-    fn pause_after(&self, empty: bool, rest: Rest) -> Duration {
+    /// The pause after a reading that handed over all there was, so many records.
+    fn pause_after(&self, found: usize, rest: Rest) -> Duration {
         let Settings { poll_min, poll_max, .. } = self.settings;
-        let took = self.now.saturating_sub(self.feed.asked_at);
+        let took = self.feed.took;
         match rest {
+            Rest::Waiting(_) if found == 0 => poll_min,
+            _ if self.bell.has_rung() => Duration::ZERO,
+            _ if self.bell.is_heard() => poll_max,
+            _ if (1..=FEW).contains(&found) && took <= QUICK => Duration::ZERO,
             // What takes longer is worth more events at a time.
-            _ if !empty => took.clamp(poll_min, poll_max),
-            Rest::Waiting(_) => poll_min,
+            _ if found > 0 => took.clamp(poll_min, poll_max),
             _ if self.is_hurried() => (took * 3).clamp(poll_min, poll_max),
             _ => (self.feed.pause * 2).clamp(poll_min, poll_max),
         }

@@ -29,9 +29,9 @@ impl<S: Store, P: Publisher> Engine<S, P> {
                 self.calls.rest_feed(feed);
                 self.read(page);
             }
-            Answer::Rung(doorbell) => {
+            Answer::Rung(doorbell, rings) => {
                 self.calls.rest_doorbell(doorbell);
-                self.core.handle_rung(now);
+                self.core.handle_rung(now, rings);
             }
             Answer::GotUp(doorbell) => {
                 self.calls.rest_doorbell(doorbell);

@@ -106,7 +106,69 @@ async fn a_commit_wakes_a_sleeper_and_a_rollback_nobody() {
         enqueue(&app, "a", "4").await;
         app.batch_execute("COMMIT").await.unwrap();
         rings(sleeper).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_stays_in_bed_while_it_is_rung_until_it_gets_up() {
+    on_every_server(async |database| {
+        let app = database.with_bell().await;
+        let sleeper = asleep(database.at_rest("a", database.config()).await);
+        until(&app, SLEEPERS, 1).await;
+        enqueue(&app, "a", "1").await;
+        let bell = rings(sleeper).await;
+        assert_eq!(query::<i64>(&app, SLEEPERS).await, 1, "it need not ask for the lock again");
+        for number in 2..=4 {
+            enqueue(&app, "a", &number.to_string()).await;
+        }
+        let counted = tokio::spawn(async move {
+            let (mut bell, mut rings) = (bell, 0);
+            while rings < 3 {
+                rings += bell.wait().await;
+            }
+            (bell, rings)
+        });
+        let (bell, rung) = tokio::time::timeout(PATIENCE, counted).await.expect("no ring is lost").unwrap();
+        assert_eq!(rung, 3);
+        let mut sleeper = asleep(bell);
+        assert!(sleeps_on(&mut sleeper).await, "each has rung once");
+        sleeper.abort();
+        assert!(sleeper.await.unwrap_err().is_cancelled());
         until(&app, SLEEPERS, 0).await;
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_gets_up_tells_who_lies_beside_and_nobody_rings_for_it() {
+    on_every_server(async |database| {
+        let app = database.with_bell().await;
+        let mut first = database.at_rest("a", database.config()).await;
+        // Long enough that it has been told that it lies.
+        let told = async {
+            until(&app, SLEEPERS, 1).await;
+            // waits: for the answer of what has taken the lock
+            tokio::time::sleep(Duration::from_millis(500)).await;
+        };
+        tokio::select! {
+            rings = first.wait() => panic!("it rang {rings} times for nothing"),
+            () = told => {}
+        }
+        app.batch_execute("UPDATE eventferry.lane SET owner = NULL").await.unwrap();
+        let mut beside = asleep(database.at_rest("b", database.config()).await);
+        const LISTEN: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+            AND query LIKE '%eventferry.lie_down%' AND pid <> pg_backend_pid()";
+        until(&app, LISTEN, 2).await;
+        assert!(sleeps_on(&mut beside).await);
+        first.get_up().await;
+        // Sooner than it would look by itself.
+        let taken = tokio::time::timeout(Duration::from_secs(3), until(&app, SLEEPERS, 1)).await;
+        taken.expect("who lay beside has the lock now");
+        enqueue(&app, "a", "1").await;
+        let mut beside = rings(beside).await;
+        beside.get_up().await;
+        assert_eq!(query::<i64>(&app, SLEEPERS).await, 0);
     })
     .await;
 }

@@ -5,6 +5,26 @@ use super::*;
 const MS: Duration = Duration::from_millis(1);
 
 impl Stage {
+    /// The bell rings so often.
+    fn rings(&mut self, rings: u32) {
+        assert!(core::mem::take(&mut self.lying), "it does not listen");
+        self.core.handle_rung(self.now, rings);
+        self.turn();
+    }
+
+    /// Answers the reading with an event of this number, a millisecond later, which is carried at once; how many
+    /// readings that was.
+    fn found(&mut self, number: u32) -> usize {
+        while !self.reading {
+            self.now = self.turn().max(self.now + MS);
+            self.turn();
+        }
+        self.now += MS;
+        let tokens = self.page(&[(0, number, u64::from(number), 1)]);
+        self.acknowledge(tokens[0]);
+        1
+    }
+
     /// Answers readings like this for so long, whenever one is asked for; how many there were.
     fn for_a_while(&mut self, time: Duration, rest: Rest) -> usize {
         let (until, mut readings) = (self.now + time, 0);
@@ -44,20 +64,87 @@ fn a_ring_is_answered_by_a_look_at_once() {
     stage.core.handle_page(stage.now, [], [], Rest::Still, &mut Vec::new());
     stage.later(MS);
     assert!(!stage.reading, "it looks seldom");
-    stage.lying = false;
-    stage.core.handle_rung(stage.now);
-    stage.turn();
+    stage.rings(1);
     assert!(stage.reading);
-    assert!(!stage.lying, "it looks before it lies down again");
+    assert!(stage.lying, "it goes on listening");
 }
 
 #[test]
-fn one_that_finds_something_by_itself_gets_up() {
+fn one_whose_bell_is_silent_while_events_come_gets_up() {
     let mut stage = Stage::ready();
     stage.for_a_while(100 * MS, Rest::Still);
     assert!(stage.lying);
-    stage.for_a_while(400 * MS, Rest::Quiet);
+    stage.found(1);
+    stage.for_a_while(900 * MS, Rest::Quiet);
+    assert!(stage.lying, "the ring may be under way");
+    stage.for_a_while(200 * MS, Rest::Quiet);
     assert!(!stage.lying);
+    stage.for_a_while(900 * MS, Rest::Quiet);
+    assert!(!stage.lying, "it does not try again at once");
+    stage.for_a_while(200 * MS, Rest::Quiet);
+    assert!(stage.lying);
+}
+
+#[test]
+fn one_that_hears_the_bell_looks_when_it_rings_and_seldom_else() {
+    let mut stage = Stage::ready();
+    stage.for_a_while(2_000 * MS, Rest::Still);
+    let mut readings = 0;
+    for number in 1..=200 {
+        stage.rings(1);
+        readings += stage.found(number) + stage.for_a_while(5 * MS, Rest::Quiet);
+    }
+    assert!(stage.lying, "two hundred a second are few");
+    assert!((200..=205).contains(&readings), "{readings} readings for 200 rings");
+    let seldom = stage.for_a_while(4_000 * MS, Rest::Quiet);
+    assert!(seldom <= 11, "{seldom} readings");
+    assert!(stage.lying);
+}
+
+#[test]
+fn a_ring_during_a_reading_is_answered_by_another() {
+    let mut stage = Stage::ready();
+    stage.for_a_while(2_000 * MS, Rest::Still);
+    stage.rings(1);
+    assert!(stage.reading);
+    stage.rings(1);
+    stage.found(1);
+    assert!(stage.reading, "what rang last may not have been seen");
+    stage.found(2);
+    assert!(!stage.reading);
+}
+
+#[test]
+fn one_that_hears_too_many_rings_gets_up_and_tries_again_later() {
+    let mut stage = Stage::ready();
+    stage.for_a_while(2_000 * MS, Rest::Still);
+    let mut number = 0;
+    for pause in [1_000, 2_000, 4_000] {
+        let mut ringing = 0;
+        while stage.lying {
+            number += 1;
+            ringing += 1;
+            stage.rings(4);
+            stage.found(number);
+            stage.for_a_while(2 * MS, Rest::Quiet);
+        }
+        assert!((10..=40).contains(&ringing), "{ringing} times 4 rings in 2 ms before it got up");
+        stage.for_a_while((pause - 50) * MS, Rest::Quiet);
+        assert!(!stage.lying, "{pause} ms");
+        stage.for_a_while(100 * MS, Rest::Quiet);
+        assert!(stage.lying, "{pause} ms");
+    }
+}
+
+#[test]
+fn one_that_may_have_missed_a_ring_looks_and_lies_down_anew() {
+    let mut stage = Stage::ready();
+    stage.for_a_while(2_000 * MS, Rest::Still);
+    stage.rings(0);
+    assert!(stage.reading && !stage.lying);
+    assert!(stage.for_a_while(40 * MS, Rest::Still) >= 8, "nobody rings for it");
+    stage.for_a_while(40 * MS, Rest::Still);
+    assert!(stage.lying);
 }
 
 #[test]
@@ -66,7 +153,7 @@ fn a_ring_in_the_same_process_makes_it_look_often_for_a_moment() {
     stage.for_a_while(5_000 * MS, Rest::Still);
     stage.core.ring(stage.now);
     stage.turn();
-    assert!(stage.reading && !stage.lying);
+    assert!(stage.reading);
     // The commit is still under way.
     assert!(stage.for_a_while(40 * MS, Rest::Still) >= 8);
     stage.for_a_while(40 * MS, Rest::Still);
@@ -89,9 +176,7 @@ fn whoever_wakes_renews_as_often_as_one_at_work() {
     let mut stage = Stage::ready();
     stage.for_a_while(10_000 * MS, Rest::Still);
     stage.holds = 0;
-    stage.lying = false;
-    stage.core.handle_rung(stage.now);
-    stage.turn();
+    stage.rings(1);
     stage.for_a_while(1_000 * MS, Rest::Quiet);
     assert!(stage.holds >= 3, "{} renewals in a second", stage.holds);
 }
@@ -164,8 +249,7 @@ fn a_lane_without_room_makes_the_others_be_read_often_but_not_without_pause() {
     let mut stage = Stage::with(Settings { lane_records_max: 1, ..Settings::default() }, 2);
     stage.turn();
     stage.page(&[(0, 1, 1, 1)]);
-    stage.later(5 * MS);
-    assert!(core::mem::take(&mut stage.reading));
+    assert!(core::mem::take(&mut stage.reading), "where there are few, there may be another");
     stage.now += 2 * MS;
     stage.core.handle_page(stage.now, [], [], Rest::Still, &mut Vec::new());
     stage.later(5 * MS);
