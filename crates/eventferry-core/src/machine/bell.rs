@@ -6,11 +6,11 @@
 //! | lies, and has not heard the bell | as if it were up | ring, if the store can tell them to |
 //! | lies, and has heard it | when it rings, and seldom beside | ring at each commit |
 //!
-//! Where ringing lets one writer commit at a time, as in PostgreSQL, it costs little while commits are few and quick, and
-//! their throughput when they are many or slow. How slow the store is just now, a reading tells. So a relay that hears
-//! more than [`RING_MIN`] and its readings are worth gets up, and tries again after a while. Without having been disturbed it
-//! lies down when the whole log has stood still for a while, in other relays' lanes too. It goes on looking, seldom,
-//! because a ring may be missed.
+//! Where ringing lets one writer commit at a time, as in PostgreSQL, it costs little while commits are few and quick,
+//! and their throughput when they are many or slow. How slow the store is just now, a reading tells. So a relay that
+//! hears more than [`RING_MIN`] and its readings are worth gets up, and tries again after a while. Without having been
+//! disturbed it lies down when the whole log has stood still for a while, in other relays' lanes too. It goes on
+//! looking, seldom, because a ring may be missed.
 
 use core::time::Duration;
 
