@@ -6,6 +6,7 @@ use eventferry_core::store::Prepare;
 use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::types::{ToSql, Type};
 
+use super::ready::{self, Ready};
 use crate::config::{FeedChoice, PostgresConfig};
 use crate::connection::Connection;
 
@@ -100,7 +101,7 @@ impl Slot {
     }
 }
 
-fn misconfigured(message: impl Into<String>) -> StoreFault {
+pub(super) fn misconfigured(message: impl Into<String>) -> StoreFault {
     StoreFault::new(StoreFaultKind::Misconfigured, message)
 }
 
@@ -118,26 +119,30 @@ pub(crate) async fn make(
             slot.wal_level
         )));
     }
+    let ready = Ready::look(connection).await?;
+    ready.check(prepare)?;
     if prepare == Prepare::Check {
-        return match slot.made {
-            true => Ok(()),
-            false => Err(misconfigured(
+        if !slot.made {
+            return Err(misconfigured(
                 "there is no replication slot for this outbox; make it by `eventferry init --tail --store URL`",
-            )),
-        };
+            ));
+        }
+        return ready::knock(connection, config).await;
     }
     ask(connection, "make the publication", include_str!("../../sql/make_publication.sql")).await?;
     if config.closes_messages {
         ask(connection, "close the raw messages", include_str!("../../sql/close_messages.sql")).await?;
     }
-    if slot.lives() && !config.accepts_loss {
+    // What was inserted while there was no publication is not to be had from the slot, and it does not say so.
+    let is_blind = slot.lives() && !ready.has_publication() && config.feed != FeedChoice::TailMessages;
+    if slot.lives() && !is_blind && !config.accepts_loss {
         return Ok(());
     }
     if slot.made && config.feed == FeedChoice::TailMessages && !config.accepts_loss {
         return Err(slot.gone());
     }
-    if !slot.lives() {
-        slot.remake(connection).await?;
+    if !slot.lives() || is_blind {
+        Slot::take_over(connection).await?.remake(connection).await?;
     }
     if config.accepts_loss {
         ask(connection, "accept the loss", include_str!("../../sql/forget_tail.sql")).await?;
