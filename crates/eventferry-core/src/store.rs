@@ -254,6 +254,9 @@ pub enum Anchor {
     /// From the last position that survived a failover: events that had been shipped may be shipped again, and
     /// what the failover lost of the database's tail is gone.
     FailedOver,
+    /// From an older place that the store can still read, because what it read from is gone, such as a part of the
+    /// database's log: events that had been shipped may be shipped again.
+    LogLost,
 }
 
 /// What a relay has room for.
