@@ -1,5 +1,6 @@
 -- purpose: what must hold before the log's tail is read: how many slots and senders the server has room for at all, whether
--- the slot is one of ours (null: there is none), and whether the publication is as we make it (null: there is none).
+-- the slot is one of ours (null: there is none), whether the publication is as we make it (null: there is none), and a text
+-- that is another when it was made anew or changed.
 -- index: none; the catalogs are small.
 SELECT current_setting('max_replication_slots')::integer, current_setting('max_wal_senders')::integer,
        (SELECT coalesce(s.plugin = 'pgoutput' AND s.database = current_database() AND NOT s.temporary AND NOT s.two_phase, false)
@@ -9,4 +10,7 @@ SELECT current_setting('max_replication_slots')::integer, current_setting('max_w
             SELECT FROM pg_catalog.pg_publication_rel AS r
             WHERE r.prpubid = p.oid AND r.prrelid = 'eventferry.outbox'::regclass
               AND to_jsonb(r) ->> 'prqual' IS NULL AND to_jsonb(r) ->> 'prattrs' IS NULL)
-        FROM pg_catalog.pg_publication AS p WHERE p.pubname = 'eventferry')
+        FROM pg_catalog.pg_publication AS p WHERE p.pubname = 'eventferry'),
+       (SELECT concat_ws(':', p.oid, r.oid) FROM pg_catalog.pg_publication AS p
+        JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid AND r.prrelid = 'eventferry.outbox'::regclass
+        WHERE p.pubname = 'eventferry')

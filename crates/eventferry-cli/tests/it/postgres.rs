@@ -62,7 +62,10 @@ impl Drop for Database {
         let readers = format!("FROM pg_replication_slots WHERE database = '{}'", self.name);
         while execute(&server(), &format!("SELECT count(*) {readers}")).as_deref() != Some("0") {
             execute(&server(), &format!("SELECT pg_terminate_backend(active_pid) {readers} AND active"));
-            execute(&server(), &format!("SELECT pg_drop_replication_slot(slot_name) {readers} AND NOT active"));
+            execute(
+                &server(),
+                &format!("SELECT pg_drop_replication_slot(slot_name) {readers} AND NOT active"),
+            );
         }
         execute(&server(), &format!("DROP DATABASE {} WITH (FORCE)", self.name));
     }

@@ -17,6 +17,8 @@ pub(super) struct Ready {
     is_ours: Option<bool>,
     /// Whether the publication is as we make it; `None`: there is none.
     publishes: Option<bool>,
+    /// Which publication it is.
+    pub(super) publication: Option<String>,
 }
 
 impl Ready {
@@ -30,6 +32,7 @@ impl Ready {
             senders_max: row.get(1),
             is_ours: row.get(2),
             publishes: row.get(3),
+            publication: row.get(4),
         })
     }
 

@@ -8,7 +8,7 @@ use tokio_postgres::types::{ToSql, Type};
 
 use super::ready::{self, Ready};
 use crate::config::{FeedChoice, PostgresConfig};
-use crate::connection::Connection;
+use crate::connection::{Company, Connection};
 
 /// The slot as it is.
 pub(super) struct Slot {
@@ -23,6 +23,47 @@ pub(super) struct Slot {
     wal_level: String,
     /// Above the xid of all that was committed before `confirmed`.
     pub(super) horizon: u64,
+}
+
+/// A slot that is being made while the table is read: that takes as long as the longest transaction lasts.
+pub(super) struct Making(tokio::task::JoinHandle<()>);
+
+/// How long a slot is waited for before it is begun anew.
+const MAKING_MAX: Duration = Duration::from_secs(3600);
+
+/// How long until a slot is tried again that could not be made.
+const MAKING_PAUSE: Duration = Duration::from_secs(5);
+
+impl Making {
+    /// Makes a slot in place of a lost one, again and again until it is there.
+    pub(super) fn start(config: &PostgresConfig) -> Self {
+        let config = config.clone().call_timeout(MAKING_MAX);
+        Self(tokio::spawn(async move {
+            let mut connection = Connection::of_role(config, &Company::default());
+            let mut told = String::new();
+            loop {
+                let made = async { Slot::take_over(&mut connection).await?.remake(&mut connection).await };
+                let Err(fault) = made.await else { return };
+                if *fault.message() != told {
+                    tracing::warn!(%fault, "there is no new replication slot yet: events are read from the table");
+                    fault.message().clone_into(&mut told);
+                }
+                // waits: for whoever mends it
+                tokio::time::sleep(MAKING_PAUSE).await;
+            }
+        }))
+    }
+
+    /// Whether it is there.
+    pub(super) fn is_done(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Slot {
@@ -122,6 +163,9 @@ pub(crate) async fn make(
     let ready = Ready::look(connection).await?;
     ready.check(prepare)?;
     if prepare == Prepare::Check {
+        if slot.made && !slot.lives() && config.feed == FeedChoice::TailMessages {
+            return Err(slot.gone());
+        }
         if !slot.made {
             return Err(misconfigured(
                 "there is no replication slot for this outbox; make it by `eventferry init --tail --store URL`",

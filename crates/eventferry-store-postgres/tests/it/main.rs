@@ -6,6 +6,7 @@ mod books;
 mod desk;
 mod doorbell;
 mod due;
+mod lost_slot;
 mod own_server;
 mod parked;
 mod plans;

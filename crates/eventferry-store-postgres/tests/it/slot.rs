@@ -200,7 +200,7 @@ async fn what_the_slot_keeps_of_the_log_is_gauged() {
 }
 
 /// Lets the write-ahead log grow by so many bytes of others' work.
-async fn write_log(app: &tokio_postgres::Client, bytes: i32) {
+pub(crate) async fn write_log(app: &tokio_postgres::Client, bytes: i32) {
     let write = "SELECT pg_logical_emit_message(false, 'others', repeat('x', 1 << 20))
                  FROM generate_series(1, $1 / (1 << 20) + 1)";
     app.execute(write, &[&bytes]).await.unwrap();

@@ -1,8 +1,7 @@
 //! The log's tail: events by logical replication.
 
-use eventferry_core::StoreFaultKind;
-use eventferry_core::store::{Feed as _, Prepare, Settlement, Store as _, Verdict};
-use eventferry_store_postgres::{FeedChoice, PostgresConfig, PostgresStore};
+use eventferry_core::store::{Settlement, Verdict};
+use eventferry_store_postgres::FeedChoice;
 
 use crate::server::{Database, Relay, enqueue, expire, on_every_server_by, query};
 
@@ -112,55 +111,6 @@ pub(crate) async fn drop_slot(app: &tokio_postgres::Client) {
                 WHERE slot_name = eventferry.tail_slot() AND active;
                 SELECT pg_drop_replication_slot(eventferry.tail_slot())";
     while app.batch_execute(drop).await.is_err() {}
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_slot_loses_nothing_that_is_in_the_table() {
-    on_every_server_by(FeedChoice::TailTable, async |database| {
-        let app = database.client().await;
-        enqueue(&app, "a", "1").await;
-        let mut relay = database.owner().await;
-        assert_eq!(relay.read_all().await, ["a/1"]);
-        come_to_the_tail(&mut relay, &app).await;
-        enqueue(&app, "a", "2").await;
-        let records = relay.read().await.records;
-        assert_eq!(records.len(), 1);
-        drop(relay);
-        drop_slot(&app).await;
-        enqueue(&app, "a", "3").await;
-        expire(&database).await;
-        let mut heir = database.relay("heir").await;
-        heir.take(64).await;
-        assert_eq!(heir.read_all().await, ["a/1", "a/2", "a/3"], "nothing was settled");
-        come_to_the_tail(&mut heir, &app).await;
-        enqueue(&app, "a", "4").await;
-        assert_eq!(heir.read_all().await, ["a/4"]);
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_slot_of_messages_stops_relays_until_a_person_accepts_it() {
-    on_every_server_by(FeedChoice::TailMessages, async |database| {
-        let app = database.client().await;
-        emit(&app, "a", "1").await;
-        let mut relay = database.owner().await;
-        assert_eq!(relay.read_all().await, ["a/1"]);
-        settle_all(&mut relay).await;
-        drop_slot(&app).await;
-        let leases = relay.leases.clone();
-        let fault = relay.roles.feed.open(&leases).await.unwrap_err();
-        assert_eq!(*fault.kind(), StoreFaultKind::Misconfigured, "{fault}");
-        assert!(fault.message().contains("--accept-loss"), "{fault}");
-        let fault = database.store().prepare(Prepare::Apply).await.unwrap_err();
-        assert_eq!(*fault.kind(), StoreFaultKind::Misconfigured, "{fault}");
-        let accepting = PostgresConfig::from_url(&database.url).unwrap().feed(database.feed).accept_loss();
-        PostgresStore::new(accepting).prepare(Prepare::Apply).await.unwrap();
-        emit(&app, "a", "2").await;
-        relay.roles.feed.open(&leases).await.unwrap();
-        assert_eq!(relay.read_all().await, ["a/2"]);
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
