@@ -425,7 +425,10 @@ impl Feed for PostgresFeed {
         }
         let anchor = self.anchored.unwrap_or(Anchor::Continued);
         (self.history, self.compared) = (Some(history), self.connection.generation());
-        self.look_at_slot().await?;
+        // Whoever has no lane must not end the reader of the one that has them all.
+        if !leases.is_empty() {
+            self.look_at_slot().await?;
+        }
         let lanes: Vec<i32> = leases.iter().map(|lease| i32::from(lease.lane.0)).collect();
         let client = self.connection.client().await?;
         let params: [(&(dyn ToSql + Sync), Type); 1] = [(&lanes, Type::INT4_ARRAY)];

@@ -182,8 +182,16 @@ pub(crate) async fn make(
     if slot.lives() && !is_blind && !config.accepts_loss {
         return Ok(());
     }
-    if slot.made && config.feed == FeedChoice::TailMessages && !config.accepts_loss {
-        return Err(slot.gone());
+    if slot.made && !is_blind && !config.accepts_loss {
+        if config.feed == FeedChoice::TailMessages {
+            return Err(slot.gone());
+        }
+        // It may have held messages that nobody had carried: a person is to know before it is made anew.
+        tracing::warn!(
+            "the replication slot is lost: a relay of `--feed tail` makes a new one by itself and finds all in the table; \
+             for `--feed messages` look in the server's log for why, and accept what is gone by `--accept-loss`"
+        );
+        return Ok(());
     }
     if !slot.lives() || is_blind {
         Slot::take_over(connection).await?.remake(connection).await?;

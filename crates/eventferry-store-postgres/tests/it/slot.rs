@@ -1,13 +1,13 @@
 //! The slot is looked after: what is in the way is said, what it keeps is gauged, and what becomes of it costs nothing.
 
-use eventferry_core::store::{Prepare, Store as _, Upkeep as _};
+use eventferry_core::store::{Prepare, Settlement, Store as _, Upkeep as _, Verdict};
 use eventferry_core::{StoreFault, StoreFaultKind};
 use eventferry_store_postgres::{FeedChoice, PostgresConfig, PostgresStore};
 
 use crate::own_server::{NEWEST, OLDEST, OwnServer};
 use crate::roles::{drop_role, role};
-use crate::server::{Database, enqueue, on_every_server, on_every_server_by, query};
-use crate::tail::{come_to_the_tail, drop_slot};
+use crate::server::{Database, Relay, enqueue, on_every_server, on_every_server_by, query};
+use crate::tail::{come_to_the_tail, drop_slot, emit};
 
 /// What a relay of this role is told at its start.
 async fn told(url: &str, feed: FeedChoice) -> Result<(), StoreFault> {
@@ -239,5 +239,86 @@ async fn a_transaction_that_waits_for_its_standby_is_not_lost_at_the_hand_over()
         assert_eq!(relay.read_all().await, ["a/waits", "a/after"]);
         come_to_the_tail(&mut relay, &app).await;
         assert!(relay.read_all().await.is_empty());
+    }
+}
+
+/// An outbox that is quiet while others write much: positions follow, and the server lets go of its log.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_outbox_in_a_busy_database_lets_the_log_go() {
+    for programs in [NEWEST, OLDEST] {
+        for feed in [FeedChoice::TailTable, FeedChoice::TailMessages] {
+            let server = OwnServer::start(programs, "").await;
+            let database = server.database(feed);
+            database.store().prepare(Prepare::Apply).await.unwrap();
+            let app = database.client().await;
+            let mut relay = database.owner().await;
+            come_to_the_tail(&mut relay, &app).await;
+            let mut others = database.relay("stands by").await;
+            others.take(64).await;
+            assert!(others.leases.is_empty());
+            let confirmed = "SELECT (confirmed_flush_lsn - '0/0'::pg_lsn)::bigint FROM pg_replication_slots
+                             WHERE slot_name = eventferry.tail_slot()";
+            let before: i64 = query(&app, confirmed).await;
+            for _ in 0..12 {
+                app.batch_execute("CREATE TABLE others (); DROP TABLE others").await.unwrap();
+                app.batch_execute("SELECT pg_switch_wal()").await.unwrap();
+                carry_quietly(&mut relay).await;
+            }
+            let mut kept = u64::MAX;
+            while kept > 64 << 20 {
+                carry_quietly(&mut relay).await;
+                // The server notes which transactions run, as it does by itself every 15 s.
+                app.batch_execute("CHECKPOINT").await.unwrap();
+                kept = relay.roles.upkeep.log().await.unwrap().unwrap().kept_bytes;
+            }
+            let after: i64 = query(&app, confirmed).await;
+            assert!(after - before > 120 << 20, "{before} {after}");
+        }
+    }
+}
+
+/// Reads, and settles what was passed, as a relay does.
+async fn carry_quietly(relay: &mut Relay) {
+    let page = relay.read().await;
+    assert!(page.records.is_empty());
+    for (lane, mark) in page.passed {
+        let (lease, prefix) = (relay.lease(lane), [mark]);
+        let settlement = Settlement { lease, prefix: &prefix, park: vec![], changes: vec![] };
+        assert_eq!(relay.settle(settlement).await, Verdict::Done);
+    }
+}
+
+/// PostgreSQL lets everybody write messages under any prefix, until that is closed.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_message_that_was_not_emitted_by_us_stops_no_relay() {
+    for feed in [FeedChoice::TailTable, FeedChoice::TailMessages] {
+        on_every_server_by(feed, async |database| {
+            let app = database.client().await;
+            let mut relay = database.owner().await;
+            come_to_the_tail(&mut relay, &app).await;
+            emit(&app, "a", "1").await;
+            let record = |topic: &str, kind: &str, partition: &str| {
+                format!(
+                    "record_send(ROW(pg_current_xact_id(), 1::bigint, now(), gen_random_uuid(), {topic}, {kind}, 'a'::text,
+                     NULL::bytea, NULL::bytea, NULL::text, NULL::bytea[], {partition}::integer))"
+                )
+            };
+            for content in [
+                "''".into(),
+                "'\\x0000000c'::bytea".into(),
+                "convert_to('forged', 'UTF8')".into(),
+                record("''::text", "'test'::text", "NULL"),
+                record("repeat('t', 250)", "'test'::text", "NULL"),
+                record("'t'::text", "repeat('t', 1025)", "NULL"),
+                record("'t'::text", "NULL::text", "NULL"),
+                record("'t'::text", "'test'::text", "-1"),
+            ] {
+                let forge = format!("SELECT pg_logical_emit_message(true, 'eventferry', {content})");
+                app.batch_execute(&forge).await.unwrap();
+            }
+            emit(&app, "a", "2").await;
+            assert_eq!(relay.read_all().await, ["a/1", "a/2"]);
+        })
+        .await;
     }
 }
