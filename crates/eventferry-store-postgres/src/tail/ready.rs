@@ -45,8 +45,8 @@ impl Ready {
     pub(super) fn check(&self, prepare: Prepare) -> Result<(), StoreFault> {
         if self.slots_max == 0 || self.senders_max == 0 {
             return Err(misconfigured(format!(
-                "max_replication_slots is {}, max_wal_senders {}, and the log's tail needs one of each, better two; set \
-                 them, and restart the server",
+                "max_replication_slots is {}, max_wal_senders {}, and the log's tail needs one of each, better two; \
+                 set them, and restart the server",
                 self.slots_max, self.senders_max
             )));
         }
@@ -59,8 +59,8 @@ impl Ready {
         }
         match self.publishes {
             Some(false) => Err(misconfigured(
-                "the publication `eventferry` does not have every insert into eventferry.outbox, as itself: somebody \
-                 changed it; drop it by `DROP PUBLICATION eventferry`, and run `eventferry init --tail`",
+                "the publication `eventferry` does not have every insert into eventferry.outbox: somebody changed it; \
+                 drop it by `DROP PUBLICATION eventferry`, and run `eventferry init --tail`",
             )),
             None if prepare == Prepare::Check => Err(misconfigured(
                 "there is no publication `eventferry`; make it by `eventferry init --tail --store URL`",
@@ -70,8 +70,8 @@ impl Ready {
     }
 }
 
-/// Asks for replication where a relay will, and hangs up: so that what is in the way is said at the start, and not when a
-/// relay that stands by has to take over.
+/// Asks for replication where a relay will, and hangs up: so that what is in the way is said at the start, and not when
+/// a relay that stands by has to take over.
 pub(super) async fn knock(connection: &mut Connection, config: &PostgresConfig) -> Result<(), StoreFault> {
     let identity = Wire::identify(config).await?;
     let client = connection.client().await?;

@@ -188,8 +188,8 @@ pub(crate) async fn make(
         }
         // It may have held messages that nobody had carried: a person is to know before it is made anew.
         tracing::warn!(
-            "the replication slot is lost: a relay of `--feed tail` makes a new one by itself and finds all in the table; \
-             for `--feed messages` look in the server's log for why, and accept what is gone by `--accept-loss`"
+            "the replication slot is lost: a relay of `--feed tail` makes a new one by itself and finds all in the \
+             table; for `--feed messages` look in the server's log for why, and accept the loss by `--accept-loss`"
         );
         return Ok(());
     }

@@ -54,8 +54,8 @@ pub(super) enum Stop {
     Full,
 }
 
-/// Says, once, that somebody writes messages under our prefix that are none of ours. Nobody may stop a relay by that, so
-/// they are passed over; a new form of ours would have a new prefix.
+/// Says, once, that somebody writes messages under our prefix that are none of ours. Nobody may stop a relay by that,
+/// so they are passed over; a new form of ours would have a new prefix.
 fn forged() {
     static TOLD: AtomicBool = AtomicBool::new(false);
     if !TOLD.swap(true, Ordering::Relaxed) {

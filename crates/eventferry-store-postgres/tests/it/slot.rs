@@ -299,8 +299,8 @@ async fn a_message_that_was_not_emitted_by_us_stops_no_relay() {
             emit(&app, "a", "1").await;
             let record = |topic: &str, kind: &str, partition: &str| {
                 format!(
-                    "record_send(ROW(pg_current_xact_id(), 1::bigint, now(), gen_random_uuid(), {topic}, {kind}, 'a'::text,
-                     NULL::bytea, NULL::bytea, NULL::text, NULL::bytea[], {partition}::integer))"
+                    "record_send(ROW(pg_current_xact_id(), 1::bigint, now(), gen_random_uuid(), {topic}, {kind},
+                     'a'::text, NULL::bytea, NULL::bytea, NULL::text, NULL::bytea[], {partition}::integer))"
                 )
             };
             for content in [
