@@ -198,7 +198,6 @@ impl<'a> Tuple<'a> {
             && is_name(6)
             && self.0[8].is_none_or(|payload| payload.len() as u64 <= PAYLOAD_BYTES_MAX)
             && (self.0[9].is_none() || is_text(9))
-            && self.0[10].is_none_or(|headers| headers_of(headers).len().is_multiple_of(2))
             && self.0[11]
                 .is_none_or(|raw| raw.first_chunk::<4>().is_some_and(|raw| i32::from_be_bytes(*raw) >= 0))
     }
