@@ -179,7 +179,7 @@ async fn streams(carrier: &mut Carrier, client: &Client) -> Result<(), Failure> 
 
 /// Fills the outbox on the server itself.
 async fn fill(client: &Client, plan: &Plan, topic: &str) -> Result<(), Failure> {
-    let Plan { scenario, events, aggregates, payload_bytes } = plan;
+    let Plan { scenario, events, aggregates, payload_bytes, feed: _ } = plan;
     let most = if *scenario == Scenario::Drain { TRANSACTION_EVENTS } else { *events };
     let mut left = *events;
     while left > 0 {
