@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use carrier::Carrier;
 use eventferry::core::store::{Prepare, Store as _};
-use eventferry::postgres::{PostgresConfig, PostgresStore};
+use eventferry::postgres::{FeedChoice, PostgresConfig, PostgresStore};
 use report::Report;
 use tokio_postgres::Client;
 
@@ -70,6 +70,8 @@ struct Plan {
     aggregates: u64,
     /// Of large payloads only; the others have about 300 bytes.
     payload_bytes: u64,
+    /// By which feed.
+    feed: FeedChoice,
 }
 
 /// Runs a trial from its words.
@@ -85,6 +87,11 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
         events: arguments.value("events", scenario.events_default())?,
         aggregates: arguments.value("aggregates", 5_000)?,
         payload_bytes: arguments.value("payload-bytes", 1_000_000)?,
+        feed: match arguments.text("feed").as_deref() {
+            None | Some("table") => FeedChoice::Table,
+            Some("tail") => FeedChoice::TailTable,
+            Some(_) => return Err(failure("--feed: give table or tail")),
+        },
     };
     let json = arguments.text("json");
     arguments.finish()?;
@@ -119,15 +126,21 @@ async fn measure(servers: &Servers, plan: &Plan) -> Result<Report, Failure> {
 async fn carry(plan: &Plan, database: &Database, topic: &Topic) -> Result<Report, Failure> {
     let url = database.url()?;
     let config = PostgresConfig::from_url(&url).attempt("configure the store")?;
-    PostgresStore::new(config).prepare(Prepare::Apply).await.attempt("create the schema")?;
+    PostgresStore::new(config.feed(plan.feed)).prepare(Prepare::Apply).await.attempt("create the schema")?;
     let client = database.connect().await?;
     let machine = machine::describe(&client).await?;
     let filling = Instant::now();
-    fill(&client, plan, &topic.name).await?;
+    let (mut carrier, started) = if plan.feed.is_tail() {
+        // What was there before a relay came to the tail is read through windows.
+        let mut carrier = Carrier::start(&url, topic.brokers(), "tail")?;
+        streams(&mut carrier, &client).await?;
+        fill(&client, plan, &topic.name).await?;
+        (carrier, filling)
+    } else {
+        fill(&client, plan, &topic.name).await?;
+        (Carrier::start(&url, topic.brokers(), "table")?, Instant::now())
+    };
     eprintln!("{} events committed after {:.1} s", plan.events, filling.elapsed().as_secs_f64());
-
-    let mut carrier = Carrier::start(&url, topic.brokers())?;
-    let started = Instant::now();
     let shipped = settled(&mut carrier, topic, &client, plan.events).await;
     let time = started.elapsed();
     // Read while it lives; what comes after is the hand-over.
@@ -149,9 +162,24 @@ async fn carry(plan: &Plan, database: &Database, topic: &Topic) -> Result<Report
     })
 }
 
+/// Waits until the program reads from the slot.
+async fn streams(carrier: &mut Carrier, client: &Client) -> Result<(), Failure> {
+    let active = "SELECT EXISTS (SELECT FROM pg_replication_slots
+                  WHERE slot_name = eventferry.tail_slot() AND active)";
+    let started = Instant::now();
+    while !client.query_one(active, &[]).await.attempt("look at the slot")?.get::<_, bool>(0) {
+        carrier.check()?;
+        if started.elapsed() > STANDSTILL_MAX {
+            return Err(failure("the program does not come to the log's tail"));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(())
+}
+
 /// Fills the outbox on the server itself.
 async fn fill(client: &Client, plan: &Plan, topic: &str) -> Result<(), Failure> {
-    let Plan { scenario, events, aggregates, payload_bytes } = plan;
+    let Plan { scenario, events, aggregates, payload_bytes, feed: _ } = plan;
     let most = if *scenario == Scenario::Drain { TRANSACTION_EVENTS } else { *events };
     let mut left = *events;
     while left > 0 {

@@ -36,6 +36,7 @@ usage: cargo xtask COMMAND
     --json FILE        the figures for machines
   memory             how much memory the program takes, on real servers; takes drain, transaction or large
     --events N         5,000,000, 1,000,000 or 2,000 unless given
+    --feed F           table, or tail: committed while the program reads the log's tail
     --json FILE        the figures for machines
   services up        start PostgreSQL 18 and 14 and Kafka on free loopback ports; installs them on first use
   services down      stop what `up` started in this checkout, and remove its data

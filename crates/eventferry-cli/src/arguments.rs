@@ -165,6 +165,10 @@ pub(crate) struct RunArguments {
     /// How long settled events stay in the database [default: 1h]
     #[arg(long, value_name = "DURATION")]
     pub(crate) retention: Option<String>,
+    /// Warn when the database keeps more than this of its log for relays that read its tail, as in 512MiB
+    /// [default: 1GiB]
+    #[arg(long, value_name = "SIZE")]
+    pub(crate) log_kept_max: Option<String>,
     /// Serve /livez and /readyz here, as in 127.0.0.1:8080 [default: nowhere]
     #[arg(long, value_name = "ADDRESS")]
     pub(crate) listen: Option<String>,

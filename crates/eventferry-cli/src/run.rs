@@ -24,6 +24,7 @@ struct Plan {
     id: String,
     numbers: eventferry::Settings,
     retention: Option<Duration>,
+    log_kept_max: Option<u64>,
     failures: Failures,
 }
 
@@ -75,6 +76,10 @@ impl Plan {
             id: text("relay_id", &arguments.relay_id).unwrap_or_else(relay_id),
             numbers: settings::numbers(lease, grace),
             retention: settings.duration("retention", arguments.retention.as_deref())?,
+            log_kept_max: settings
+                .find("log_kept_max", arguments.log_kept_max.as_deref())
+                .map(|given| given.parse(settings::bytes))
+                .transpose()?,
             failures: Failures::of(settings, &arguments.failures)?,
         })
     }
@@ -102,6 +107,9 @@ async fn carry<S: Store>(
         .settings(plan.numbers);
     if let Some(retention) = plan.retention {
         relay = relay.retention(retention);
+    }
+    if let Some(bytes) = plan.log_kept_max {
+        relay = relay.log_kept_max(bytes);
     }
     let relay = plan.failures.tell(relay).build().map_err(|error| Trouble::usage(error.to_string()))?;
     match relay.run(first_signal(signals, readiness, grace)).await {

@@ -15,7 +15,7 @@ use crate::ending::Trouble;
 use file::{File, read_file};
 
 /// What can be set in a file, and as a variable: `relay_id` is EVENTFERRY_RELAY_ID and `--relay-id`.
-const KEYS: [&str; 18] = [
+const KEYS: [&str; 19] = [
     "store",
     "publisher",
     "listen_url",
@@ -31,6 +31,7 @@ const KEYS: [&str; 18] = [
     "lease",
     "grace",
     "retention",
+    "log_kept_max",
     "listen",
     "log_format",
     "log_level",
@@ -203,6 +204,28 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
     Duration::try_from(signed).ok().filter(|duration| *duration <= DURATION_MAX).ok_or_else(wrong)
 }
 
+/// Reads `512MiB`, `1GiB`, `2TB`; whole numbers, with a unit.
+pub(crate) fn bytes(text: &str) -> Result<u64, String> {
+    const UNITS: [(&str, u64); 9] = [
+        ("KiB", 1 << 10),
+        ("MiB", 1 << 20),
+        ("GiB", 1 << 30),
+        ("TiB", 1 << 40),
+        ("KB", 1_000),
+        ("MB", 1_000_000),
+        ("GB", 1_000_000_000),
+        ("TB", 1_000_000_000_000),
+        ("B", 1),
+    ];
+    let read = UNITS.iter().find_map(|(unit, bytes)| {
+        let number = text.trim().strip_suffix(unit)?.trim_end();
+        number.parse::<u64>().ok()?.checked_mul(*bytes)
+    });
+    read.ok_or_else(|| {
+        format!("`{text}` is no size; give a whole number and a unit, as in 512MiB, 1GiB or 10GB")
+    })
+}
+
 /// Reads a lease: long enough to be renewed over a network, and short enough for somebody to wait for its end.
 pub(crate) fn lease(text: &str) -> Result<Duration, String> {
     const BOUNDS: RangeInclusive<Duration> = Duration::from_secs(1)..=Duration::from_secs(3600);
@@ -285,6 +308,17 @@ mod tests {
         }
         for text in ["", "10", "ten", "-1s", "1 fortnight", "9000h"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn sizes_have_units() {
+        for (text, size) in [("0B", 0), ("512MiB", 512 << 20), (" 1 GiB", 1 << 30), ("10GB", 10_000_000_000)]
+        {
+            assert_eq!(bytes(text), Ok(size), "{text}");
+        }
+        for text in ["", "1", "GiB", "1.5GiB", "-1B", "99999999TiB", "1 gib"] {
+            assert!(bytes(text).unwrap_err().contains(text), "{text}");
         }
     }
 

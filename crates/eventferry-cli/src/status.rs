@@ -5,7 +5,7 @@ mod table;
 use std::collections::BTreeMap;
 
 use eventferry::core::parked::{Desk, ParkedFilter, ShowAsk, ShownEvent};
-use eventferry::core::store::{Gauge, LAG_RECORDS_MAX, Prepare, RelayId, Store, Upkeep};
+use eventferry::core::store::{Gauge, LAG_RECORDS_MAX, LogGauge, Prepare, RelayId, Store, Upkeep};
 use eventferry::core::{Row, StoreFault, Timestamp};
 use eventferry::postgres::PostgresStore;
 use eventferry::sqlite::SqliteStore;
@@ -59,11 +59,29 @@ struct Status {
     oldest_unshipped: Option<String>,
     /// Refused events, and those of the same aggregates that wait behind them.
     parked_events: u64,
+    /// What the database keeps of its own log for relays that read it; null where it keeps nothing.
+    log: Option<LogStatus>,
     relays_live: usize,
     relays: Vec<RelayStatus>,
     lanes: Vec<LaneStatus>,
     /// The first of the refused events.
     refused: Vec<RefusedStatus>,
+}
+
+#[derive(Debug, Serialize)]
+struct LogStatus {
+    kept_bytes: u64,
+    /// How many more may be written before the database lets go of it; null: it never does.
+    spare_bytes: Option<u64>,
+    /// Whether it has.
+    lost: bool,
+}
+
+impl LogStatus {
+    fn of(log: LogGauge) -> Self {
+        let LogGauge { kept_bytes, spare_bytes, lost } = log;
+        Self { kept_bytes, spare_bytes, lost }
+    }
 }
 
 #[derive(Debug, Serialize)]
@@ -118,7 +136,7 @@ impl Status {
     }
 
     fn of(gauge: Gauge, refused: Vec<RefusedStatus>) -> Self {
-        let Gauge { at, lanes, relays } = gauge;
+        let Gauge { at, lanes, relays, log } = gauge;
         let age = |since: Timestamp| (at.0.saturating_sub(since.0)).max(0) as f64 / 1e6;
         let mut owned: BTreeMap<&str, usize> = BTreeMap::new();
         for owner in lanes.iter().filter_map(|lane| lane.owner.as_deref()) {
@@ -134,6 +152,7 @@ impl Status {
             lag_seconds: oldest.map_or(0.0, age),
             oldest_unshipped: oldest.map(written),
             parked_events: lanes.iter().map(|lane| lane.parked).sum(),
+            log: log.map(LogStatus::of),
             relays_live: relays.iter().filter(|relay| relay.live).count(),
             relays: relays
                 .iter()

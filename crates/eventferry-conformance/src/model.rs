@@ -39,7 +39,7 @@ use std::task::{Context, Poll, Wake, Waker};
 use std::thread::{self, Thread};
 use std::time::Duration;
 
-use eventferry_core::store::{Capabilities, Keeps, Order, Ownership, Stall};
+use eventferry_core::store::{Capabilities, Keeps, LogGauge, Order, Ownership, Stall};
 use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
 
 pub use desk::ModelDesk;
@@ -192,6 +192,11 @@ impl ModelOutbox {
     /// Moves the outbox's clock, which otherwise goes on by a microsecond whenever it is looked at.
     pub fn advance(&self, by: Duration) {
         self.world.lock().advance(by);
+    }
+
+    /// Sets what the store says that its database's log keeps for relays; at first nothing.
+    pub fn keep_log(&self, kept: Option<LogGauge>) {
+        self.world.lock().kept = kept;
     }
 }
 

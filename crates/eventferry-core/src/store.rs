@@ -254,6 +254,9 @@ pub enum Anchor {
     /// From the last position that survived a failover: events that had been shipped may be shipped again, and
     /// what the failover lost of the database's tail is gone.
     FailedOver,
+    /// From an older place that the store can still read, because what it read from is gone, such as a part of the
+    /// database's log: events that had been shipped may be shipped again.
+    LogLost,
 }
 
 /// What a relay has room for.
@@ -405,6 +408,13 @@ pub trait Upkeep: Send + 'static {
     /// # Errors
     /// `Unavailable`, `Contended`: ask again later.
     fn gauge(&mut self) -> impl Future<Output = Result<Gauge, StoreFault>> + Send;
+
+    /// What the database's own log keeps for relays, as in [`Gauge::log`]: by itself, for a relay asks it every ten
+    /// seconds. `None`: it keeps nothing for them.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended`: ask again later.
+    fn log(&mut self) -> impl Future<Output = Result<Option<LogGauge>, StoreFault>> + Send;
 }
 
 /// What a sweep did.
@@ -425,6 +435,19 @@ pub struct Gauge {
     pub lanes: Vec<LaneGauge>,
     /// Relays seen lately, in the order of their names.
     pub relays: Vec<RelayGauge>,
+    /// What the database's own log keeps for relays; `None`: nothing, as where they read a table.
+    pub log: Option<LogGauge>,
+}
+
+/// What a database keeps of its own log for relays that read it, carried or not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogGauge {
+    /// So many bytes: they take room on the database's disk, and grow while nobody carries.
+    pub kept_bytes: u64,
+    /// So many more may be written before the database lets go of what it keeps; `None`: it never does.
+    pub spare_bytes: Option<u64>,
+    /// It has let go.
+    pub lost: bool,
 }
 
 /// The state of a lane.

@@ -21,6 +21,9 @@ use crate::listener::Ears;
 /// How long settled events stay readable unless another time is set: 1 hour.
 pub const RETENTION_DEFAULT: Duration = Duration::from_secs(3600);
 
+/// Over how many bytes of the database's log, kept for relays, people are warned unless another bound is set: 1 GiB.
+pub const LOG_KEPT_MAX_DEFAULT: u64 = 1 << 30;
+
 /// The longest relay id, in characters.
 const RELAY_ID_CHARS_MAX: usize = 200;
 
@@ -56,6 +59,7 @@ struct Rest {
     id: Option<String>,
     settings: Settings,
     retention: Duration,
+    log_kept_max: u64,
     dead_letter_topic: Option<String>,
     dead_letter_detail: bool,
     retry: Option<RetryPolicy>,
@@ -70,6 +74,7 @@ impl RelayBuilder<NoStore, NoPublisher> {
             id: None,
             settings: Settings::default(),
             retention: RETENTION_DEFAULT,
+            log_kept_max: LOG_KEPT_MAX_DEFAULT,
             dead_letter_topic: None,
             dead_letter_detail: false,
             retry: None,
@@ -112,6 +117,15 @@ impl<S: StorePart, P: PublisherPart> RelayBuilder<S, P> {
     #[must_use]
     pub fn retention(mut self, retention: Duration) -> Self {
         self.rest.retention = retention;
+        self
+    }
+
+    /// Over how many bytes of its own log, kept for relays that read it, the database is warned about; default 1 GiB.
+    /// Said once until it is well again, as is that the database may let go of what it keeps before long. Nothing else
+    /// depends on it: how much the database may keep is set there.
+    #[must_use]
+    pub fn log_kept_max(mut self, bytes: u64) -> Self {
+        self.rest.log_kept_max = bytes;
         self
     }
 
@@ -178,7 +192,8 @@ impl<S: Store, P: Publisher> RelayBuilder<S, P> {
     /// Names what does not fit and what would.
     pub fn build(self) -> Result<Relay<S, P>, BuildError> {
         let Self { store, publisher, rest } = self;
-        let Rest { id, mut settings, retention, dead_letter_topic, dead_letter_detail, .. } = rest;
+        let Rest { id, mut settings, retention, log_kept_max, dead_letter_topic, dead_letter_detail, .. } =
+            rest;
         let topic = dead_letter_topic.as_deref().map(DeadLetterTopic::parse).transpose();
         let topic = topic.map_err(BuildError::DeadLetterTopic)?;
         settings.dead_letters = topic.is_some();
@@ -201,7 +216,18 @@ impl<S: Store, P: Publisher> RelayBuilder<S, P> {
         let letters = Letters { topic, detail: dead_letter_detail, relay: id.clone() };
         let (retries, ears) = (rest.retries, rest.ears);
         let ring = Arc::new(Notify::new());
-        Ok(Relay { store, publisher, id: RelayId(id), settings, retention, letters, retries, ears, ring })
+        Ok(Relay {
+            store,
+            publisher,
+            id: RelayId(id),
+            settings,
+            retention,
+            log_kept_max,
+            letters,
+            retries,
+            ears,
+            ring,
+        })
     }
 }
 

@@ -85,7 +85,8 @@ pub(crate) async fn run<S: Store, P: Publisher>(
     relay: Relay<S, P>,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<Finished, RunError> {
-    let Relay { mut store, publisher, id, settings, retention, letters, retries, ears, ring } = relay;
+    let Relay { mut store, publisher, id, settings, retention, log_kept_max, letters, retries, ears, ring } =
+        relay;
     tokio::pin!(shutdown);
     let mut news = News::new(ears);
     // Before a lane is held there is nothing to hand over: shutting down is dropping.
@@ -106,7 +107,7 @@ pub(crate) async fn run<S: Store, P: Publisher>(
     let core: Core<S::Mark> = Core::new(settings, &store.capabilities(), publisher.abilities());
     let roles = store.roles(&id);
     let publisher = Arc::new(publisher);
-    let sweeping = tokio::spawn(crate::upkeep::sweep(roles.upkeep, retention));
+    let sweeping = tokio::spawn(crate::upkeep::sweep(roles.upkeep, retention, log_kept_max));
     let mut engine: Engine<S, P> = Engine {
         core,
         calls: Calls::new((roles.lanes, roles.feed, roles.doorbell, roles.ledger), Arc::clone(&publisher)),

@@ -5,6 +5,7 @@
 use std::time::Duration;
 
 use eventferry_core::Lane;
+use eventferry_core::store::LogGauge;
 use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
 use std::collections::BTreeMap;
 
@@ -49,6 +50,9 @@ names! {
     PARKED_NOW = "eventferry_parked_events", describe_gauge, Count, "parked events of the lanes held";
     RECORDS = "eventferry_in_hand_events", describe_gauge, Count, "events in memory";
     BYTES = "eventferry_in_hand_bytes", describe_gauge, Bytes, "bytes of events in memory";
+    LOG_KEPT = "eventferry_log_kept_bytes", describe_gauge, Bytes, "kept of the database's log for relays";
+    LOG_SPARE = "eventferry_log_spare_bytes", describe_gauge, Bytes, "to be written before that is let go of";
+    LOG_LOST = "eventferry_log_lost", describe_gauge, Count, "1 when the database has let go of it";
     SETTLE_LAG = "eventferry_settle_lag_seconds", describe_gauge, Seconds, "how long acknowledged events are untold";
 }
 
@@ -255,6 +259,15 @@ impl Figures {
 
     fn show_parked(&self) {
         self.parked_now.set(self.parked.values().sum::<u64>() as f64);
+    }
+}
+
+/// What the database keeps of its log for relays.
+pub(crate) fn log_kept(log: &LogGauge) {
+    gauge!(LOG_KEPT).set(log.kept_bytes as f64);
+    gauge!(LOG_LOST).set(f64::from(u8::from(log.lost)));
+    if let Some(spare) = log.spare_bytes {
+        gauge!(LOG_SPARE).set(spare as f64);
     }
 }
 

@@ -37,7 +37,8 @@ use eventferry_core::store::{RelayId, Store};
 use tokio::sync::Notify;
 
 pub use builder::{
-    BuildError, NoPublisher, NoStore, PublisherPart, RETENTION_DEFAULT, RelayBuilder, StorePart,
+    BuildError, LOG_KEPT_MAX_DEFAULT, NoPublisher, NoStore, PublisherPart, RETENTION_DEFAULT, RelayBuilder,
+    StorePart,
 };
 pub use dead_letters::DeadLetterTopicFault;
 pub use engine::{Finished, RunError};
@@ -52,6 +53,7 @@ pub struct Relay<S, P> {
     pub(crate) id: RelayId,
     pub(crate) settings: Settings,
     pub(crate) retention: Duration,
+    pub(crate) log_kept_max: u64,
     pub(crate) letters: engine::Letters,
     /// Policies of topics that have one of their own.
     pub(crate) retries: HashMap<String, RetryPolicy>,

@@ -42,6 +42,10 @@ const INIT: &str = "run `eventferry init` with this version";
 const ENTRY: &str = "check user and password in the store's URL, and the server's pg_hba.conf";
 const TRIGGER: &str =
     "look for triggers and rules of your own on the tables of schema `eventferry`, and drop them";
+const POOLER: &str = "what answers there carries no replication, as poolers do not: name the server itself by \
+                      `--replication-url`";
+const SENDERS: &str =
+    "raise max_wal_senders (or max_connections), or end others' readers: see pg_stat_replication";
 const PRIMARY: &str = "point the URL to the primary";
 
 /// Every class of the appendix, and each code that means something else than its class or has a remedy of its own.
@@ -231,6 +235,10 @@ pub(crate) fn of_code(what: &str, code: &str, said: &str) -> StoreFault {
     let (kind, remedy) = match code {
         _ if gone => (HistoryLost, ""),
         "55006" => (Unavailable, "another relay reads from it"),
+        // PgBouncer refuses the parameter; others let it be, and the command is no SQL.
+        "08P01" if said.contains("replication") => (Misconfigured, POOLER),
+        "42601" => (Misconfigured, POOLER),
+        "53300" => (row.kind, SENDERS),
         "42501" => (
             Misconfigured,
             "run ALTER ROLE ... REPLICATION for the relay's role (or what the service has for that)",
@@ -241,7 +249,8 @@ pub(crate) fn of_code(what: &str, code: &str, said: &str) -> StoreFault {
         ),
         _ => (row.kind, row.remedy),
     };
-    StoreFault::new(kind, sentence(what, said, code, ["", remedy]))
+    let words = if tells_values(code) { row.why } else { said };
+    StoreFault::new(kind, sentence(what, words, code, ["", remedy]))
 }
 
 /// Whether the server's words hold no value: those of most codes name tables and settings only, and functions of our
@@ -249,7 +258,12 @@ pub(crate) fn of_code(what: &str, code: &str, said: &str) -> StoreFault {
 fn may_be_shown(refusal: &DbError) -> bool {
     let code = refusal.code().code();
     let ours = refusal.where_().is_some_and(|place| place.starts_with("PL/pgSQL function eventferry."));
-    !TELLS_VALUES.iter().any(|class| code.starts_with(class)) || (code == "P0001" && ours)
+    !tells_values(code) || (code == "P0001" && ours)
+}
+
+/// Whether words that come with this code may repeat a value.
+fn tells_values(code: &str) -> bool {
+    TELLS_VALUES.iter().any(|class| code.starts_with(class))
 }
 
 /// What a refused connection means to a role of a relay: its store was prepared, so it was let in before, and what let
@@ -462,6 +476,32 @@ mod tests {
         let place = ('W', "PL/pgSQL function eventferry.set_slot(integer) line 3 at RAISE");
         let text = said(&faulted("P0001", &[('M', "a slot lasts at least 1 second, not 0"), place]).await);
         assert!(text.starts_with("read: a slot lasts at least 1 second, not 0 (SQLSTATE P0001)"), "{text}");
+    }
+
+    #[test]
+    fn words_on_a_replication_connection_show_no_value_either() {
+        for code in ["22P02", "22021", "P0001", "38000", "09000"] {
+            let fault = of_code("read", code, "not a number: sesame");
+            assert!(!fault.to_string().contains("sesame"), "{fault}");
+            assert!(fault.message().ends_with(row_of(code).remedy), "{fault}");
+        }
+        let fault = of_code("read", "53300", "too many standbys");
+        assert!(
+            fault.message().starts_with("read: too many standbys (SQLSTATE 53300); raise max_wal_senders")
+        );
+    }
+
+    #[test]
+    fn a_pooler_is_known_by_how_it_refuses_replication() {
+        for (code, said) in [
+            ("08P01", "unsupported startup parameter: replication"),
+            ("42601", "syntax error at or near \"IDENTIFY_SYSTEM\""),
+        ] {
+            let fault = of_code("connect for replication", code, said);
+            assert_eq!(*fault.kind(), Misconfigured, "{fault}");
+            assert!(fault.message().contains("--replication-url"), "{fault}");
+        }
+        assert_eq!(*of_code("connect for replication", "08P01", "server login failed").kind(), Unavailable);
     }
 
     #[test]

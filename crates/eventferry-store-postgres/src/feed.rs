@@ -47,7 +47,7 @@ pub struct PostgresFeed {
     /// How many rows fitted of a page that was too large: so many are asked for next.
     fits: Option<u32>,
     /// Where an idle relay stands: the last reading found nothing.
-    idle: Option<Idle>,
+    pub(crate) idle: Option<Idle>,
     /// The window whose last page was full, and where that page ended.
     in_the_middle: Option<(Uuid, i64)>,
 }
@@ -65,9 +65,9 @@ const REFRESH: Duration = Duration::from_secs(60);
 
 /// What is known while nothing comes.
 #[derive(Clone, Copy, Debug)]
-struct Idle {
+pub(crate) struct Idle {
     /// When a window was opened last.
-    since: Instant,
+    pub(crate) since: Instant,
     /// The last id that was given, once it was asked for.
     newest: Option<i64>,
 }
@@ -428,7 +428,10 @@ impl Feed for PostgresFeed {
         }
         let anchor = self.anchored.unwrap_or(Anchor::Continued);
         (self.history, self.compared) = (Some(history), self.connection.generation());
-        self.look_at_slot().await?;
+        // Whoever has no lane must not end the reader of the one that has them all.
+        if !leases.is_empty() {
+            self.look_at_slot().await?;
+        }
         let lanes: Vec<i32> = leases.iter().map(|lease| i32::from(lease.lane.0)).collect();
         let client = self.connection.client().await?;
         let params: [(&(dyn ToSql + Sync), Type); 1] = [(&lanes, Type::INT4_ARRAY)];
@@ -455,7 +458,14 @@ impl Feed for PostgresFeed {
             let lsn = row.get::<_, Option<i64>>(9).map(i64::cast_unsigned);
             let tail = lsn.map(|lsn| TailPlace { lsn, ordinal: row.get(10), id: 0, newest_id: row.get(11) });
             let mark = PostgresMark { window: Arc::clone(window), last_id: row.get(2), tail };
+            let was_in_the_tail = mark.is_of_rows();
             let mark = self.open_tail(lane, mark)?;
+            let anchor = match anchor {
+                Anchor::Continued if was_in_the_tail && self.tail.is_some() && mark.tail.is_none() => {
+                    Anchor::LogLost
+                }
+                anchor => anchor,
+            };
             let epoch = leases.iter().find(|lease| lease.lane == lane).map_or(0, |lease| lease.epoch);
             self.positions.set(Lease { lane, epoch }, row.get(1), &mark);
             self.cursors.insert(lane, mark);

@@ -97,6 +97,9 @@ async fn version(connection: &mut Connection, prepare: Prepare) -> Result<Option
     let client = connection.client().await?;
     let query = client.query_typed_one(include_str!("../sql/has_schema.sql"), &[]);
     let row = connection.answer(WHAT, query).await?;
+    if let Some(fault) = too_old(row.get(2)) {
+        return Err(fault);
+    }
     if !row.get::<_, bool>(0) {
         return Ok(None);
     }
@@ -111,6 +114,21 @@ async fn version(connection: &mut Connection, prepare: Prepare) -> Result<Option
     let query = client.query_typed_one(include_str!("../sql/version.sql"), &[]);
     let row = connection.answer(WHAT, query).await?;
     Ok(Some(u32::try_from(row.get::<_, i32>(0)).unwrap_or(0)))
+}
+
+/// The oldest PostgreSQL that has what we need, as `server_version_num` has it.
+const OLDEST: i32 = 140_000;
+
+/// What is said of a server of this version, if it is too old.
+fn too_old(version: i32) -> Option<StoreFault> {
+    let release = if version < 100_000 {
+        format!("{}.{}", version / 10_000, version / 100 % 100)
+    } else {
+        (version / 10_000).to_string()
+    };
+    let message =
+        format!("the server is PostgreSQL {release}, and eventferry needs 14 or later; upgrade the server");
+    (version < OLDEST).then(|| misconfigured(message))
 }
 
 async fn apply(connection: &mut Connection, from: u32) -> Result<(), StoreFault> {
@@ -186,4 +204,19 @@ async fn check(connection: &mut Connection) -> Result<(u16, bool), StoreFault> {
 
 fn misconfigured(message: String) -> StoreFault {
     StoreFault::new(StoreFaultKind::Misconfigured, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_that_is_too_old_is_named_with_its_release() {
+        for (version, says) in [(90_624, "PostgreSQL 9.6,"), (130_022, "PostgreSQL 13,")] {
+            let fault = too_old(version).unwrap();
+            assert_eq!(*fault.kind(), StoreFaultKind::Misconfigured);
+            assert!(fault.message().contains(says), "{fault}");
+        }
+        assert!(too_old(140_000).is_none() && too_old(180_001).is_none());
+    }
 }

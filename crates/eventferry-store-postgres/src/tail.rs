@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `wire.rs` | a replication connection: frames in a buffer, read only as far as there is room |
 //! | `decode.rs` | pgoutput's messages, and the columns of an event in them |
+//! | `ready.rs` | what must hold before any of it, and what is said where it does not |
 //! | `slot.rs` | the slot's life: made, taken over, lost |
 //! | `stream.rs` | one reading of the slot: transactions, ordinals, how far it has come |
 //! | `anchor.rs` | from windows to the tail: what a snapshot shows, and which lanes stand where |
@@ -17,6 +18,7 @@
 mod anchor;
 mod decode;
 mod feed;
+mod ready;
 mod slot;
 mod stream;
 mod wire;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventferry_core::store::{Gauge, LAG_RECORDS_MAX, LaneGauge, RelayGauge, Swept, Upkeep};
+use eventferry_core::store::{Gauge, LAG_RECORDS_MAX, LaneGauge, LogGauge, RelayGauge, Swept, Upkeep};
 use eventferry_core::{Lane, StoreFault, StoreFaultKind, Timestamp};
 use tokio_postgres::types::{ToSql, Type};
 
@@ -92,11 +92,20 @@ impl Upkeep for PostgresUpkeep {
         let lanes = self.connection.answer(WHAT, query).await?;
         let query = client.query_typed(include_str!("../sql/gauge_relays.sql"), &[]);
         let relays = self.connection.answer(WHAT, query).await?;
+        let log = self.log().await?;
         Ok(Gauge {
             at: lanes.first().and_then(|row| timestamp(row, 6)).unwrap_or(Timestamp(0)),
             lanes: lanes.iter().map(lane_gauge).collect(),
             relays: relays.iter().map(relay_gauge).collect(),
+            log,
         })
+    }
+
+    async fn log(&mut self) -> Result<Option<LogGauge>, StoreFault> {
+        let client = self.connection.client().await?;
+        let query = client.query_typed(include_str!("../sql/gauge_log.sql"), &[]);
+        let rows = self.connection.answer("look at what the replication slot keeps", query).await?;
+        Ok(rows.first().map(log_gauge))
     }
 }
 
@@ -109,6 +118,11 @@ fn lane_gauge(row: &tokio_postgres::Row) -> LaneGauge {
         oldest_unsettled: timestamp(row, 4),
         parked: row.get::<_, i64>(5) as u64,
     }
+}
+
+fn log_gauge(row: &tokio_postgres::Row) -> LogGauge {
+    let bytes = |column| row.get::<_, Option<i64>>(column).and_then(|bytes| u64::try_from(bytes.max(0)).ok());
+    LogGauge { kept_bytes: bytes(0).unwrap_or(0), spare_bytes: bytes(1), lost: row.get(2) }
 }
 
 fn relay_gauge(row: &tokio_postgres::Row) -> RelayGauge {

@@ -117,4 +117,9 @@ impl PostgresMark {
     pub(crate) fn is_end(&self) -> bool {
         self.last_id == END
     }
+
+    /// Whether it is a place in the log's tail up to which rows of the table were carried.
+    pub(crate) fn is_of_rows(&self) -> bool {
+        self.tail.is_some_and(|tail| tail.newest_id.is_some())
+    }
 }

@@ -4,7 +4,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use eventferry_core::lane::LANES_MAX;
-use eventferry_core::store::{Gauge, LAG_RECORDS_MAX, LaneGauge, RelayGauge, Swept, Upkeep};
+use eventferry_core::store::{Gauge, LAG_RECORDS_MAX, LaneGauge, LogGauge, RelayGauge, Swept, Upkeep};
 use eventferry_core::{Lane, StoreFault, Timestamp};
 use rusqlite::{Transaction, named_params};
 
@@ -47,6 +47,10 @@ impl Upkeep for SqliteUpkeep {
 
     async fn gauge(&mut self) -> Result<Gauge, StoreFault> {
         self.connection.ask(gauge).await
+    }
+
+    async fn log(&mut self) -> Result<Option<LogGauge>, StoreFault> {
+        Ok(None)
     }
 }
 
@@ -158,7 +162,7 @@ fn gauge(keeper: &mut Keeper) -> Result<Gauge, StoreFault> {
         let (mut lanes, positions) = lane_gauges(&transaction)?;
         count_lag(&transaction, &mut lanes, &positions)?;
         count_parked(&transaction, &mut lanes)?;
-        Ok(Gauge { at, lanes, relays: relay_gauges(&transaction, at)? })
+        Ok(Gauge { at, lanes, relays: relay_gauges(&transaction, at)?, log: None })
     };
     take().map_err(|error| fault(GAUGE, error))
 }

@@ -18,7 +18,7 @@ pub(super) struct Carrier {
 }
 
 impl Carrier {
-    pub(super) fn start(store: &str, brokers: &str) -> Result<Self, Failure> {
+    pub(super) fn start(store: &str, brokers: &str, feed: &str) -> Result<Self, Failure> {
         let program = program()?;
         let mut command = Command::new(&program);
         for (name, _) in std::env::vars_os() {
@@ -27,7 +27,15 @@ impl Carrier {
             }
         }
         let child = command
-            .args(["run", "--publisher", &format!("kafka://{brokers}"), "--log-level", "warn"])
+            .args([
+                "run",
+                "--publisher",
+                &format!("kafka://{brokers}"),
+                "--log-level",
+                "warn",
+                "--feed",
+                feed,
+            ])
             .env("EVENTFERRY_STORE", store)
             .stdin(Stdio::null())
             .kill_on_drop(true)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{LaneStatus, Status};
+use super::{LaneStatus, LogStatus, Status};
 use crate::output::grouped;
 use crate::table::{age, columns, counted};
 
@@ -39,7 +39,34 @@ fn summary(status: &Status, store: &str) -> String {
         0 => format!("relays   none live{gone}: nothing is carried; start one by `eventferry run`"),
         live => format!("relays   {live} live{gone}"),
     });
+    if let Some(log) = &status.log {
+        lines.push(kept(log));
+    }
     lines.join("\n") + "\n"
+}
+
+/// What the database keeps of its log for relays.
+fn kept(log: &LogStatus) -> String {
+    if log.lost {
+        return "log      lost: the database has let go of what it kept for relays; see docs/postgres-tail.md".into();
+    }
+    let spare = match log.spare_bytes {
+        Some(spare) => format!("; lets go of it after {} more", size(spare)),
+        None => String::new(),
+    };
+    format!("log      {} kept by the database for relays{spare}", size(log.kept_bytes))
+}
+
+/// Bytes, to about three digits.
+fn size(bytes: u64) -> String {
+    let (mut value, mut unit) = (bytes as f64, "B");
+    for larger in ["KiB", "MiB", "GiB", "TiB"] {
+        if value < 1024.0 {
+            break;
+        }
+        (value, unit) = (value / 1024.0, larger);
+    }
+    if unit == "B" { format!("{bytes} B") } else { format!("{value:.1} {unit}") }
 }
 
 /// What one owner has.

@@ -16,4 +16,5 @@ mod schema;
 mod secrets;
 mod settings;
 mod status;
+mod tail;
 mod unreachable;

@@ -58,6 +58,15 @@ impl Database {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        // A database with a slot cannot be dropped, nor a slot that is read from.
+        let readers = format!("FROM pg_replication_slots WHERE database = '{}'", self.name);
+        while execute(&server(), &format!("SELECT count(*) {readers}")).as_deref() != Some("0") {
+            execute(&server(), &format!("SELECT pg_terminate_backend(active_pid) {readers} AND active"));
+            execute(
+                &server(),
+                &format!("SELECT pg_drop_replication_slot(slot_name) {readers} AND NOT active"),
+            );
+        }
         execute(&server(), &format!("DROP DATABASE {} WITH (FORCE)", self.name));
     }
 }
@@ -77,7 +86,18 @@ pub(crate) fn on_the_server(sql: &str) {
     execute(&server(), sql);
 }
 
-fn execute(url: &str, sql: &str) -> Option<String> {
+/// What the server says to SQL that it refuses; `None`: it does not.
+pub(crate) fn refusal(url: &str, sql: &str) -> Option<String> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let error = client.simple_query(sql).await.err()?;
+        Some(error.as_db_error().unwrap().message().to_owned())
+    })
+}
+
+pub(crate) fn execute(url: &str, sql: &str) -> Option<String> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
         let (client, connection) = tokio_postgres::connect(url, NoTls).await.unwrap();

@@ -78,3 +78,17 @@ fn an_unreachable_database_is_said_at_once() {
         .expect(3, &["refused", "check host and port in the store's URL"]);
     assert!(asked.elapsed() < Duration::from_secs(10));
 }
+
+#[test]
+fn what_the_database_keeps_of_its_log_for_relays_is_shown() {
+    let (program, database) = (Program::new(), Database::new());
+    program.done(&["init", "--store", &database.url]);
+    assert_eq!(json(&program, &database.url)["log"], Value::Null);
+    program.done(&["init", "--store", &database.url, "--tail"]);
+    database.sql("SELECT pg_logical_emit_message(false, 'others', repeat('x', 3 << 20))");
+    let log = &json(&program, &database.url)["log"];
+    assert!(log["kept_bytes"].as_u64().unwrap() > 3 << 20, "{log:#}");
+    assert_eq!((&log["spare_bytes"], &log["lost"]), (&Value::Null, &false.into()));
+    let text = program.done(&["status", "--store", &database.url]);
+    assert!(text.contains("MiB kept by the database for relays\n"), "{text}");
+}

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventferry_core::store::{Gauge, LaneGauge, RelayGauge, Swept, Upkeep};
+use eventferry_core::store::{Gauge, LaneGauge, LogGauge, RelayGauge, Swept, Upkeep};
 use eventferry_core::{Lane, StoreFault};
 
 use super::Shared;
@@ -58,7 +58,11 @@ impl Upkeep for ModelUpkeep {
             RelayGauge { id: id.0, last_beat, live }
         });
         let relays = relays.collect();
-        Ok(Gauge { at: world.now(), lanes, relays })
+        Ok(Gauge { at: world.now(), lanes, relays, log: world.kept })
+    }
+
+    async fn log(&mut self) -> Result<Option<LogGauge>, StoreFault> {
+        Ok(self.world.lock().kept)
     }
 }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use eventferry_core::lane::LANES_DEFAULT;
 use eventferry_core::parked::ParkedKey;
-use eventferry_core::store::{RelayId, Stall};
+use eventferry_core::store::{LogGauge, RelayId, Stall};
 use eventferry_core::{Event, Lane, MessageId, StoreFault, StoreFaultKind, StoredEvent, Timestamp};
 
 use super::flaw::Flaw;
@@ -41,6 +41,8 @@ pub(super) struct World {
     pub(super) sleepers: Vec<Waker>,
     /// Set by a flawed sweep: whoever begins a transaction now is kept waiting.
     pub(super) locked: bool,
+    /// What it says that the database's log keeps for relays.
+    pub(super) kept: Option<LogGauge>,
 }
 
 /// A committed event.
@@ -95,6 +97,7 @@ impl World {
             next_number: 1,
             sleepers: Vec::new(),
             locked: false,
+            kept: None,
         }
     }
 

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use eventferry_core::store::LogGauge;
 use metrics::{Counter, Gauge, Histogram, Key, KeyName, Metadata, Recorder, SharedString, Unit};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
@@ -28,6 +29,10 @@ impl Figures {
     fn counted(&self, name: &str) -> u64 {
         let figures = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         figures.get(name).unwrap_or_else(|| panic!("no {name} in {figures:#?}")).load(Ordering::Relaxed)
+    }
+
+    fn has(&self, name: &str) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(name)
     }
 
     fn gauged(&self, name: &str) -> f64 {
@@ -188,4 +193,54 @@ fn people_hear_once_of_each_and_what_becomes_of_it() {
     assert_eq!(panicked(), 1);
     assert!(lines.with("as often as allowed")[0].contains("MessageTooLarge"));
     assert!(lines.with("").iter().all(|line| !line.contains("secret")), "no payload");
+}
+
+#[test]
+fn a_log_that_grows_is_gauged_and_warned_of_once_until_it_is_well_again() {
+    let (figures, lines) = (Figures::default(), Lines::default());
+    let _guard = tracing::subscriber::set_default(lines.clone());
+    metrics::with_local_recorder(&figures, || {
+        runtime().block_on(async {
+            let mut scene = Scene::new().await;
+            let relay = scene.relay().log_kept_max(1_000);
+            let steps = [
+                (900, None),
+                (1_001, None),
+                (2_000, None),
+                (900, None),
+                (1_001, None),
+                (100, None),
+                (600, Some(500)),
+            ];
+            let steps =
+                steps.map(|(kept_bytes, spare_bytes)| LogGauge { kept_bytes, spare_bytes, lost: false });
+            let short = steps[6];
+            let gone = LogGauge { kept_bytes: 0, spare_bytes: None, lost: true };
+            let well = LogGauge { kept_bytes: 7, spare_bytes: Some(8), lost: false };
+            let steps: Vec<_> = steps.into_iter().chain([well, short, gone, gone]).collect();
+            let step = AtomicU64::new(0);
+            // Each stands until it was looked at, and once more.
+            scene.outbox.keep_log(Some(steps[0]));
+            let shown = |log: &LogGauge| {
+                let lost = figures.gauged("eventferry_log_lost") > 0.0;
+                (figures.gauged("eventferry_log_kept_bytes") as u64, lost) == (log.kept_bytes, log.lost)
+            };
+            let done = async |scene: &Scene| {
+                let at = step.load(Ordering::Relaxed) as usize;
+                if !figures.has("eventferry_log_kept_bytes") || !shown(&steps[at]) {
+                    return false;
+                }
+                step.fetch_add(1, Ordering::Relaxed);
+                scene.outbox.keep_log(steps.get(at + 1).copied());
+                at + 1 == steps.len()
+            };
+            scene.run(relay, done).await;
+            assert_eq!(figures.gauged("eventferry_log_spare_bytes"), 500.0);
+        });
+    });
+    for (line, times) in
+        [("keeps much of its log", 3), ("keeps little of its log again", 2), ("has let go", 1)]
+    {
+        assert_eq!(lines.with(line).len(), times, "{line}: {:#?}", lines.with("log"));
+    }
 }

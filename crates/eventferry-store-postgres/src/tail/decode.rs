@@ -6,6 +6,7 @@
 use eventferry_core::packed::Columns;
 use eventferry_core::{PackedRow, Timestamp};
 
+use crate::PAYLOAD_BYTES_MAX;
 use crate::row::{headers_of, timestamp_of};
 
 /// A message, as far as we look at it.
@@ -179,6 +180,26 @@ impl<'a> Tuple<'a> {
             *column = if length == u32::MAX { None } else { Some(bytes.take(length as usize)?) };
         }
         Some(columns)
+    }
+
+    /// Whether `eventferry.emit_event()` would have written it: what breaks its limits cannot be parked, and would stop
+    /// a relay.
+    pub(super) fn could_be_emitted(&self) -> bool {
+        let has = |place: usize, bytes: usize| self.0[place].is_some_and(|value| value.len() == bytes);
+        let is_text = |place| self.text(place).is_some_and(|text: &str| !text.contains('\0'));
+        let is_name = |place| is_text(place) && (1..=1024).contains(&self.0[place].map_or(0, <[u8]>::len));
+        has(0, 8)
+            && has(1, 8)
+            && has(2, 8)
+            && has(3, 16)
+            && is_text(4)
+            && (1..=249).contains(&self.text(4).unwrap_or_default().chars().count())
+            && is_name(5)
+            && is_name(6)
+            && self.0[8].is_none_or(|payload| payload.len() as u64 <= PAYLOAD_BYTES_MAX)
+            && (self.0[9].is_none() || is_text(9))
+            && self.0[11]
+                .is_none_or(|raw| raw.first_chunk::<4>().is_some_and(|raw| i32::from_be_bytes(*raw) >= 0))
     }
 
     /// Whether this transaction enqueued it. A row that was moved or put back by hand has another's xid.

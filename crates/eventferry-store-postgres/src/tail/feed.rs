@@ -3,12 +3,13 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use eventferry_core::store::{Page, Rest, Wish};
+use eventferry_core::store::{Page, Prepare, Rest, Wish};
 use eventferry_core::{Lane, PackedRow, StoreFault, StoreFaultKind, Timestamp};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::anchor::{Snapshot, Stands};
-use super::slot::Slot;
+use super::ready::Ready;
+use super::slot::{Making, Slot};
 use super::stream::{Sheet, Stop, Stream};
 use crate::config::{FeedChoice, PostgresConfig};
 use crate::feed::PostgresFeed;
@@ -23,6 +24,9 @@ const PROOF_WAIT: Duration = Duration::from_secs(2);
 /// How long a lane that was passed over waits at most while the others go on.
 const BEHIND_WAIT: Duration = Duration::from_secs(1);
 
+/// How often a window is opened, on the way to the tail, though nothing is new.
+const APPROACH_PAUSE: Duration = Duration::from_secs(1);
+
 /// How often a window is taken beside the tail while events flow: what it shows is what retention may remove.
 const PAIR_PAUSE: Duration = Duration::from_secs(1);
 
@@ -31,6 +35,10 @@ pub(crate) struct Tail {
     config: PostgresConfig,
     stands: Stands,
     slot: Option<Slot>,
+    /// In place of a lost one.
+    making: Option<Making>,
+    /// Which publication the rows of the table come by.
+    publication: Option<String>,
     stream: Option<Stream>,
     /// A reading began and did not end: what it took from the stream was not handed over.
     reading: bool,
@@ -66,6 +74,8 @@ impl Tail {
             config: config.clone(),
             stands: Stands::of(lanes_total),
             slot: None,
+            making: None,
+            publication: None,
             stream: None,
             reading: false,
             pair: None,
@@ -86,8 +96,13 @@ impl Tail {
     pub(crate) fn close(&mut self, lane: Lane) {
         self.stands.remove(lane);
         if self.stands.is_empty() {
-            (self.stream, self.slot) = (None, None);
+            (self.stream, self.slot, self.making) = (None, None, None);
         }
+    }
+
+    /// Where only what was emitted is carried, there is no table to fall back on.
+    fn has_table(&self) -> bool {
+        self.config.feed != FeedChoice::TailMessages
     }
 
     /// Positions may follow to this window when the stream has come to this place.
@@ -103,31 +118,62 @@ impl Tail {
 }
 
 impl PostgresFeed {
-    /// Before lanes are opened: the slot is there, or made anew where the table has all that it had.
+    /// Before lanes are opened: the slot is there, or is made anew while the table is read, which has all that it had.
     pub(crate) async fn look_at_slot(&mut self) -> Result<(), StoreFault> {
         let Some(tail) = &mut self.tail else { return Ok(()) };
         tail.begin();
-        let mut slot = Slot::take_over(&mut self.connection).await?;
-        if !slot.lives() {
-            if tail.config.feed == FeedChoice::TailMessages {
-                return Err(slot.gone());
-            }
-            tracing::warn!(
-                slot = slot.name,
-                "the replication slot is lost: events are read from the table until a new one has taken over; some \
-                 that were shipped may be shipped again, and what was emitted without the table is lost"
-            );
-            slot.remake(&mut self.connection).await?;
-            slot = Slot::look(&mut self.connection).await?;
+        tail.slot = None;
+        if tail.making.as_ref().is_some_and(|making| !making.is_done()) {
+            return Ok(());
         }
-        tail.slot = Some(slot);
+        tail.making = None;
+        let mut is_blind = false;
+        if tail.has_table() {
+            let ready = Ready::look(&mut self.connection).await?;
+            ready.check(Prepare::Check)?;
+            is_blind =
+                tail.publication.as_ref().is_some_and(|before| ready.publication.as_ref() != Some(before));
+            tail.publication = ready.publication;
+        }
+        let slot = Slot::take_over(&mut self.connection).await?;
+        if slot.lives() && !is_blind {
+            tail.slot = Some(slot);
+            return Ok(());
+        }
+        if !tail.has_table() {
+            return Err(slot.gone());
+        }
+        tracing::warn!(
+            slot = slot.name,
+            "the replication slot is lost: events are read from the table until a new one has taken over; some that \
+             were shipped may be shipped again, and what was emitted without the table is lost"
+        );
+        tail.making = Some(Making::start(&tail.config));
+        Ok(())
+    }
+
+    /// The slot, when one is there that was being made.
+    async fn find_slot(&mut self) -> Result<(), StoreFault> {
+        let Some(tail) = &mut self.tail else { return Ok(()) };
+        if tail.slot.is_some() || !tail.making.as_ref().is_some_and(Making::is_done) {
+            return Ok(());
+        }
+        let slot = Slot::look(&mut self.connection).await?;
+        tail.making = None;
+        if slot.lives() {
+            tracing::info!(slot = slot.name, "a new replication slot is there");
+            tail.slot = Some(slot);
+        } else {
+            tail.making = Some(Making::start(&tail.config));
+        }
         Ok(())
     }
 
     /// A lane is opened at this mark; what is returned is where it is read on from.
     pub(crate) fn open_tail(&mut self, lane: Lane, mark: PostgresMark) -> Result<PostgresMark, StoreFault> {
-        let Some(Tail { config, stands, slot: Some(slot), .. }) = &mut self.tail else { return Ok(mark) };
+        let Some(Tail { config, stands, slot, .. }) = &mut self.tail else { return Ok(mark) };
         stands.remove(lane);
+        let Some(slot) = slot else { return Ok(PostgresMark { tail: None, ..mark }) };
         let messages = config.feed == FeedChoice::TailMessages;
         if messages {
             let begins = TailPlace { lsn: slot.confirmed, ordinal: 0, id: 0, newest_id: None };
@@ -143,7 +189,6 @@ impl PostgresFeed {
             return Ok(PostgresMark { tail: None, ..mark });
         };
         if place.lsn < slot.confirmed {
-            tracing::warn!(lane = lane.0, "the replication slot has moved on without us: reading the table");
             return Ok(PostgresMark { tail: None, ..mark });
         }
         let shown = Snapshot::of(&mark.window.cur).ok_or_else(unreadable)?;
@@ -200,9 +245,14 @@ impl PostgresFeed {
 
     /// Reads windows, until one sees nothing run that may have been committed before the slot begins.
     async fn approach(&mut self, wish: Wish<'_>) -> Result<Page<PostgresMark, PackedRow>, StoreFault> {
+        self.find_slot().await?;
+        if self.tail.as_ref().is_some_and(|tail| tail.slot.is_some()) {
+            // A window that is opened now may see nothing run any more.
+            self.idle.take_if(|idle| idle.since.elapsed() >= APPROACH_PAUSE);
+        }
         let mut page = self.read_windows(wish).await?;
         let Some(tail) = &mut self.tail else { return Ok(page) };
-        let Some(slot) = &tail.slot else { return Err(unopened()) };
+        let Some(slot) = &tail.slot else { return Ok(page) };
         let mut entered = false;
         for lane in wish.lanes {
             let Some(mark) = self.cursors.get(lane).filter(|mark| mark.is_end()) else { continue };
@@ -333,6 +383,12 @@ impl PostgresFeed {
         let query = client.query_typed_one(include_str!("../../sql/tail_pair.sql"), &params);
         let row = self.connection.answer("look at the log's end", query).await?;
         self.admit_history(History { system_identifier: row.get(4), timeline: row.get(5) })?;
+        if let Some(tail) = self.tail.as_mut().filter(|tail| tail.has_table())
+            && tail.publication != row.get::<_, Option<String>>(8)
+        {
+            let message = "the publication `eventferry` was changed, and events may be missing in the stream";
+            return Err(StoreFault::new(StoreFaultKind::HistoryLost, message));
+        }
         let bounds =
             Bounds { floor: row.get(1), late_floor: row.get(2), late_through: i64::MAX, restored_through: 0 };
         let window = Window::opened(before.cur.clone(), row.get(0), bounds, history);

@@ -6,8 +6,9 @@ use eventferry_core::store::Prepare;
 use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::types::{ToSql, Type};
 
+use super::ready::{self, Ready};
 use crate::config::{FeedChoice, PostgresConfig};
-use crate::connection::Connection;
+use crate::connection::{Company, Connection};
 
 /// The slot as it is.
 pub(super) struct Slot {
@@ -22,6 +23,47 @@ pub(super) struct Slot {
     wal_level: String,
     /// Above the xid of all that was committed before `confirmed`.
     pub(super) horizon: u64,
+}
+
+/// A slot that is being made while the table is read: that takes as long as the longest transaction lasts.
+pub(super) struct Making(tokio::task::JoinHandle<()>);
+
+/// How long a slot is waited for before it is begun anew.
+const MAKING_MAX: Duration = Duration::from_secs(3600);
+
+/// How long until a slot is tried again that could not be made.
+const MAKING_PAUSE: Duration = Duration::from_secs(5);
+
+impl Making {
+    /// Makes a slot in place of a lost one, again and again until it is there.
+    pub(super) fn start(config: &PostgresConfig) -> Self {
+        let config = config.clone().call_timeout(MAKING_MAX);
+        Self(tokio::spawn(async move {
+            let mut connection = Connection::of_role(config, &Company::default());
+            let mut told = String::new();
+            loop {
+                let made = async { Slot::take_over(&mut connection).await?.remake(&mut connection).await };
+                let Err(fault) = made.await else { return };
+                if *fault.message() != told {
+                    tracing::warn!(%fault, "there is no new replication slot yet: events are read from the table");
+                    fault.message().clone_into(&mut told);
+                }
+                // waits: for whoever mends it
+                tokio::time::sleep(MAKING_PAUSE).await;
+            }
+        }))
+    }
+
+    /// Whether it is there.
+    pub(super) fn is_done(&self) -> bool {
+        self.0.is_finished()
+    }
+}
+
+impl Drop for Making {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl Slot {
@@ -100,7 +142,7 @@ impl Slot {
     }
 }
 
-fn misconfigured(message: impl Into<String>) -> StoreFault {
+pub(super) fn misconfigured(message: impl Into<String>) -> StoreFault {
     StoreFault::new(StoreFaultKind::Misconfigured, message)
 }
 
@@ -118,26 +160,41 @@ pub(crate) async fn make(
             slot.wal_level
         )));
     }
+    let ready = Ready::look(connection).await?;
+    ready.check(prepare)?;
     if prepare == Prepare::Check {
-        return match slot.made {
-            true => Ok(()),
-            false => Err(misconfigured(
+        if slot.made && !slot.lives() && config.feed == FeedChoice::TailMessages {
+            return Err(slot.gone());
+        }
+        if !slot.made {
+            return Err(misconfigured(
                 "there is no replication slot for this outbox; make it by `eventferry init --tail --store URL`",
-            )),
-        };
+            ));
+        }
+        return ready::knock(connection, config).await;
     }
     ask(connection, "make the publication", include_str!("../../sql/make_publication.sql")).await?;
     if config.closes_messages {
         ask(connection, "close the raw messages", include_str!("../../sql/close_messages.sql")).await?;
     }
-    if slot.lives() && !config.accepts_loss {
+    // What was inserted while there was no publication is not to be had from the slot, and it does not say so.
+    let is_blind = slot.lives() && !ready.has_publication() && config.feed != FeedChoice::TailMessages;
+    if slot.lives() && !is_blind && !config.accepts_loss {
         return Ok(());
     }
-    if slot.made && config.feed == FeedChoice::TailMessages && !config.accepts_loss {
-        return Err(slot.gone());
+    if slot.made && !is_blind && !config.accepts_loss {
+        if config.feed == FeedChoice::TailMessages {
+            return Err(slot.gone());
+        }
+        // It may have held messages that nobody had carried: a person is to know before it is made anew.
+        tracing::warn!(
+            "the replication slot is lost: a relay of `--feed tail` makes a new one by itself and finds all in the \
+             table; for `--feed messages` look in the server's log for why, and accept the loss by `--accept-loss`"
+        );
+        return Ok(());
     }
-    if !slot.lives() {
-        slot.remake(connection).await?;
+    if !slot.lives() || is_blind {
+        Slot::take_over(connection).await?.remake(connection).await?;
     }
     if config.accepts_loss {
         ask(connection, "accept the loss", include_str!("../../sql/forget_tail.sql")).await?;

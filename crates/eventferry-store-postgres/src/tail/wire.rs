@@ -56,10 +56,11 @@ pub(super) struct Wire {
     status: watch::Sender<Status>,
 }
 
-/// What the server says of itself: cluster, timeline.
+/// What the server says of itself: cluster, timeline, and which database is connected to.
 pub(super) struct Identity {
     pub(super) system_identifier: u64,
     pub(super) timeline: i32,
+    pub(super) database: Option<String>,
 }
 
 impl Wire {
@@ -69,15 +70,8 @@ impl Wire {
         slot: &str,
         start: u64,
     ) -> Result<(Self, Identity), StoreFault> {
-        let limit = config.call_timeout;
-        let started = tokio::time::timeout(limit, async {
-            let mut raw = Raw::connect(config).await?;
-            let row = raw.query("IDENTIFY_SYSTEM").await?;
-            let text = |place: usize| row.get(place).cloned().unwrap_or_default();
-            let identity = Identity {
-                system_identifier: text(0).parse().unwrap_or(0),
-                timeline: text(1).parse().unwrap_or(0),
-            };
+        within(config, async {
+            let (mut raw, identity) = Raw::identified(config).await?;
             let (high, low) = (start >> 32, start & 0xffff_ffff);
             let command = format!(
                 "START_REPLICATION SLOT \"{slot}\" LOGICAL {high:X}/{low:X} (proto_version '1', \
@@ -85,10 +79,23 @@ impl Wire {
             );
             raw.query(&command).await?;
             Ok((raw.stream(), identity))
-        });
-        let unanswered =
-            |_| StoreFault::new(StoreFaultKind::Unavailable, format!("{WHAT}: no answer within {limit:?}"));
-        started.await.map_err(unanswered)?
+        })
+        .await
+    }
+
+    /// Connects, says who the server is, and hangs up.
+    pub(super) async fn identify(config: &PostgresConfig) -> Result<Identity, StoreFault> {
+        within(config, async {
+            let (mut raw, identity) = Raw::identified(config).await?;
+            // A farewell: else its place among the senders is free only when the server has noticed.
+            raw.say(|out| {
+                frontend::terminate(out);
+                Ok(())
+            })
+            .await?;
+            Ok(identity)
+        })
+        .await
     }
 
     /// The next whole frame, of which the buffer has all: its tag, and where it lies.
@@ -157,6 +164,17 @@ impl Wire {
 }
 
 const WHAT: &str = "read the log's tail";
+
+/// Waits for an answer, within the time a call may take.
+async fn within<T>(
+    config: &PostgresConfig,
+    work: impl Future<Output = Result<T, StoreFault>>,
+) -> Result<T, StoreFault> {
+    let limit = config.call_timeout;
+    let unanswered =
+        |_| StoreFault::new(StoreFaultKind::Unavailable, format!("{WHAT}: no answer within {limit:?}"));
+    tokio::time::timeout(limit, work).await.map_err(unanswered)?
+}
 
 fn ended(read: io::Result<usize>) -> Result<(), StoreFault> {
     match read {
@@ -244,6 +262,19 @@ impl Raw {
             last = fault;
         }
         Err(last)
+    }
+
+    /// Connects, and asks the server who it is.
+    async fn identified(config: &PostgresConfig) -> Result<(Self, Identity), StoreFault> {
+        let mut raw = Self::connect(config).await?;
+        let row = raw.query("IDENTIFY_SYSTEM").await?;
+        let text = |place: usize| row.get(place).cloned().unwrap_or_default();
+        let identity = Identity {
+            system_identifier: text(0).parse().unwrap_or(0),
+            timeline: text(1).parse().unwrap_or(0),
+            database: row.get(3).cloned(),
+        };
+        Ok((raw, identity))
     }
 
     /// Says who we are, and proves it.

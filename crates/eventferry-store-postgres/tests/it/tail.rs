@@ -1,8 +1,7 @@
 //! The log's tail: events by logical replication.
 
-use eventferry_core::StoreFaultKind;
-use eventferry_core::store::{Feed as _, Prepare, Settlement, Store as _, Verdict};
-use eventferry_store_postgres::{FeedChoice, PostgresConfig, PostgresStore};
+use eventferry_core::store::{Settlement, Verdict};
+use eventferry_store_postgres::FeedChoice;
 
 use crate::server::{Database, Relay, enqueue, expire, on_every_server_by, query};
 
@@ -74,13 +73,13 @@ async fn emitting_without_a_slot_raises() {
 }
 
 /// Emits an event whose payload is `AGGREGATE/REST`, through SQL.
-async fn emit(client: &impl tokio_postgres::GenericClient, aggregate: &str, rest: &str) {
+pub(crate) async fn emit(client: &impl tokio_postgres::GenericClient, aggregate: &str, rest: &str) {
     let text = format!("{aggregate}/{rest}");
     client.execute("SELECT eventferry.emit('t', 'test', $1, $2::text)", &[&aggregate, &text]).await.unwrap();
 }
 
 /// Reads on, quietly, until the relay streams: others' transactions in the same cluster may keep it at windows.
-async fn come_to_the_tail(relay: &mut Relay, app: &tokio_postgres::Client) {
+pub(crate) async fn come_to_the_tail(relay: &mut Relay, app: &tokio_postgres::Client) {
     let streams =
         "SELECT count(*) FROM pg_replication_slots WHERE slot_name = eventferry.tail_slot() AND active";
     while query::<i64>(app, streams).await == 0 {
@@ -89,7 +88,7 @@ async fn come_to_the_tail(relay: &mut Relay, app: &tokio_postgres::Client) {
 }
 
 /// Settles every lane as far as it was read.
-async fn settle_all(relay: &mut Relay) {
+pub(crate) async fn settle_all(relay: &mut Relay) {
     let mut marks = Vec::new();
     for _ in 0..5 {
         let page = relay.read().await;
@@ -107,60 +106,11 @@ async fn settle_all(relay: &mut Relay) {
 }
 
 /// Ends whoever reads from the slot, and drops it.
-async fn drop_slot(app: &tokio_postgres::Client) {
+pub(crate) async fn drop_slot(app: &tokio_postgres::Client) {
     let drop = "SELECT pg_terminate_backend(active_pid) FROM pg_replication_slots
                 WHERE slot_name = eventferry.tail_slot() AND active;
                 SELECT pg_drop_replication_slot(eventferry.tail_slot())";
     while app.batch_execute(drop).await.is_err() {}
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_slot_loses_nothing_that_is_in_the_table() {
-    on_every_server_by(FeedChoice::TailTable, async |database| {
-        let app = database.client().await;
-        enqueue(&app, "a", "1").await;
-        let mut relay = database.owner().await;
-        assert_eq!(relay.read_all().await, ["a/1"]);
-        come_to_the_tail(&mut relay, &app).await;
-        enqueue(&app, "a", "2").await;
-        let records = relay.read().await.records;
-        assert_eq!(records.len(), 1);
-        drop(relay);
-        drop_slot(&app).await;
-        enqueue(&app, "a", "3").await;
-        expire(&database).await;
-        let mut heir = database.relay("heir").await;
-        heir.take(64).await;
-        assert_eq!(heir.read_all().await, ["a/1", "a/2", "a/3"], "nothing was settled");
-        come_to_the_tail(&mut heir, &app).await;
-        enqueue(&app, "a", "4").await;
-        assert_eq!(heir.read_all().await, ["a/4"]);
-    })
-    .await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_lost_slot_of_messages_stops_relays_until_a_person_accepts_it() {
-    on_every_server_by(FeedChoice::TailMessages, async |database| {
-        let app = database.client().await;
-        emit(&app, "a", "1").await;
-        let mut relay = database.owner().await;
-        assert_eq!(relay.read_all().await, ["a/1"]);
-        settle_all(&mut relay).await;
-        drop_slot(&app).await;
-        let leases = relay.leases.clone();
-        let fault = relay.roles.feed.open(&leases).await.unwrap_err();
-        assert_eq!(*fault.kind(), StoreFaultKind::Misconfigured, "{fault}");
-        assert!(fault.message().contains("--accept-loss"), "{fault}");
-        let fault = database.store().prepare(Prepare::Apply).await.unwrap_err();
-        assert_eq!(*fault.kind(), StoreFaultKind::Misconfigured, "{fault}");
-        let accepting = PostgresConfig::from_url(&database.url).unwrap().feed(database.feed).accept_loss();
-        PostgresStore::new(accepting).prepare(Prepare::Apply).await.unwrap();
-        emit(&app, "a", "2").await;
-        relay.roles.feed.open(&leases).await.unwrap();
-        assert_eq!(relay.read_all().await, ["a/2"]);
-    })
-    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -257,44 +207,6 @@ async fn a_table_feed_goes_on_where_the_tail_was_and_the_tail_where_that_was() {
         relay.take(64).await;
         let read = relay.read_all().await;
         assert!(read.ends_with(&["a/2".into(), "a/3".into()]), "{read:?}");
-    })
-    .await;
-}
-
-/// A transaction whose commit record lies before the slot, and which is not visible because its standby has not
-/// answered, may be the newest of all: then no snapshot's xmax is above it.
-#[tokio::test(flavor = "multi_thread")]
-async fn a_transaction_that_waits_for_its_standby_is_not_lost_at_the_hand_over() {
-    on_every_server_by(FeedChoice::TailTable, async |database| {
-        // These sessions wait for the disk alone.
-        let local = format!("{}?options=-c%20synchronous_commit%3Dlocal", database.url);
-        let local = Database { url: local, feed: database.feed };
-        let app = local.client().await;
-        let mut relay = local.relay("owner").await;
-        // A standby of this name never comes.
-        app.batch_execute("ALTER SYSTEM SET synchronous_standby_names = 'nobody'").await.unwrap();
-        app.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-        let url = database.url.clone();
-        let waiting =
-            tokio::spawn(async move { enqueue(&crate::server::client(&url).await, "a", "waits").await });
-        let waits = "SELECT count(*) FROM pg_stat_activity
-                     WHERE wait_event = 'SyncRep' AND datname = current_database()";
-        while query::<i64>(&app, waits).await == 0 {}
-        app.batch_execute(
-            "SELECT pg_replication_slot_advance(eventferry.tail_slot(), pg_current_wal_flush_lsn())",
-        )
-        .await
-        .unwrap();
-        relay.take(64).await;
-        let early = relay.read_all().await;
-        app.batch_execute("ALTER SYSTEM RESET synchronous_standby_names").await.unwrap();
-        app.batch_execute("SELECT pg_reload_conf()").await.unwrap();
-        waiting.await.unwrap();
-        assert!(early.is_empty(), "{early:?}");
-        enqueue(&app, "a", "after").await;
-        assert_eq!(relay.read_all().await, ["a/waits", "a/after"]);
-        come_to_the_tail(&mut relay, &app).await;
-        assert!(relay.read_all().await.is_empty());
     })
     .await;
 }
