@@ -26,6 +26,9 @@ const GROWTH_BYTES_MAX: u64 = 8 << 20;
 const TAKE_OVER_BEYOND: Duration = Duration::from_secs(1);
 const HAND_OVER_MAX: Duration = Duration::from_secs(1);
 
+/// Where one relay has all lanes, another than that one is troubled only once in so many times.
+const STANDBY_ONCE_IN: u64 = 5;
+
 /// The pause between two looks at the owners.
 const LOOK: Duration = Duration::from_millis(10);
 
@@ -116,7 +119,7 @@ impl Fleet {
     /// Kills one; says which, and when.
     async fn kill_and_leave(&mut self) -> Result<(String, Instant), Failure> {
         self.look().await?;
-        let mut relay = self.one()?;
+        let mut relay = self.one().await?;
         let from_ms = self.clock.ask().await?;
         let mut lanes = self.lanes_of(&relay.id).await;
         relay.kill().await?;
@@ -143,7 +146,7 @@ impl Fleet {
     /// Asks one to go, and measures how long its lanes are nobody's; then starts another.
     pub(super) async fn hand_over(&mut self, findings: &mut Findings) -> Result<(), Failure> {
         self.look().await?;
-        let mut relay = self.one()?;
+        let mut relay = self.one().await?;
         let asked = Instant::now();
         relay.ask_to_end().await?;
         let id = relay.id.clone();
@@ -185,7 +188,7 @@ impl Fleet {
     /// Stops one where it stands.
     pub(super) async fn freeze_one(&mut self) -> Result<(), Failure> {
         self.look().await?;
-        let relay = self.one()?;
+        let relay = self.one().await?;
         let from_ms = self.clock.ask().await?;
         let mut lanes = self.lanes_of(&relay.id).await;
         relay.freeze(true).await?;
@@ -283,11 +286,24 @@ impl Fleet {
         asked.await.unwrap_or_else(|_| (0..self.lanes_total).map(|lane| (lane, None)).collect())
     }
 
-    fn one(&mut self) -> Result<Relay, Failure> {
-        match self.relays.len() {
-            0 => Err(failure("no relay is left to be troubled")),
-            many => Ok(self.relays.swap_remove(self.dice.below(many))),
+    async fn one(&mut self) -> Result<Relay, Failure> {
+        let owner = match self.program.feed.is_tail() && !self.dice.once_in(STANDBY_ONCE_IN) {
+            true => self.owner().await,
+            false => None,
+        };
+        match (self.relays.len(), owner) {
+            (0, _) => Err(failure("no relay is left to be troubled")),
+            (_, Some(owner)) => Ok(self.relays.swap_remove(owner)),
+            (many, None) => Ok(self.relays.swap_remove(self.dice.below(many))),
         }
+    }
+
+    /// Which relay has lanes, if somebody says.
+    async fn owner(&self) -> Option<usize> {
+        let client = self.program.books.connect().await.ok()?;
+        let row = client.query_opt("SELECT owner FROM eventferry.lane WHERE owner IS NOT NULL LIMIT 1", &[]);
+        let owner: String = row.await.ok()??.get(0);
+        self.relays.iter().position(|relay| relay.id == owner)
     }
 
     fn add(&mut self) -> Result<(), Failure> {
