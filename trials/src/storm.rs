@@ -182,9 +182,7 @@ impl Program {
         let play = Box::pin(play::play(scene, servers, plan));
         match limit::within(SCENE_MAX + plan.time, &plan.whereabouts, play).await {
             Ok(report) => Played::Through(Box::new(report)),
-            Err(failure) => {
-                Played::Broken { scene: name, feed, seed: plan.seed, why: failure.to_string() }
-            }
+            Err(failure) => Played::Broken { scene: name, feed, seed: plan.seed, why: failure.to_string() },
         }
     }
 

@@ -78,7 +78,10 @@ impl Enqueuer<'_> {
         }
         if self.world.notes_messages() {
             let numbers: Vec<i64> = numbers.into_iter().map(u64::cast_signed).collect();
-            client.query_typed(NOTE, &[(&numbers, Type::INT8_ARRAY)]).await.attempt("note what was emitted")?;
+            client
+                .query_typed(NOTE, &[(&numbers, Type::INT8_ARRAY)])
+                .await
+                .attempt("note what was emitted")?;
         }
         Ok(())
     }

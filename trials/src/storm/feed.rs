@@ -48,9 +48,9 @@ impl Feed {
     /// Why a scene is not played with this feed, said for people.
     pub(super) fn leaves_out(self, scene: &Scene) -> Option<&'static str> {
         match (self, scene.database) {
-            (Self::Messages, DatabaseNeed::AsynchronousStandby) => {
-                Some("a standby that is behind may lack what the slot has given away: messages are lost with their slot")
-            }
+            (Self::Messages, DatabaseNeed::AsynchronousStandby) => Some(
+                "a standby that is behind may lack what the slot has given away: messages are lost with their slot",
+            ),
             (Self::Messages, DatabaseNeed::Dumped) => {
                 Some("a dump has no replication slot: messages are lost with their slot")
             }

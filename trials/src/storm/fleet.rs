@@ -1,5 +1,6 @@
 //! Three relays, which are killed, frozen and asked to go.
 
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -28,6 +29,9 @@ const HAND_OVER_MAX: Duration = Duration::from_secs(1);
 
 /// Where one relay has all lanes, another than that one is troubled only once in so many times.
 const STANDBY_ONCE_IN: u64 = 5;
+
+/// How long the database may take to answer. It may stand still, and who would let it go on is waiting for this.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// The pause between two looks at the owners.
 const LOOK: Duration = Duration::from_millis(10);
@@ -62,8 +66,16 @@ impl Fleet {
         clock: BrokerClock,
         lanes_total: u16,
     ) -> Result<Self, Failure> {
-        let looked_ms = clock.ask().await?;
-        let mut fleet = Self {
+        let mut fleet = Self::idle(program, dice, clock, lanes_total);
+        fleet.looked_ms = fleet.clock.ask().await?;
+        for _ in 0..RELAYS {
+            fleet.add()?;
+        }
+        Ok(fleet)
+    }
+
+    fn idle(program: Program, dice: Dice, clock: BrokerClock, lanes_total: u16) -> Self {
+        Self {
             program,
             relays: Vec::new(),
             frozen: None,
@@ -71,18 +83,14 @@ impl Fleet {
             clock,
             lanes_total,
             started: 0,
-            looked_ms,
+            looked_ms: 0,
             cuts: Vec::new(),
             kills: 0,
             lapses: 0,
             peak_bytes: 0,
             measured: Vec::new(),
             changes: Vec::new(),
-        };
-        for _ in 0..RELAYS {
-            fleet.add()?;
         }
-        Ok(fleet)
     }
 
     /// The broker's time, in milliseconds.
@@ -282,8 +290,9 @@ impl Fleet {
 
     /// Where a relay's lanes stand; where nobody can be asked, it may have any, standing anywhere.
     async fn lanes_of(&self, relay: &str) -> Standing {
-        let asked = async { lanes_of(&self.program.books.connect().await?, relay).await };
-        asked.await.unwrap_or_else(|_| (0..self.lanes_total).map(|lane| (lane, None)).collect())
+        let books = &self.program.books;
+        let standing = answered(async { lanes_of(&books.connect().await?, relay).await }).await;
+        standing.unwrap_or_else(|| (0..self.lanes_total).map(|lane| (lane, None)).collect())
     }
 
     async fn one(&mut self) -> Result<Relay, Failure> {
@@ -300,9 +309,10 @@ impl Fleet {
 
     /// Which relay has lanes, if somebody says.
     async fn owner(&self) -> Option<usize> {
-        let client = self.program.books.connect().await.ok()?;
-        let row = client.query_opt("SELECT owner FROM eventferry.lane WHERE owner IS NOT NULL LIMIT 1", &[]);
-        let owner: String = row.await.ok()??.get(0);
+        const OWNER: &str = "SELECT owner FROM eventferry.lane WHERE owner IS NOT NULL LIMIT 1";
+        let books = &self.program.books;
+        let asked = async { Ok(books.connect().await?.query_opt(OWNER, &[]).await?) };
+        let owner: String = answered(asked).await??.get(0);
         self.relays.iter().position(|relay| relay.id == owner)
     }
 
@@ -310,5 +320,40 @@ impl Fleet {
         self.started += 1;
         self.relays.push(self.program.start(format!("storm-{}", self.started))?);
         Ok(())
+    }
+}
+
+/// What a database says, if it says it in time.
+async fn answered<T>(asked: impl Future<Output = Result<T, Failure>>) -> Option<T> {
+    tokio::time::timeout(ANSWER_MAX, asked).await.ok()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::database::Database;
+    use crate::storm::feed::Feed;
+
+    #[tokio::test]
+    async fn a_relay_is_killed_though_the_database_stands_still() {
+        // The kernel takes connections that nobody will ever accept.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("postgres://nobody:nothing@{}/none", listener.local_addr().unwrap());
+        let program = Program {
+            path: "sleep".into(),
+            store: String::new(),
+            books: Database::on(&url),
+            replication: None,
+            feed: Feed::Tail,
+            publisher: String::new(),
+            dead_letter_topic: None,
+            lease: Duration::ZERO,
+            grace: Duration::ZERO,
+        };
+        let fleet = Fleet::idle(program, Dice::for_one(0, 0), BrokerClock::Here, 4);
+        assert_eq!(fleet.owner().await, None);
+        assert_eq!(fleet.lanes_of("anyone").await.len(), 4);
     }
 }

@@ -238,7 +238,8 @@ impl Ground {
     /// Restores a dump of the database into another cluster; everybody who asks is led to it.
     pub(super) async fn move_to_restored(&mut self, database: &Database) -> Result<(), Failure> {
         let old = self.postgres.take().ok_or_else(|| failure("there is nothing to dump"))?;
-        let restored = Postgres::create(&self.folder.0, "restored", OLDEST, old.password(), old.log()).await?;
+        let restored =
+            Postgres::create(&self.folder.0, "restored", OLDEST, old.password(), old.log()).await?;
         let (name, dump) = (database.name(), self.folder.0.join("dump.sql"));
         let mut dumping = Command::new("pg_dump");
         dumping.arg("--dbname").arg(with_database(&old.url(), name)?).arg("--file").arg(&dump);

@@ -387,7 +387,8 @@ async fn prepare(
     feed: Feed,
 ) -> Result<(u16, bool), Failure> {
     enqueue::check_server(client).await?;
-    let config = PostgresConfig::from_url(&database.url()?).attempt("configure the store")?.feed(feed.choice());
+    let config =
+        PostgresConfig::from_url(&database.url()?).attempt("configure the store")?.feed(feed.choice());
     let prepared = PostgresStore::new(config).prepare(Prepare::Apply).await.attempt("create the schema")?;
     client.batch_execute(enqueue::SCHEMA).await.attempt("create the storm's function")?;
     client.batch_execute(writer::ROWS).await.attempt("create the storm's rows")?;

@@ -162,7 +162,8 @@ impl Postgres {
             std::fs::write(data.join("standby.signal"), "")
         };
         written().attempt("prepare a standby")?;
-        let info = format!("host=127.0.0.1 port={link} user=postgres password={} dbname=postgres", self.password);
+        let info =
+            format!("host=127.0.0.1 port={link} user=postgres password={} dbname=postgres", self.password);
         let slots = match self.kind {
             Standby::Plain => "",
             Standby::WithSlots => {
