@@ -255,8 +255,10 @@ impl Postgres {
             if started.elapsed() > SLOTS_MAX {
                 return Err(failure("the standby does not get the replication slots"));
             }
-            // What runs is noted in the log only from time to time, and a slot moves on by that.
+            // What runs is noted in the log only from time to time, and a slot moves on by that. And the standby looks
+            // at slots every 30 s, or when it is told to look at its settings.
             there.query_one("SELECT pg_log_standby_snapshot()", &[]).await.attempt("note what runs")?;
+            here.query_one("SELECT pg_reload_conf()", &[]).await.attempt("wake who looks at slots")?;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Ok(())
