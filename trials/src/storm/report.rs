@@ -106,7 +106,8 @@ pub(super) fn markdown(played: &[Played]) -> String {
         ));
     }
     text.push_str(
-        "| scene | feed | seed | events | incidents | lost | out of order | duplicates | at most | recovery | verdict |\n\
+        "| scene | feed | seed | events | incidents | lost | out of order | duplicates | at most | recovery \
+         | verdict |\n\
          |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for one in played {
