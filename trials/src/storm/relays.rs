@@ -105,10 +105,11 @@ impl Program {
             .attempt("start a relay")?;
         let said = Arc::new(Mutex::new(Said::default()));
         if let Some(stderr) = child.stderr.take() {
-            let said = Arc::clone(&said);
+            let (said, relay) = (Arc::clone(&said), id.clone());
             tokio::spawn(async move {
                 let mut lines = BufReader::new(stderr).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
+                    tracing::debug!(relay, "{line}");
                     said.lock().unwrap_or_else(PoisonError::into_inner).hear(line);
                 }
             });
