@@ -2,7 +2,7 @@
 
 use crate::agenda::{MILLISECOND, Time};
 
-/// How long an event may lie there that a sleeper finds by itself: rings take a few milliseconds, and so does a reading.
+/// How long an event may lie there that a sleeper finds by itself: rings take a few milliseconds, and so do readings.
 const BEFORE_THE_RING_MAX: Time = 100 * MILLISECOND;
 
 /// A relay that was rung up has nothing more to do.

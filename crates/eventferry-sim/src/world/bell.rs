@@ -1,7 +1,7 @@
 //! The doorbell: who lies at it, who rings, and what comes of it.
 //!
-//! Whoever enqueues while somebody lies there rings with its commit, and holds the bell's lock, shared, until then: so a
-//! sleeper lies down only between such transactions, and looks once more when it does.
+//! Whoever enqueues while somebody lies there rings with its commit, and holds the bell's lock, shared, until then: so
+//! a sleeper lies down only between such transactions, and looks once more when it does.
 
 use super::engine::Page;
 use super::{Answer, What, World};
