@@ -51,7 +51,8 @@ impl Database {
         server.clone_into(&mut self.server.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
-    fn on(server: &str) -> Self {
+    /// One on this server that is not created.
+    pub(crate) fn on(server: &str) -> Self {
         let server = Arc::new(Mutex::new(server.to_owned()));
         Self { server, name: random_name("eventferry_trial") }
     }

@@ -29,8 +29,8 @@ usage: cargo xtask TRIAL
   bench latency [--rates N,N] [--rounds N] [--seconds N] [--relays N] [--only CONTENDER,CONTENDER] [--poll-min TIME]
         [--json FILE]
       how long an event takes from its commit to a consumer, held against an application that produces after its commit
-  storm [--scene NAME[,NAME]] [--minutes M] [--seconds N] [--seed S] [--lease TIME] [--grace TIME] [--keep yes]
-        [--skip-missing yes] [--json FILE] [--report FILE] [--list yes]
+  storm [--scene NAME[,NAME]] [--feed table|tail|messages|all] [--minutes M] [--seconds N] [--seed S]
+        [--lease TIME] [--grace TIME] [--keep yes] [--skip-missing yes] [--json FILE] [--report FILE] [--list yes]
       hostile writers, and relays, servers and networks that fail: what must arrive does, once and in order
   memory drain|transaction|large [--events N] [--aggregates N] [--payload-bytes N] [--json FILE]
       how much memory the program takes to carry a backlog, one huge transaction, or large payloads

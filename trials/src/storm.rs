@@ -9,6 +9,7 @@ mod book;
 mod clock;
 mod dice;
 mod enqueue;
+mod feed;
 mod findings;
 mod fleet;
 mod ground;
@@ -41,6 +42,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::arguments::Arguments;
 use crate::failure::{Attempt as _, Failure, failure};
 use crate::servers::Servers;
+use feed::{FEEDS, Feed};
 use limit::{SCENE_MAX, Whereabouts};
 use report::{Played, markdown};
 use scene::Scene;
@@ -58,6 +60,7 @@ const LOOK: Duration = Duration::from_millis(20);
 /// The numbers of one storm.
 struct Plan {
     seed: u64,
+    feed: Feed,
     /// The script is repeated until then.
     time: Duration,
     /// Other than the scene's.
@@ -71,6 +74,8 @@ struct Plan {
 /// Which scenes, how often.
 struct Program {
     scenes: Vec<&'static Scene>,
+    /// Each scene is played with one after the other.
+    feeds: Vec<Feed>,
     /// They are played in turn until then, each at least once.
     time: Duration,
     /// Whether a scene that this machine lacks something for is passed over.
@@ -94,9 +99,15 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
         (None, Some(_)) => SCENES.iter().collect(),
         (None, None) => vec![&KILLED],
     };
+    let feeds = match arguments.text("feed").as_deref() {
+        None => vec![Feed::Table],
+        Some("all") => FEEDS.to_vec(),
+        Some(names) => names.split(',').map(str::parse).collect::<Result<_, _>>()?,
+    };
     let time_default = if chosen.is_some() || minutes.is_some() { 0 } else { 60 };
     let random = || RandomState::new().build_hasher().finish() % 1_000_000;
     let mut plan = Plan {
+        feed: Feed::Table,
         seed: arguments.optional("seed")?.unwrap_or_else(random),
         time: arguments.duration("seconds", Duration::from_secs(time_default))?,
         lease: Some(arguments.duration("lease", Duration::ZERO)?).filter(|lease| !lease.is_zero()),
@@ -106,6 +117,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     let program = Program {
         scenes,
+        feeds,
         time: Duration::from_secs(minutes.unwrap_or(0) * 60),
         skips: arguments.text("skip-missing").is_some_and(|skip| skip == "yes"),
         json: arguments.text("json"),
@@ -135,10 +147,11 @@ impl Program {
         let until = Instant::now() + self.time;
         let mut played: Vec<Played> = Vec::new();
         for round in 0.. {
-            for scene in &self.scenes {
+            for (scene, feed) in self.pairs() {
                 if round > 0 && Instant::now() >= until {
                     return self.end(&played);
                 }
+                plan.feed = feed;
                 let one = self.one(scene, servers, plan).await;
                 print!("{one}");
                 played.push(one);
@@ -152,15 +165,24 @@ impl Program {
         self.end(&played)
     }
 
+    /// What one round plays.
+    fn pairs(&self) -> impl Iterator<Item = (&'static Scene, Feed)> {
+        self.scenes.iter().flat_map(|scene| self.feeds.iter().map(|feed| (*scene, *feed)))
+    }
+
     async fn one(&self, scene: &'static Scene, servers: &Servers, plan: &Plan) -> Played {
-        if let Some(what) = ground::lacks(scene) {
-            return Played::Missing { scene: scene.name, what, excused: self.skips };
+        let (feed, name) = (plan.feed, scene.name);
+        if let Some(why) = feed.leaves_out(scene) {
+            return Played::LeftOut { scene: name, feed, why };
         }
-        eprintln!("storm `{}`, seed {}: {}", scene.name, plan.seed, scene.sentence);
+        if let Some(what) = ground::lacks(scene) {
+            return Played::Missing { scene: name, what, excused: self.skips };
+        }
+        eprintln!("storm `{name}`, feed {}, seed {}: {}", feed.name(), plan.seed, scene.sentence);
         let play = Box::pin(play::play(scene, servers, plan));
         match limit::within(SCENE_MAX + plan.time, &plan.whereabouts, play).await {
             Ok(report) => Played::Through(Box::new(report)),
-            Err(failure) => Played::Broken { scene: scene.name, seed: plan.seed, why: failure.to_string() },
+            Err(failure) => Played::Broken { scene: name, feed, seed: plan.seed, why: failure.to_string() },
         }
     }
 

@@ -1,5 +1,5 @@
-//! The ten promises, each watched by a file of its own, which sees only what a consumer, a reader of parked events or
-//! a user of the database could see, and knows what really was enqueued.
+//! The ten promises, each watched by a file of its own, and the doorbell by another: each sees only what a consumer, a
+//! reader of parked events or a user of the database could see, and knows what really was enqueued.
 
 pub(crate) mod atomic;
 pub(crate) mod lost;
@@ -11,6 +11,7 @@ pub(crate) mod outage;
 pub(crate) mod dead_letters;
 pub(crate) mod memory;
 pub(crate) mod enqueue;
+pub(crate) mod punctual;
 
 use std::fmt;
 

@@ -89,6 +89,10 @@ flaws! {
     SweepsUnread,
     /// Retention keeps writers out while it works.
     SweepLocksOut,
+    /// Whoever lies down at the doorbell does not look once more.
+    LiesDownBlindly,
+    /// Nobody rings the doorbell.
+    RingsForNobody,
     // The broker and its client.
     /// The main session goes on after a refusal.
     GoesOnAfterRefusal,
@@ -135,6 +139,10 @@ flaws! {
     SettlesOnce,
     /// A position is moved as far as was read.
     SettlesWhatWasRead,
+    /// A relay at the doorbell does nothing until it rings.
+    SleepsUntilRung,
+    /// A ring is taken for a getting up.
+    TakesRingForGettingUp,
     /// More is read than there is room for.
     ReadsBeyondRoom,
 }

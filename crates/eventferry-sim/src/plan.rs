@@ -39,6 +39,8 @@ pub(crate) struct Plan {
     /// A message over a connection takes up to so long.
     pub(crate) latency: Time,
     pub(crate) retention: Time,
+    /// The store has a doorbell, of whose rings so many in a hundred are missed.
+    pub(crate) bell: Option<u64>,
     pub(crate) transactions: Vec<Transaction>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) decrees: Vec<Decree>,
@@ -121,6 +123,7 @@ impl Plan {
             linger: dice.below(3) * MILLISECOND,
             latency: dice.between(1, 20) * MILLISECOND,
             retention: dice.between(1, 5) * SECOND,
+            bell: bell(&mut Dice::new(seed, 6)),
             transactions: Vec::new(),
             faults: Vec::new(),
             decrees: Vec::new(),
@@ -129,6 +132,12 @@ impl Plan {
         plan.faults = plan.go_wrong(&mut Dice::new(seed, 3));
         plan.decrees = plan.decree(&mut Dice::new(seed, 4));
         plan
+    }
+
+    /// Whether a lane may have so much parked that it is not read on.
+    pub(crate) fn lanes_fill(&self) -> bool {
+        let (own, usual) = (&self.settings, Settings::default());
+        own.lane_parked_max < usual.lane_parked_max || own.lane_parked_bytes_max < usual.lane_parked_bytes_max
     }
 
     /// The same plan without these items: faults are numbered first, then transactions, then decisions.
@@ -317,6 +326,11 @@ pub(crate) const NEVER: Time = Time::MAX;
 
 /// So many records are never in memory at once.
 const ROOMY_RECORDS: usize = 2_000;
+
+/// Half of all stores have none, and of half of the others no ring is missed.
+fn bell(dice: &mut Dice) -> Option<u64> {
+    dice.chance(50).then(|| if dice.chance(50) { 0 } else { dice.between(10, 100) })
+}
 
 /// Small numbers, so that every bound is met.
 fn settings(dice: &mut Dice) -> Settings {

@@ -41,6 +41,14 @@ pub(crate) struct Relay {
     /// What came while it stood still.
     pub(crate) inbox: Vec<What>,
     pub(crate) wake_at: Time,
+    /// It lies at the doorbell, for the so manieth time.
+    pub(crate) bed: Option<u64>,
+    /// It was rung up, and has not looked yet.
+    pub(crate) rung: bool,
+    /// A reading is under way.
+    pub(crate) reads: bool,
+    /// Since when it had lain there when it asked for the reading under way.
+    pub(crate) reads_asleep_since: Option<Time>,
     /// When the last claim was sent; a flawed list of parked events is as old.
     pub(crate) claimed_at: Time,
 }
@@ -65,6 +73,8 @@ pub(crate) struct Client {
     /// The timeline that the cursors speak of.
     pub(crate) timeline: Option<u32>,
     pub(crate) turn: usize,
+    /// The last id that was given, at the reading before.
+    pub(crate) newest: Option<u64>,
     /// Since when lanes that have read all wait for others that have not.
     pub(crate) others_wait_since: Option<Time>,
 }
@@ -107,11 +117,16 @@ impl Relay {
                 known: BTreeMap::new(),
                 timeline: None,
                 turn: 0,
+                newest: None,
                 others_wait_since: None,
             },
             topics_known: vec![plan.topics_known; plan.partitions.len() + 1],
             inbox: Vec::new(),
             wake_at: Time::MAX,
+            bed: None,
+            rung: false,
+            reads: false,
+            reads_asleep_since: None,
             claimed_at: 0,
         }
     }
@@ -157,21 +172,21 @@ fn core(plan: &Plan, incarnation: u32, dead_letters: bool, flaw: Option<Flaw>) -
     let mut settings = plan.settings.clone();
     settings.seed = plan.seed ^ u64::from(incarnation) << 32;
     settings.dead_letters = dead_letters;
-    let mut core = Core::new(settings, &capabilities(), abilities(flaw));
+    let mut core = Core::new(settings, &capabilities(plan.bell.is_some()), abilities(flaw));
     for (topic, policy) in plan.retries.iter().enumerate() {
         core.set_retry(TopicId(topic as u32), policy.clone());
     }
     core
 }
 
-fn capabilities() -> Capabilities {
+fn capabilities(doorbell: bool) -> Capabilities {
     Capabilities {
         order: Order::Strict,
         keeps: Keeps::Log,
         ownership: Ownership::PerLane,
         stall: Stall::None,
         savepoints: true,
-        doorbell: false,
+        doorbell,
         events_per_transaction_max: u64::MAX,
         in_table: true,
         payload_bytes_max: 1 << 20,

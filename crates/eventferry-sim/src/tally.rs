@@ -30,6 +30,10 @@ pub struct Tally {
     pub decisions: u64,
     /// Actions of the core that were performed.
     pub actions: u64,
+    /// How often relays lay down at the doorbell, and were rung up.
+    pub naps: u64,
+    /// See [`Tally::naps`].
+    pub rings: u64,
     /// Faults, by kind.
     pub faults: [u64; FaultKind::NAMES.len()],
 }
@@ -48,6 +52,8 @@ impl Tally {
         self.changes += other.changes;
         self.decisions += other.decisions;
         self.actions += other.actions;
+        self.naps += other.naps;
+        self.rings += other.rings;
         for (sum, one) in self.faults.iter_mut().zip(other.faults) {
             *sum += one;
         }
@@ -89,8 +95,8 @@ impl fmt::Display for Tally {
         )?;
         writeln!(
             f,
-            "{} parked, {} changes, {} dead letters, {} decisions",
-            self.parked, self.changes, self.letters, self.decisions
+            "{} parked, {} changes, {} dead letters, {} decisions; {} naps, {} rings",
+            self.parked, self.changes, self.letters, self.decisions, self.naps, self.rings
         )?;
         let faults = FaultKind::NAMES.iter().zip(self.faults).filter(|(_, count)| *count > 0);
         let faults: Vec<String> = faults.map(|(name, count)| format!("{name} {count}")).collect();

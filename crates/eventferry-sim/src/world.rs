@@ -7,9 +7,11 @@
 //! | calls of the store, which take time and may fail | `calls.rs`, `reading.rs` |
 //! | batches and answers on the wire | `wire.rs` |
 //! | parked events: due again, decided upon | `parking.rs` |
+//! | the doorbell | `bell.rs` |
 //! | what goes wrong, and its repair | `weather.rs` |
 //! | what people outside see | `witness.rs` |
 
+mod bell;
 mod calls;
 mod engine;
 mod parking;
@@ -21,6 +23,8 @@ mod writers;
 
 use std::fmt::Write as _;
 
+use bell::Bell;
+pub(crate) use bell::Sleeper;
 pub(crate) use calls::{Answer, Statement};
 use writers::Writer;
 
@@ -87,6 +91,8 @@ pub(crate) enum What {
     GiveUp {
         producer: u32,
     },
+    /// A relay asks for the doorbell's lock.
+    LieDown(Sleeper),
     /// An application takes the next step of a transaction.
     Step(u32),
     /// The database writes its log to disk, as it does now and then.
@@ -111,6 +117,7 @@ pub(crate) struct World {
     pub(crate) truth: Truth,
     database: Database,
     broker: Broker,
+    bell: Bell,
     relays: Vec<Relay>,
     names: usize,
     incarnations: u32,
@@ -160,6 +167,7 @@ impl World {
             truth,
             database: Database::new(plan.lanes, plan.anchor_ids, flaw),
             broker: Broker::new(&topics),
+            bell: Bell::default(),
             relays: Vec::new(),
             names: plan.relays,
             incarnations: 0,
@@ -226,6 +234,9 @@ impl World {
                 // One that was entered before an earlier one is stale.
                 if self.runs(relay, incarnation) && self.relays[relay].wake_at <= self.now {
                     self.relays[relay].wake_at = Time::MAX;
+                    if self.relays[relay].bed.is_some() && self.has(Flaw::SleepsUntilRung) {
+                        return;
+                    }
                     self.act(relay);
                 }
             }
@@ -247,6 +258,7 @@ impl World {
             What::ConnectionLost { producer, connection } => self.connection_lost(producer, connection),
             What::Reconnect { producer, connection } => self.reconnect(producer, connection),
             What::GiveUp { producer } => self.give_up(producer),
+            What::LieDown(sleeper) => self.try_to_lie_down(sleeper),
             What::Step(writer) => self.step(writer),
             What::WriteLog => {
                 self.flushed(|books| books.flush());

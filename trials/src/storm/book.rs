@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio_postgres::Client;
 
+use super::feed::Feed;
 use super::subjects::{NUMBER, number_in};
 use crate::failure::{Attempt as _, Failure};
 
@@ -30,8 +31,15 @@ pub(super) async fn wait_for_stragglers(client: &Client) -> Result<(), Failure> 
     Ok(())
 }
 
-/// The numbers of all events that the outbox has.
-pub(super) async fn read(client: &Client) -> Result<BTreeSet<u64>, Failure> {
+/// What writers noted beside their messages, which are in no table.
+const MESSAGES: &str = "SELECT number FROM storm.emitted";
+
+/// The numbers of all events that were enqueued for good.
+pub(super) async fn read(client: &Client, feed: Feed) -> Result<BTreeSet<u64>, Failure> {
+    if feed == Feed::Messages {
+        let rows = client.query(MESSAGES, &[]).await.attempt("read what was emitted")?;
+        return Ok(rows.iter().map(|row| row.get::<_, i64>(0).cast_unsigned()).collect());
+    }
     let rows = client.query(EVENTS, &[]).await.attempt("read the outbox")?;
     let number = |row: &tokio_postgres::Row| match row.get::<_, Option<&[u8]>>(0) {
         Some(payload) => number_in(payload),

@@ -6,12 +6,14 @@ use tokio_postgres::Client;
 use tokio_postgres::types::{ToSql, Type};
 
 use super::dice::Dice;
-use super::history::History;
-use super::subjects::{Body, Draft, Subjects, Way};
+use super::feed::Feed;
+use super::subjects::{Body, Draft, Way};
+use super::writer::World;
 use crate::failure::{Attempt as _, Failure, failure};
 
-/// A function of the storm's own that enqueues in a block and fails there: the event is undone, the rest goes on.
-pub(super) const CAUGHT: &str = "
+/// Functions of the storm's own that enqueue or emit in a block and fail there: the event is undone, the rest goes on.
+/// And a table of what was emitted.
+pub(super) const SCHEMA: &str = "
     CREATE SCHEMA storm;
     CREATE FUNCTION storm.enqueue_caught(topic text, aggregate_type text, aggregate_id text, payload bytea)
     RETURNS void LANGUAGE plpgsql AS $$
@@ -19,7 +21,15 @@ pub(super) const CAUGHT: &str = "
         PERFORM eventferry.enqueue(topic, aggregate_type, aggregate_id, payload);
         RAISE division_by_zero;
     EXCEPTION WHEN division_by_zero THEN
-    END $$";
+    END $$;
+    CREATE FUNCTION storm.emit_caught(topic text, aggregate_type text, aggregate_id text, payload bytea)
+    RETURNS void LANGUAGE plpgsql AS $$
+    BEGIN
+        PERFORM eventferry.emit(topic, aggregate_type, aggregate_id, payload);
+        RAISE division_by_zero;
+    EXCEPTION WHEN division_by_zero THEN
+    END $$;
+    CREATE TABLE storm.emitted (number bigint NOT NULL)";
 
 const FUNCTION: [(&str, Body); 4] = [
     ("$4::text::jsonb", Body::Json),
@@ -33,11 +43,15 @@ const INSERT: &str = "
         (message_id, topic, aggregate_type, aggregate_id, key, payload, content_type, headers, partition)
     VALUES ($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9)";
 
-/// Enqueues events for one transaction, noting each before its statement is sent.
+/// What stands behind `eventferry.emit(...)`, with the columns of an INSERT.
+const EMIT: &str = "SELECT eventferry.emit_event($1::text::uuid, $2, $3, $4, $5, $6, $7, $8, $9)";
+
+const NOTE: &str = "INSERT INTO storm.emitted SELECT unnest($1::bigint[])";
+
+/// Enqueues events for one transaction, or emits them where relays carry messages; notes each before its statement is
+/// sent.
 pub(super) struct Enqueuer<'a> {
-    pub(super) subjects: &'a Subjects,
-    pub(super) history: &'a History,
-    pub(super) seed: u64,
+    pub(super) world: &'a World,
     pub(super) transaction: usize,
 }
 
@@ -50,27 +64,36 @@ impl Enqueuer<'_> {
         way: Way,
         drafts: &[Draft],
     ) -> Result<(), Failure> {
+        let mut numbers = Vec::new();
         if way == Way::Many {
-            return self.enqueue_many(client, drafts).await;
-        }
-        for draft in drafts {
-            match way {
-                Way::Function => self.call(client, draft).await?,
-                Way::Insert => self.insert(client, dice, draft).await?,
-                Way::Outbox | Way::Many => {
-                    let (number, event) = self.note(draft);
-                    let id = PostgresOutbox::new().enqueue(client, event).await.attempt("enqueue")?;
-                    self.history.name(number, id);
-                }
+            numbers = self.enqueue_many(client, drafts).await?;
+        } else {
+            for draft in drafts {
+                numbers.push(match way {
+                    Way::Function => self.call(client, draft).await?,
+                    Way::Insert => self.insert(client, dice, draft).await?,
+                    Way::Outbox | Way::Many => self.enqueue_one(client, draft).await?,
+                });
             }
         }
+        if self.world.notes_messages() {
+            let numbers: Vec<i64> = numbers.into_iter().map(u64::cast_signed).collect();
+            client
+                .query_typed(NOTE, &[(&numbers, Type::INT8_ARRAY)])
+                .await
+                .attempt("note what was emitted")?;
+        }
         Ok(())
+    }
+
+    fn emits(&self) -> bool {
+        self.world.feed == Feed::Messages
     }
 
     /// Enqueues one in a block that is undone.
     pub(super) async fn enqueue_caught(&self, client: &Client, draft: &Draft) -> Result<(), Failure> {
         let (number, event) = self.note(draft);
-        self.history.undo(self.transaction, number);
+        self.world.history.undo(self.transaction, number);
         let payload = event.payload.unwrap_or_default();
         let params: [(&(dyn ToSql + Sync), Type); 4] = [
             (&event.topic, Type::TEXT),
@@ -78,28 +101,48 @@ impl Enqueuer<'_> {
             (&event.aggregate.id, Type::TEXT),
             (&payload, Type::BYTEA),
         ];
-        let call = "SELECT storm.enqueue_caught($1, $2, $3, $4)";
+        let call = match self.emits() {
+            true => "SELECT storm.emit_caught($1, $2, $3, $4)",
+            false => "SELECT storm.enqueue_caught($1, $2, $3, $4)",
+        };
         client.query_typed(call, &params).await.attempt("enqueue in a block that fails")?;
         Ok(())
     }
 
     fn note(&self, draft: &Draft) -> (u64, Event) {
-        self.history.enqueue(self.transaction, |number| self.subjects.event(draft, self.seed, number))
+        let World { subjects, history, seed, .. } = self.world;
+        history.enqueue(self.transaction, |number| subjects.event(draft, *seed, number))
     }
 
-    async fn enqueue_many(&self, client: &mut Client, drafts: &[Draft]) -> Result<(), Failure> {
+    async fn enqueue_one(&self, client: &mut Client, draft: &Draft) -> Result<u64, Failure> {
+        let (number, event) = self.note(draft);
+        let outbox = PostgresOutbox::new();
+        let id = match self.emits() {
+            true => outbox.emit(client, event).await.attempt("emit")?,
+            false => outbox.enqueue(client, event).await.attempt("enqueue")?,
+        };
+        self.world.history.name(number, id);
+        Ok(number)
+    }
+
+    async fn enqueue_many(&self, client: &mut Client, drafts: &[Draft]) -> Result<Vec<u64>, Failure> {
         let (numbers, events): (Vec<u64>, Vec<Event>) = drafts.iter().map(|draft| self.note(draft)).unzip();
-        let ids = PostgresOutbox::new().enqueue_many(client, &events).await.attempt("enqueue many")?;
-        numbers.into_iter().zip(ids).for_each(|(number, id)| self.history.name(number, id));
-        Ok(())
+        let outbox = PostgresOutbox::new();
+        let ids = match self.emits() {
+            true => outbox.emit_many(client, &events).await.attempt("emit many")?,
+            false => outbox.enqueue_many(client, &events).await.attempt("enqueue many")?,
+        };
+        numbers.iter().zip(ids).for_each(|(number, id)| self.world.history.name(*number, id));
+        Ok(numbers)
     }
 
-    async fn call(&self, client: &Client, draft: &Draft) -> Result<(), Failure> {
+    async fn call(&self, client: &Client, draft: &Draft) -> Result<u64, Failure> {
         let (number, event) = self.note(draft);
         let payload =
             FUNCTION.into_iter().find(|(_, body)| *body == draft.body).map_or("$4", |(text, _)| text);
+        let verb = if self.emits() { "emit" } else { "enqueue" };
         let call = format!(
-            "SELECT eventferry.enqueue($1::text, $2::text, $3::text, {payload}, key => $5::text, \
+            "SELECT eventferry.{verb}($1::text, $2::text, $3::text, {payload}, key => $5::text, \
              headers => $6::text::json)::text"
         );
         let text = |bytes: &Option<Vec<u8>>| {
@@ -118,17 +161,17 @@ impl Enqueuer<'_> {
             (&key, Type::TEXT),
             (&headers, Type::TEXT),
         ];
-        let row = client.query_typed_one(&call, &params).await.attempt("call eventferry.enqueue")?;
+        let row = client.query_typed_one(&call, &params).await.attempt("call eventferry.enqueue or emit")?;
         let id: MessageId = row.get::<_, &str>(0).parse().attempt("read a message id")?;
-        self.history.name(number, id);
-        Ok(())
+        self.world.history.name(number, id);
+        Ok(number)
     }
 
-    async fn insert(&self, client: &Client, dice: &mut Dice, draft: &Draft) -> Result<(), Failure> {
+    async fn insert(&self, client: &Client, dice: &mut Dice, draft: &Draft) -> Result<u64, Failure> {
         let (number, event) = self.note(draft);
         // Whoever may not read the outbox gives the id itself.
         let id = MessageId(u128::from_be_bytes(wide(dice)).to_be_bytes());
-        self.history.name(number, id);
+        self.world.history.name(number, id);
         let headers: Vec<&[u8]> =
             event.headers.iter().flat_map(|header| [header.name.as_bytes(), &header.value]).collect();
         let headers = (!headers.is_empty()).then_some(headers);
@@ -144,8 +187,12 @@ impl Enqueuer<'_> {
             (&headers, Type::BYTEA_ARRAY),
             (&event.partition, Type::INT4),
         ];
-        client.query_typed(INSERT, &params).await.attempt("insert into the outbox")?;
-        Ok(())
+        let (statement, what) = match self.emits() {
+            true => (EMIT, "emit an event"),
+            false => (INSERT, "insert into the outbox"),
+        };
+        client.query_typed(statement, &params).await.attempt(what)?;
+        Ok(number)
     }
 }
 

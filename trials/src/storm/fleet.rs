@@ -1,5 +1,6 @@
 //! Three relays, which are killed, frozen and asked to go.
 
+use std::future::Future;
 use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
@@ -25,6 +26,12 @@ const GROWTH_BYTES_MAX: u64 = 8 << 20;
 /// How long a killed relay's lanes may be nobody's beyond the lease, and those of one that was asked to go at all.
 const TAKE_OVER_BEYOND: Duration = Duration::from_secs(1);
 const HAND_OVER_MAX: Duration = Duration::from_secs(1);
+
+/// Where one relay has all lanes, another than that one is troubled only once in so many times.
+const STANDBY_ONCE_IN: u64 = 5;
+
+/// How long the database may take to answer. It may stand still, and who would let it go on is waiting for this.
+const ANSWER_MAX: Duration = Duration::from_secs(1);
 
 /// The pause between two looks at the owners.
 const LOOK: Duration = Duration::from_millis(10);
@@ -59,8 +66,16 @@ impl Fleet {
         clock: BrokerClock,
         lanes_total: u16,
     ) -> Result<Self, Failure> {
-        let looked_ms = clock.ask().await?;
-        let mut fleet = Self {
+        let mut fleet = Self::idle(program, dice, clock, lanes_total);
+        fleet.looked_ms = fleet.clock.ask().await?;
+        for _ in 0..RELAYS {
+            fleet.add()?;
+        }
+        Ok(fleet)
+    }
+
+    fn idle(program: Program, dice: Dice, clock: BrokerClock, lanes_total: u16) -> Self {
+        Self {
             program,
             relays: Vec::new(),
             frozen: None,
@@ -68,18 +83,14 @@ impl Fleet {
             clock,
             lanes_total,
             started: 0,
-            looked_ms,
+            looked_ms: 0,
             cuts: Vec::new(),
             kills: 0,
             lapses: 0,
             peak_bytes: 0,
             measured: Vec::new(),
             changes: Vec::new(),
-        };
-        for _ in 0..RELAYS {
-            fleet.add()?;
         }
-        Ok(fleet)
     }
 
     /// The broker's time, in milliseconds.
@@ -116,7 +127,7 @@ impl Fleet {
     /// Kills one; says which, and when.
     async fn kill_and_leave(&mut self) -> Result<(String, Instant), Failure> {
         self.look().await?;
-        let mut relay = self.one()?;
+        let mut relay = self.one().await?;
         let from_ms = self.clock.ask().await?;
         let mut lanes = self.lanes_of(&relay.id).await;
         relay.kill().await?;
@@ -143,7 +154,7 @@ impl Fleet {
     /// Asks one to go, and measures how long its lanes are nobody's; then starts another.
     pub(super) async fn hand_over(&mut self, findings: &mut Findings) -> Result<(), Failure> {
         self.look().await?;
-        let mut relay = self.one()?;
+        let mut relay = self.one().await?;
         let asked = Instant::now();
         relay.ask_to_end().await?;
         let id = relay.id.clone();
@@ -185,7 +196,7 @@ impl Fleet {
     /// Stops one where it stands.
     pub(super) async fn freeze_one(&mut self) -> Result<(), Failure> {
         self.look().await?;
-        let relay = self.one()?;
+        let relay = self.one().await?;
         let from_ms = self.clock.ask().await?;
         let mut lanes = self.lanes_of(&relay.id).await;
         relay.freeze(true).await?;
@@ -221,10 +232,13 @@ impl Fleet {
     /// Holds each relay's peak against the one at the last measurement, and against what is promised.
     pub(super) async fn measure_memory(&mut self, findings: &mut Findings) -> Result<(), Failure> {
         self.look().await?;
+        // One that has all lanes takes in as much, until its memory is full, as others that share them.
+        let whole = if self.program.feed.is_tail() { RELAYS as u64 } else { 1 };
+        let most = GROWTH_BYTES_MAX * whole;
         for relay in &self.relays {
             let (id, now) = (relay.id.clone(), relay.peak_bytes().unwrap_or(0));
             match self.measured.iter().find(|(measured, _)| *measured == id) {
-                Some((_, before)) if now > before + GROWTH_BYTES_MAX => findings.add(Breach::Memory, || {
+                Some((_, before)) if now > before + most => findings.add(Breach::Memory, || {
                     format!("relay {id} grew from {before} to {now} bytes while nothing could be sent")
                 }),
                 _ => {}
@@ -279,20 +293,70 @@ impl Fleet {
 
     /// Where a relay's lanes stand; where nobody can be asked, it may have any, standing anywhere.
     async fn lanes_of(&self, relay: &str) -> Standing {
-        let asked = async { lanes_of(&self.program.books.connect().await?, relay).await };
-        asked.await.unwrap_or_else(|_| (0..self.lanes_total).map(|lane| (lane, None)).collect())
+        let books = &self.program.books;
+        let standing = answered(async { lanes_of(&books.connect().await?, relay).await }).await;
+        standing.unwrap_or_else(|| (0..self.lanes_total).map(|lane| (lane, None)).collect())
     }
 
-    fn one(&mut self) -> Result<Relay, Failure> {
-        match self.relays.len() {
-            0 => Err(failure("no relay is left to be troubled")),
-            many => Ok(self.relays.swap_remove(self.dice.below(many))),
+    async fn one(&mut self) -> Result<Relay, Failure> {
+        let owner = match self.program.feed.is_tail() && !self.dice.once_in(STANDBY_ONCE_IN) {
+            true => self.owner().await,
+            false => None,
+        };
+        match (self.relays.len(), owner) {
+            (0, _) => Err(failure("no relay is left to be troubled")),
+            (_, Some(owner)) => Ok(self.relays.swap_remove(owner)),
+            (many, None) => Ok(self.relays.swap_remove(self.dice.below(many))),
         }
+    }
+
+    /// Which relay has lanes, if somebody says.
+    async fn owner(&self) -> Option<usize> {
+        const OWNER: &str = "SELECT owner FROM eventferry.lane WHERE owner IS NOT NULL LIMIT 1";
+        let books = &self.program.books;
+        let asked = async { Ok(books.connect().await?.query_opt(OWNER, &[]).await?) };
+        let owner: String = answered(asked).await??.get(0);
+        self.relays.iter().position(|relay| relay.id == owner)
     }
 
     fn add(&mut self) -> Result<(), Failure> {
         self.started += 1;
         self.relays.push(self.program.start(format!("storm-{}", self.started))?);
         Ok(())
+    }
+}
+
+/// What a database says, if it says it in time.
+async fn answered<T>(asked: impl Future<Output = Result<T, Failure>>) -> Option<T> {
+    tokio::time::timeout(ANSWER_MAX, asked).await.ok()?.ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpListener;
+
+    use super::*;
+    use crate::database::Database;
+    use crate::storm::feed::Feed;
+
+    #[tokio::test]
+    async fn a_relay_is_killed_though_the_database_stands_still() {
+        // The kernel takes connections that nobody will ever accept.
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let url = format!("postgres://nobody:nothing@{}/none", listener.local_addr().unwrap());
+        let program = Program {
+            path: "sleep".into(),
+            store: String::new(),
+            books: Database::on(&url),
+            replication: None,
+            feed: Feed::Tail,
+            publisher: String::new(),
+            dead_letter_topic: None,
+            lease: Duration::ZERO,
+            grace: Duration::ZERO,
+        };
+        let fleet = Fleet::idle(program, Dice::for_one(0, 0), BrokerClock::Here, 4);
+        assert_eq!(fleet.owner().await, None);
+        assert_eq!(fleet.lanes_of("anyone").await.len(), 4);
     }
 }

@@ -11,6 +11,7 @@ use std::path::PathBuf;
 
 use tokio::process::Command;
 
+use super::feed::Feed;
 use super::relays::Program;
 use super::scene::{BrokerNeed, DatabaseNeed, Scene, Side, Tool, Way};
 use crate::database::{Database, connect, random_name, with_database};
@@ -19,7 +20,7 @@ use crate::servers::Servers;
 use disk::Disk;
 use kafka::{Kafka, RelaysDoor, Setup};
 use pooler::Pooler;
-use postgres::{NEWEST, OLDEST, Postgres};
+use postgres::{Log, NEWEST, OLDEST, Postgres, Standby};
 use process::{free_port, run};
 use proxy::{Framing, Proxy};
 
@@ -32,6 +33,7 @@ pub(super) struct Ground {
     /// Where writers, the reader and the judge go at first.
     pub(super) servers: Servers,
     way: Way,
+    feed: Feed,
     broker_address: String,
     broker_options: String,
     pub(super) postgres: Option<Postgres>,
@@ -58,10 +60,11 @@ const DISK_MEBIBYTES: u32 = 192;
 
 impl Ground {
     /// Starts what a scene needs.
-    pub(super) async fn raise(scene: &Scene, given: &Servers) -> Result<Self, Failure> {
+    pub(super) async fn raise(scene: &Scene, given: &Servers, feed: Feed) -> Result<Self, Failure> {
         let mut ground = Self {
             servers: given.clone(),
             way: scene.way,
+            feed,
             broker_address: given.brokers.clone(),
             broker_options: String::new(),
             postgres: None,
@@ -93,17 +96,23 @@ impl Ground {
             DatabaseNeed::Dumped => OLDEST,
             _ => NEWEST,
         };
-        let postgres = Postgres::create(folder, "postgres", programs, &password).await?;
+        let log = if self.feed.is_tail() { Log::Logical } else { Log::Physical };
+        let postgres = Postgres::create(folder, "postgres", programs, &password, log).await?;
         if matches!(need, DatabaseNeed::SynchronousStandby | DatabaseNeed::AsynchronousStandby) {
             let replication = Proxy::to(postgres.port(), Framing::Postgres).await?;
-            self.standby = Some(postgres.standby(folder, "standby", replication.port()).await?);
+            let keeps_slots = self.feed.is_tail() && need == DatabaseNeed::SynchronousStandby;
+            let kind = if keeps_slots { Standby::WithSlots } else { Standby::Plain };
+            self.standby = Some(postgres.standby(folder, "standby", replication.port(), kind).await?);
             self.replication = Some(replication);
         }
         if need == DatabaseNeed::SynchronousStandby {
             // Only now: the standby has copied the settings, and has no standby of its own.
             let client = connect(&postgres.url()).await?;
-            let statements = ["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"];
-            for statement in statements {
+            // What replication gives away, the standby has.
+            let slots = "ALTER SYSTEM SET synchronized_standby_slots = 'standby'";
+            let slots = self.feed.is_tail().then_some(slots);
+            let names = ["ALTER SYSTEM SET synchronous_standby_names = '*'", "SELECT pg_reload_conf()"];
+            for statement in slots.into_iter().chain(names) {
                 client.batch_execute(statement).await.attempt("ask for a synchronous standby")?;
             }
         }
@@ -174,6 +183,12 @@ impl Ground {
         with_database(&server, name)
     }
 
+    /// Where replication is had, if not at the store: what lies between carries none.
+    pub(super) fn replication_url(&self, database: &Database) -> Result<Option<String>, Failure> {
+        let direct = self.feed.is_tail() && self.way == Way::Pooler;
+        direct.then(|| with_database(&self.servers.postgres, database.name())).transpose()
+    }
+
     /// The publisher as the relays are told.
     pub(super) fn publisher(&self) -> String {
         format!("kafka://{}{}", self.broker_address, self.broker_options)
@@ -184,8 +199,10 @@ impl Ground {
         if self.way != Way::Role {
             return Ok(());
         }
+        let replication = if self.feed.is_tail() { "REPLICATION" } else { "" };
         let statement = format!(
-            "CREATE ROLE {ROLE} LOGIN PASSWORD '{ROLE_PASSWORD}'; SELECT eventferry.grant_relay('{ROLE}')"
+            "CREATE ROLE {ROLE} LOGIN {replication} PASSWORD '{ROLE_PASSWORD}';
+             SELECT eventferry.grant_relay('{ROLE}')"
         );
         client.batch_execute(&statement).await.attempt("make the relays' role")
     }
@@ -205,6 +222,9 @@ impl Ground {
 
     /// Crashes the primary and promotes the standby; everybody who asks is led to it.
     pub(super) async fn fail_over(&mut self, database: &Database) -> Result<(), Failure> {
+        if let (Some(primary), Some(standby)) = (&self.postgres, &self.standby) {
+            standby.wait_for_slots(primary).await?;
+        }
         self.postgres()?.crash().await?;
         let standby = self.standby.take().ok_or_else(|| failure("there is no standby"))?;
         standby.promote().await?;
@@ -218,7 +238,8 @@ impl Ground {
     /// Restores a dump of the database into another cluster; everybody who asks is led to it.
     pub(super) async fn move_to_restored(&mut self, database: &Database) -> Result<(), Failure> {
         let old = self.postgres.take().ok_or_else(|| failure("there is nothing to dump"))?;
-        let restored = Postgres::create(&self.folder.0, "restored", OLDEST, old.password()).await?;
+        let restored =
+            Postgres::create(&self.folder.0, "restored", OLDEST, old.password(), old.log()).await?;
         let (name, dump) = (database.name(), self.folder.0.join("dump.sql"));
         let mut dumping = Command::new("pg_dump");
         dumping.arg("--dbname").arg(with_database(&old.url(), name)?).arg("--file").arg(&dump);

@@ -12,6 +12,7 @@ use tokio_postgres::Client;
 
 use super::clock::BrokerClock;
 use super::dice::Dice;
+use super::feed::Feed;
 use super::findings::{Breach, Findings};
 use super::fleet::Fleet;
 use super::ground::Ground;
@@ -60,12 +61,12 @@ struct Stage {
 pub(super) async fn play(scene: &'static Scene, servers: &Servers, plan: &Plan) -> Result<Report, Failure> {
     let at = &plan.whereabouts;
     at.at("starting servers");
-    let ground = Ground::raise(scene, servers).await?;
+    let ground = Ground::raise(scene, servers, plan.feed).await?;
     at.at("creating a database");
     at.database(ground.servers.postgres.clone());
     let database = Database::create(&ground.servers).await?;
     at.at("creating topics and the schema");
-    let stage = Stage::set(scene, ground, database.clone(), plan.seed).await;
+    let stage = Stage::set(scene, ground, database.clone(), plan).await;
     let mut stage = match stage {
         Ok(stage) => stage,
         Err(failure) => {
@@ -85,7 +86,7 @@ pub(super) async fn play(scene: &'static Scene, servers: &Servers, plan: &Plan) 
 }
 
 impl Stage {
-    async fn set(scene: &Scene, ground: Ground, database: Database, seed: u64) -> Result<Self, Failure> {
+    async fn set(scene: &Scene, ground: Ground, database: Database, plan: &Plan) -> Result<Self, Failure> {
         let mut topics = Vec::new();
         for (place, partitions) in PARTITIONS.into_iter().enumerate() {
             let limit = scene.limit_bytes.filter(|_| place == LIMITED).map(|limit| limit.to_string());
@@ -103,10 +104,11 @@ impl Stage {
         }
         let client = database.connect().await?;
         let machine = machine::describe(&client).await?;
-        let (lanes_total, one_leader) = prepare(&database, &client, &topics).await?;
+        let (lanes_total, one_leader) = prepare(&database, &client, &topics, plan.feed).await?;
         ground.make_role(&client).await?;
         let world = Arc::new(World {
-            seed,
+            seed: plan.seed,
+            feed: plan.feed,
             subjects: Subjects {
                 topics: topics.iter().map(|topic| (topic.name.clone(), topic.partitions)).collect(),
             },
@@ -127,6 +129,8 @@ impl Stage {
         let program = Program {
             path: Program::beside_this()?,
             store: self.ground.store(&self.database)?,
+            replication: self.ground.replication_url(&self.database)?,
+            feed: plan.feed,
             books: self.database.clone(),
             publisher: self.ground.publisher(),
             dead_letter_topic: self.dead_letters.as_ref().map(|topic| topic.name.clone()),
@@ -207,6 +211,7 @@ impl Stage {
         }
         Ok(Report {
             scene: scene.name,
+            feed: plan.feed,
             seed: plan.seed,
             seconds,
             machine: self.machine.clone(),
@@ -284,7 +289,7 @@ impl Stage {
         // What was prepared and never confirmed is nobody's.
         Prepared::clear(&client).await?;
         book::wait_for_stragglers(&client).await?;
-        book::read(&client).await.map(Some)
+        book::read(&client, self.world.feed).await.map(Some)
     }
 
     /// Waits until everything that must arrive has, and the outbox says that nothing is left; or until nothing has
@@ -375,11 +380,17 @@ fn note_left(left: Left, scene: &Scene, findings: &mut Findings) {
 }
 
 /// Makes the schema; says how many lanes it has, and whether one broker leads all partitions.
-async fn prepare(database: &Database, client: &Client, topics: &[Topic]) -> Result<(u16, bool), Failure> {
+async fn prepare(
+    database: &Database,
+    client: &Client,
+    topics: &[Topic],
+    feed: Feed,
+) -> Result<(u16, bool), Failure> {
     enqueue::check_server(client).await?;
-    let config = PostgresConfig::from_url(&database.url()?).attempt("configure the store")?;
+    let config =
+        PostgresConfig::from_url(&database.url()?).attempt("configure the store")?.feed(feed.choice());
     let prepared = PostgresStore::new(config).prepare(Prepare::Apply).await.attempt("create the schema")?;
-    client.batch_execute(enqueue::CAUGHT).await.attempt("create the storm's function")?;
+    client.batch_execute(enqueue::SCHEMA).await.attempt("create the storm's function")?;
     client.batch_execute(writer::ROWS).await.attempt("create the storm's rows")?;
     let mut leaders = Vec::new();
     for topic in topics {

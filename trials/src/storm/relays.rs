@@ -9,6 +9,7 @@ use std::time::Duration;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 
+use super::feed::Feed;
 use super::ground::send;
 use crate::database::Database;
 use crate::failure::{Attempt as _, Failure, failure};
@@ -20,6 +21,9 @@ pub(super) struct Program {
     /// The store as relays are told, and as whoever asks for the status is.
     pub(super) store: String,
     pub(super) books: Database,
+    /// Where replication is had, if not at the store.
+    pub(super) replication: Option<String>,
+    pub(super) feed: Feed,
     pub(super) publisher: String,
     pub(super) dead_letter_topic: Option<String>,
     pub(super) lease: Duration,
@@ -80,9 +84,20 @@ impl Program {
     pub(super) fn start(&self, id: String) -> Result<Relay, Failure> {
         let mut child = self
             .command()
-            .args(["run", "--relay-id", &id, "--lease", &millis(self.lease), "--grace", &millis(self.grace)])
+            .args([
+                "run",
+                "--relay-id",
+                &id,
+                "--feed",
+                self.feed.name(),
+                "--lease",
+                &millis(self.lease),
+                "--grace",
+                &millis(self.grace),
+            ])
             .env("EVENTFERRY_STORE", &self.store)
             .env("EVENTFERRY_PUBLISHER", &self.publisher)
+            .envs(self.replication.iter().map(|url| ("EVENTFERRY_REPLICATION_URL", url)))
             .envs(self.dead_letter_topic.iter().map(|topic| ("EVENTFERRY_DEAD_LETTER_TOPIC", topic)))
             .stdout(Stdio::null())
             .stderr(Stdio::piped())
@@ -90,10 +105,11 @@ impl Program {
             .attempt("start a relay")?;
         let said = Arc::new(Mutex::new(Said::default()));
         if let Some(stderr) = child.stderr.take() {
-            let said = Arc::clone(&said);
+            let (said, relay) = (Arc::clone(&said), id.clone());
             tokio::spawn(async move {
                 let mut lines = BufReader::new(stderr).lines();
                 while let Ok(Some(line)) = lines.next_line().await {
+                    tracing::debug!(relay, "{line}");
                     said.lock().unwrap_or_else(PoisonError::into_inner).hear(line);
                 }
             });

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
+use super::feed::Feed;
 use super::findings::{BREACHES, Breach, Findings};
 use super::judge::Figures;
 use super::recovery::{Incident, Recovery};
@@ -18,8 +19,15 @@ pub(super) enum Played {
     /// It could not be seen through.
     Broken {
         scene: &'static str,
+        feed: Feed,
         seed: u64,
         why: String,
+    },
+    /// The feed promises nothing there.
+    LeftOut {
+        scene: &'static str,
+        feed: Feed,
+        why: &'static str,
     },
     /// This machine lacks something for it.
     Missing {
@@ -35,6 +43,7 @@ impl Played {
         match self {
             Self::Through(report) => report.is_good(),
             Self::Broken { .. } => false,
+            Self::LeftOut { .. } => true,
             Self::Missing { excused, .. } => *excused,
         }
     }
@@ -42,9 +51,13 @@ impl Played {
     /// The scene, and the seed it was played with.
     pub(super) fn name(&self) -> String {
         match self {
-            Self::Through(report) => format!("{} (seed {})", report.scene, report.seed),
-            Self::Broken { scene, seed, .. } => format!("{scene} (seed {seed})"),
-            Self::Missing { scene, .. } => (*scene).to_owned(),
+            Self::Through(report) => {
+                format!("{} (feed {}, seed {})", report.scene, report.feed.name(), report.seed)
+            }
+            Self::Broken { scene, feed, seed, .. } => {
+                format!("{scene} (feed {}, seed {seed})", feed.name())
+            }
+            Self::LeftOut { scene, .. } | Self::Missing { scene, .. } => (*scene).to_owned(),
         }
     }
 
@@ -52,7 +65,12 @@ impl Played {
     pub(super) fn json(&self) -> Value {
         match self {
             Self::Through(report) => report.json(),
-            Self::Broken { scene, seed, why } => json!({ "scene": scene, "seed": seed, "broken": why }),
+            Self::Broken { scene, feed, seed, why } => {
+                json!({ "scene": scene, "feed": feed.name(), "seed": seed, "broken": why })
+            }
+            Self::LeftOut { scene, feed, why } => {
+                json!({ "scene": scene, "feed": feed.name(), "left_out": why })
+            }
             Self::Missing { scene, what, .. } => json!({ "scene": scene, "missing": what }),
         }
     }
@@ -63,6 +81,9 @@ impl fmt::Display for Played {
         match self {
             Self::Through(report) => report.fmt(f),
             Self::Broken { why, .. } => writeln!(f, "{} could not be seen through: {why}", self.name()),
+            Self::LeftOut { scene, feed, why } => {
+                writeln!(f, "{scene} is not played with feed {}: {why}", feed.name())
+            }
             Self::Missing { scene, what, .. } => writeln!(f, "{scene} was not played: it needs {what}"),
         }
     }
@@ -85,16 +106,20 @@ pub(super) fn markdown(played: &[Played]) -> String {
         ));
     }
     text.push_str(
-        "| scene | seed | events | incidents | lost | out of order | duplicates | at most | recovery | verdict |\n\
-         |---|---|---|---|---|---|---|---|---|---|\n",
+        "| scene | feed | seed | events | incidents | lost | out of order | duplicates | at most | recovery \
+         | verdict |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     for one in played {
         text.push_str(&match one {
             Played::Through(report) => report.row(),
-            Played::Broken { scene, seed, .. } => {
-                format!("| {scene} | {seed} | | | | | | | | not seen through |\n")
+            Played::Broken { scene, feed, seed, .. } => {
+                format!("| {scene} | {} | {seed} | | | | | | | | not seen through |\n", feed.name())
             }
-            Played::Missing { scene, what, .. } => format!("| {scene} | | | | | | | | | needs {what} |\n"),
+            Played::LeftOut { scene, feed, .. } => {
+                format!("| {scene} | {} | | | | | | | | | left out |\n", feed.name())
+            }
+            Played::Missing { scene, what, .. } => format!("| {scene} | | | | | | | | | | needs {what} |\n"),
         });
     }
     text.push_str(
@@ -109,6 +134,7 @@ pub(super) fn markdown(played: &[Played]) -> String {
 #[derive(Debug)]
 pub(super) struct Report {
     pub(super) scene: &'static str,
+    pub(super) feed: Feed,
     pub(super) seed: u64,
     pub(super) seconds: f64,
     pub(super) machine: Value,
@@ -175,6 +201,7 @@ impl Report {
             .collect();
         json!({
             "scene": self.scene,
+            "feed": self.feed.name(),
             "seed": self.seed,
             "seconds": (self.seconds * 10.0).round() / 10.0,
             "good": self.is_good(),
@@ -223,7 +250,8 @@ impl fmt::Display for Report {
             self.figures;
         let one_clock = self.figures.one_clock;
         let [commits, rollbacks, nobody_knows] = self.transactions;
-        writeln!(f, "storm `{}` of {:.0} s, seed {}", self.scene, self.seconds, self.seed)?;
+        let feed = self.feed.name();
+        writeln!(f, "storm `{}` of {:.0} s, feed {feed}, seed {}", self.scene, self.seconds, self.seed)?;
         let mut line = |name: &str, value: String| writeln!(f, "  {name:<24}{value}");
         let rate = self.events_per_second();
         line(
@@ -288,7 +316,7 @@ impl fmt::Display for Report {
             true => writeln!(f, "every promise that was looked at held"),
             false => writeln!(
                 f,
-                "a promise broke; again by: cargo xtask storm --scene {} --seed {}",
+                "a promise broke; again by: cargo xtask storm --scene {} --feed {feed} --seed {}",
                 self.scene, self.seed
             ),
         }
@@ -302,8 +330,9 @@ impl Report {
         let slowest = self.incidents.iter().map(|(_, recovery)| recovery.took).max().unwrap_or_default();
         let most: u64 = self.cuts.iter().map(|(_, _, relays)| relays * HELD_MAX).sum();
         format!(
-            "| {} | {} | {committed} | {} | {} | {} | {} | {most} | {:.1} s | {} |\n",
+            "| {} | {} | {} | {committed} | {} | {} | {} | {} | {most} | {:.1} s | {} |\n",
             self.scene,
+            self.feed.name(),
             self.seed,
             self.incidents.len() + self.lapses,
             self.findings.count(Breach::Lost),

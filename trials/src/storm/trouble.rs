@@ -330,12 +330,12 @@ impl<'a> Trouble<'a> {
     /// Each hot aggregate gets an event over the limit of its topic, in a transaction of its own.
     async fn poison(&mut self) -> Result<(), Failure> {
         let mut client = self.world.reach().await?;
-        let World { subjects, history, seed, .. } = &**self.world;
+        let World { subjects, history, .. } = &**self.world;
         for aggregate in 0..HOT {
             let transaction = history.begin(false);
             client.batch_execute("BEGIN").await.attempt("begin to poison")?;
             let draft = subjects.poison(aggregate);
-            let enqueuer = Enqueuer { subjects, history, seed: *seed, transaction };
+            let enqueuer = Enqueuer { world: self.world, transaction };
             enqueuer.enqueue(&mut client, &mut self.dice, Way::Outbox, &[draft]).await?;
             history.committing(transaction);
             client.batch_execute("COMMIT").await.attempt("poison")?;
@@ -351,8 +351,7 @@ impl<'a> Trouble<'a> {
         let begin = "BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT pg_current_xact_id()";
         client.batch_execute(begin).await.attempt(begin)?;
         let draft = self.world.subjects.draft(&mut self.dice, Way::Function, None);
-        let World { subjects, history, seed, .. } = &**self.world;
-        let enqueuer = Enqueuer { subjects, history, seed: *seed, transaction };
+        let enqueuer = Enqueuer { world: self.world, transaction };
         enqueuer.enqueue(&mut client, &mut self.dice, Way::Function, &[draft]).await?;
         self.long = Some((client, transaction));
         Ok(())

@@ -9,6 +9,7 @@ use tokio_postgres::Client;
 
 use super::dice::Dice;
 use super::enqueue::Enqueuer;
+use super::feed::Feed;
 use super::history::History;
 use super::prepared::Prepared;
 use super::scene::Load;
@@ -30,6 +31,7 @@ pub(super) const ROWS: &str = "
 #[derive(Debug)]
 pub(super) struct World {
     pub(super) seed: u64,
+    pub(super) feed: Feed,
     pub(super) subjects: Subjects,
     pub(super) database: Database,
     pub(super) history: History,
@@ -67,6 +69,12 @@ struct Open {
 }
 
 impl World {
+    /// Whether writers note, each in its own transaction, what they emitted: where the database may forget, nothing
+    /// else tells what it has in the end.
+    pub(super) fn notes_messages(&self) -> bool {
+        self.enduring && self.feed == Feed::Messages
+    }
+
     /// A connection to the database, waited for where it may be away.
     pub(super) async fn reach(&self) -> Result<Client, Failure> {
         let started = Instant::now();
@@ -140,7 +148,11 @@ impl Writer {
         Ok(())
     }
 
-    async fn perform(&mut self, script: Script) -> Result<(), Failure> {
+    async fn perform(&mut self, mut script: Script) -> Result<(), Failure> {
+        if script.end == End::Bare && self.world.notes_messages() {
+            // What is emitted and noted takes two statements.
+            script.end = End::Commit;
+        }
         let history = &self.world.history;
         let mut open = Open { transaction: history.begin(script.asynchronous), savepoints: Vec::new() };
         let off = if script.asynchronous { "off" } else { "on" };
@@ -161,12 +173,7 @@ impl Writer {
     async fn step(&mut self, open: &mut Open, step: Step) -> Result<(), Failure> {
         let world = Arc::clone(&self.world);
         let Open { transaction, savepoints } = open;
-        let enqueuer = Enqueuer {
-            subjects: &world.subjects,
-            history: &world.history,
-            seed: world.seed,
-            transaction: *transaction,
-        };
+        let enqueuer = Enqueuer { world: &world, transaction: *transaction };
         match step {
             Step::TakeXid => self.say("SELECT pg_current_xact_id()").await,
             Step::Wait(time) => {

@@ -120,6 +120,10 @@ pub(crate) const SUITES: &[Suite] = &[
             ("storm", &["--scene", "failover-synchronous"]),
             ("storm", &["--scene", "failover-lost-tail"]),
             ("storm", &["--scene", "everything"]),
+            ("storm", &["--scene", "poison-first", "--feed", "tail"]),
+            ("storm", &["--scene", "failover-lost-tail", "--feed", "tail"]),
+            ("storm", &["--scene", "postgres-forgetful", "--feed", "messages"]),
+            ("storm", &["--scene", "relay-frozen", "--feed", "messages"]),
         ]),
     },
 ];

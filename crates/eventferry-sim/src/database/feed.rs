@@ -42,6 +42,17 @@ impl Database {
         Opening { newest: self.books.last_id(), xid: None }
     }
 
+    /// The last id that was given.
+    pub(crate) fn newest(&self) -> u64 {
+        self.books.last_id()
+    }
+
+    /// Whether something is committed that whoever stands there has not seen.
+    pub(crate) fn has_news(&self, at: &Mark) -> bool {
+        let is_new = |xid: u64| self.books.is_committed(xid) && !at.window.cur.sees(xid);
+        self.books.rows.iter().any(|row| !row.dead && is_new(row.xid))
+    }
+
     /// The second: an xid, if an anchor is due, and the snapshot; says where the write-ahead log stands.
     pub(crate) fn open_windows(&mut self, mut opening: Opening, prevs: &[Mark]) -> (Vec<Mark>, u64) {
         if opening.xid.is_some() {

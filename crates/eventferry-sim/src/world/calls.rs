@@ -64,6 +64,9 @@ pub(crate) enum Answer {
     Connected(Role, Result<u32, PublishFaultKind>),
     Learned(TopicId, Result<(), PublishFaultKind>),
     Abandoned(Role, Vec<(Token, Outcome)>),
+    /// The bell rang for whoever lay down this time.
+    Rung(u64),
+    GotUp,
 }
 
 /// How long a flawed statement had waited for a lane's lock, with everything else as it was before.
@@ -207,6 +210,8 @@ impl World {
             Answer::Due(read) => self.was_due(relay, read),
             Answer::Settled(told, settled) => self.was_settled(relay, told, settled),
             Answer::Read(reading) => self.was_read(relay, reading),
+            Answer::Rung(bed) => self.was_rung(relay, bed),
+            Answer::GotUp => self.relays[relay].core.handle_got_up(clock),
             Answer::Connected(role, result) => {
                 let process = &mut self.relays[relay];
                 if let Ok(producer) = result {

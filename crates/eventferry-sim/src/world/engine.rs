@@ -13,9 +13,10 @@ use super::calls::{Answer, Call};
 use super::{What, World};
 use crate::agenda::{MILLISECOND, SECOND, Time};
 use crate::broker::{Life, Message, Producer};
-use crate::checks::{fencing, memory};
+use crate::checks::{fencing, memory, punctual};
 use crate::database::{DueWish, Mark, ToldChange, ToldLane, ToldPark};
 use crate::flaw::Flaw;
+use crate::plan::Temper;
 use crate::relay::{InHand, Relay};
 use crate::truth::{Event, Incident, Poison};
 
@@ -77,6 +78,13 @@ impl World {
                     let settings = &self.plan.settings;
                     let found = memory::load(self.relays[relay].core.load(), settings, 200);
                     self.check(9, found);
+                    let rung = std::mem::take(&mut self.relays[relay].rung);
+                    if rung && self.plan.temper == Temper::Calm && !self.plan.lanes_fill() {
+                        let process = &self.relays[relay];
+                        let found =
+                            punctual::looks_when_rung(process.reads || process.client.cursors.is_empty());
+                        self.check(2, found);
+                    }
                     let wait = until.saturating_sub(clock).as_micros().max(1);
                     let at = self.now.saturating_add(Time::try_from(wait).unwrap_or(Time::MAX));
                     self.wake(relay, at);
@@ -122,6 +130,9 @@ impl World {
             }
             Action::Read { lanes, records_max, bytes_max } => {
                 let factor = if self.has(Flaw::ReadsBeyondRoom) { 8 } else { 1 };
+                let asleep_since = self.asleep_since(relay);
+                let process = &mut self.relays[relay];
+                (process.reads, process.reads_asleep_since) = (true, asleep_since);
                 self.read(relay, &lanes, records_max as usize * factor, bytes_max * factor as u64);
             }
             Action::Settle(orders) => {
@@ -149,8 +160,9 @@ impl World {
                 }
             }
             Action::Say(notice) => self.note(|| format!("relay {relay} says {notice:?}")),
-            // Its store declares no doorbell.
-            Action::LieDown | Action::GetUp | Action::Sleep(_) | Action::Stop(_) => {}
+            Action::LieDown => self.lie_down(relay),
+            Action::GetUp => self.get_up(relay),
+            Action::Sleep(_) | Action::Stop(_) => {}
         }
     }
 

@@ -36,6 +36,8 @@ pub(crate) struct Reading {
     lsn: Option<u64>,
     page: Option<PageRead>,
     rest: Rest,
+    /// The last id that was given, when that was asked.
+    newest: Option<u64>,
 }
 
 /// The next statement.
@@ -82,8 +84,18 @@ impl World {
         let turn = client.turn;
         let wish = PageWish { lanes: Vec::new(), records_max: records_max.max(1), bytes_max, scan_ids };
         let stage = if opens { Stage::Newest } else { Stage::Page };
-        let reading =
-            Reading { wish, ended, reading, turn, behind, stage, lsn: None, page: None, rest: Rest::More };
+        let reading = Reading {
+            wish,
+            ended,
+            reading,
+            turn,
+            behind,
+            stage,
+            lsn: None,
+            page: None,
+            rest: Rest::More,
+            newest: None,
+        };
         self.call(relay, Call::Read(reading));
     }
 
@@ -110,7 +122,10 @@ impl World {
 
     fn take_stage(&mut self, reading: &mut Reading) -> Stage {
         match reading.stage {
-            Stage::Newest => return Stage::Open(self.database.read_newest()),
+            Stage::Newest => {
+                reading.newest = Some(self.database.newest());
+                return Stage::Open(self.database.read_newest());
+            }
             Stage::Open(opening) => {
                 let prevs: Vec<Mark> = reading.ended.iter().map(|group| group.at.clone()).collect();
                 let (marks, lsn) = self.database.open_windows(opening, &prevs);
@@ -148,6 +163,7 @@ impl World {
     /// A reading's answer: only now do the cursors enter windows just opened, because what they show is on disk.
     pub(super) fn was_read(&mut self, relay: usize, reading: Result<Box<Reading>, StoreFaultKind>) {
         let process = &mut self.relays[relay];
+        process.reads = false;
         let clock = process.clock(self.now);
         let reading = match reading {
             Ok(reading) => reading,
@@ -174,6 +190,13 @@ impl World {
                 process.client.cursors.insert(*lane, mark.clone());
             }
         }
+        if self.plan.bell.is_some() && page.rows.is_empty() && page.rest == Rest::Quiet {
+            // The whole log has stood still since the reading before.
+            let stood = reading.newest.is_some() && process.client.newest == reading.newest;
+            page.rest = if stood { Rest::Still } else { Rest::Quiet };
+        }
+        process.client.newest = reading.newest.or(process.client.newest);
+        self.see_punctual(relay, &page);
         self.page(relay, page);
     }
 }

@@ -39,6 +39,7 @@ impl World {
             }
             FaultKind::DatabaseCrash { .. } => {
                 self.database.crash(until);
+                self.silence_the_bell();
                 self.take_back_what_crashed();
             }
             FaultKind::DatabaseAway { .. } => self.database.away_until = self.database.away_until.max(until),
@@ -76,11 +77,13 @@ impl World {
             FaultKind::Failover { lasts, .. } => {
                 self.note(|| "the copy takes over".to_owned());
                 self.database.fail_over(self.now + lasts);
+                self.silence_the_bell();
                 self.take_back_what_failed_over();
             }
             FaultKind::Restore { lasts, .. } => {
                 self.note(|| "a dump is restored into another cluster".to_owned());
                 self.database.restore(self.now + lasts);
+                self.silence_the_bell();
                 self.take_back_what_failed_over();
             }
             FaultKind::BrokerFrozen { .. } if self.broker.frozen_until <= self.now => self.thaw_broker(),
@@ -138,6 +141,7 @@ impl World {
         process.inbox.clear();
         let (incarnation, draining) = (process.incarnation, process.draining);
         self.close_sessions(relay, incarnation);
+        self.leave_the_bell(relay);
         if draining {
             let name = self.next_name();
             let after = self.dice.between(100, 4_000) * MILLISECOND;

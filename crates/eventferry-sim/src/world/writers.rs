@@ -17,6 +17,8 @@ pub(super) struct Writer {
     /// What it enqueued and did not roll back.
     events: Vec<u32>,
     savepoint: usize,
+    /// Somebody slept when it enqueued.
+    rings: bool,
     /// An event whose xid is known and whose id is not.
     pending: Option<u32>,
     over: bool,
@@ -101,6 +103,11 @@ impl World {
         20
     }
 
+    /// Whether a transaction that has enqueued is under way: it holds the doorbell's lock.
+    pub(super) fn somebody_enqueues(&self) -> bool {
+        self.writers.iter().any(|writer| !writer.over && !writer.events.is_empty())
+    }
+
     pub(super) fn writers_are_over(&self) -> bool {
         self.writers.iter().all(|writer| writer.over)
     }
@@ -153,6 +160,7 @@ impl World {
         let row = LogRow { xid, id: 0, lane, event, size_bytes, created_at: self.now, dead: false };
         let id = self.database.books.insert(row);
         self.truth.event(event).id = id;
+        self.writers[number as usize].rings |= self.somebody_sleeps();
         self.writers[number as usize].events.push(event);
         self.note(|| {
             format!(
@@ -179,6 +187,9 @@ impl World {
             self.note(|| {
                 format!("t{number} commits xid {xid}{}", if synchronous { "" } else { ", not on disk" })
             });
+            if self.writers[at].rings {
+                self.ring();
+            }
         }
         self.end_writer(number);
     }

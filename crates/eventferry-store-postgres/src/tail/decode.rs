@@ -70,7 +70,7 @@ impl<'a> Bytes<'a> {
 }
 
 impl<'a> Message<'a> {
-    /// Reads a message; `None`: it is cut short.
+    /// Reads a message; `None`: it is cut short, or none of ours.
     pub(super) fn of(bytes: &'a [u8]) -> Option<Self> {
         let mut bytes = Bytes(bytes);
         Some(match bytes.u8()? {
@@ -99,7 +99,9 @@ impl<'a> Message<'a> {
                 let content = bytes.take(length)?;
                 if transactional { Self::Emitted { prefix, content } } else { Self::Other }
             }
-            _ => Self::Other,
+            // Updates, deletes, truncation, types, origins.
+            b'U' | b'D' | b'T' | b'Y' | b'O' => Self::Other,
+            _ => return None,
         })
     }
 }

@@ -90,7 +90,8 @@ impl Tail {
     /// Forgets all of a history that is gone.
     pub(crate) fn clear(&mut self) {
         self.stands.clear();
-        (self.stream, self.slot, self.pair) = (None, None, None);
+        self.begin();
+        (self.slot, self.passed) = (None, 0);
     }
 
     pub(crate) fn close(&mut self, lane: Lane) {
@@ -114,6 +115,9 @@ impl Tail {
         self.stream = None;
         self.behind_since = None;
         self.stands.begin();
+        // A server that crashed since may have lost the log up to that place, and writes another there, with the same
+        // transaction ids.
+        (self.pair, self.paired_at, self.dirty) = (None, None, true);
     }
 }
 
@@ -427,4 +431,20 @@ fn unreadable() -> StoreFault {
 
 fn unopened() -> StoreFault {
     StoreFault::new(StoreFaultKind::HistoryLost, "lanes are to be opened before they are read")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_window_beside_the_stream_does_not_outlive_it() {
+        let config = PostgresConfig::from_url("postgres://nobody@nowhere/none").unwrap();
+        let mut tail = Tail::new(&config, 4);
+        let bounds = Bounds { floor: 0, late_floor: 0, late_through: 0, restored_through: 0 };
+        let window = Window::opened("5:5:".into(), "6:6:".into(), bounds, History::NONE);
+        tail.keep(Arc::new(window), 100);
+        tail.begin();
+        assert!(tail.pair.is_none() && tail.dirty, "the log up to its place may be another by now");
+    }
 }

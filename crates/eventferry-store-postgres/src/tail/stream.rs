@@ -107,7 +107,7 @@ impl Stream {
         lanes_total: u16,
     ) -> Result<Stop, StoreFault> {
         while sheet.records.len() < sheet.records_max {
-            let Some((tag, range)) = self.wire.frame() else { return Ok(Stop::Dry) };
+            let Some((tag, range)) = self.wire.frame()? else { return Ok(Stop::Dry) };
             let body = self.wire.bytes(range);
             match (tag, body.first()) {
                 (b'd', Some(b'w')) => {}
@@ -122,8 +122,10 @@ impl Stream {
                     continue;
                 }
                 (b'E', _) => return Err(refusal("read the log's tail", body)),
-                (b'c', _) => return Err(broken()),
-                _ => continue,
+                // Notices, parameters and notifications go by.
+                (b'N' | b'S' | b'A', _) => continue,
+                // What is no message may have been an event.
+                _ => return Err(broken()),
             }
             let message = Message::of(body.get(25..).ok_or_else(broken)?).ok_or_else(broken)?;
             let (tuple, is_row) = match message {
@@ -193,5 +195,50 @@ impl Stream {
     /// All before this place is settled.
     pub(super) fn settled(&self, place: u64) {
         self.wire.settled(place);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt as _;
+
+    use super::*;
+
+    /// What a stream says of these bytes from the server.
+    async fn said(bytes: &[u8]) -> Result<u64, StoreFault> {
+        let (mut server, client) = tokio::io::duplex(1 << 10);
+        let mut stream =
+            Stream { wire: Wire::over(client), relations: BTreeMap::new(), transaction: None, reached: 0 };
+        server.write_all(bytes).await.unwrap();
+        stream.read().await?;
+        let (mut sheet, mut stands) = (Sheet::new(10, 1 << 20), Stands::of(4));
+        stream.fill(&mut sheet, &mut stands, 4).map(|_| stream.reached())
+    }
+
+    fn frame(tag: u8, body: &[u8]) -> Vec<u8> {
+        [&[tag], &(body.len() as u32 + 4).to_be_bytes()[..], body].concat()
+    }
+
+    fn keepalive(end: u64) -> Vec<u8> {
+        frame(b'd', &[&b"k"[..], &end.to_be_bytes(), &[0; 9]].concat())
+    }
+
+    #[tokio::test]
+    async fn what_is_no_message_is_not_passed_over_for_it_may_have_been_an_event() {
+        assert_eq!(said(&[frame(b'N', b"notice"), keepalive(7)].concat()).await.unwrap(), 7);
+        for spoilt in [frame(0xfe, b"w and an event"), frame(b'd', b"? and an event"), frame(b'c', b"")] {
+            let fault = said(&[spoilt, keepalive(7)].concat()).await.unwrap_err();
+            assert_eq!(*fault.kind(), StoreFaultKind::Unavailable, "{fault}");
+        }
+        let unknown = [&[b'w'][..], &[0; 24], b"?"].concat();
+        assert!(said(&[frame(b'd', &unknown), keepalive(7)].concat()).await.is_err());
+    }
+
+    #[tokio::test]
+    async fn a_length_that_is_none_is_not_waited_for() {
+        for length in [0u32, 3, 1 << 31] {
+            let bytes = [&b"d"[..], &length.to_be_bytes(), b"k"].concat();
+            assert!(said(&bytes).await.is_err(), "{length}");
+        }
     }
 }

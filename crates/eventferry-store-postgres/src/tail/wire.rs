@@ -31,6 +31,9 @@ type Socket = Pin<Box<dyn Duplex>>;
 /// How much is read from the socket at once.
 const READ_BYTES: usize = 256 << 10;
 
+/// No server sends more at once: its own buffers hold no more.
+const FRAME_BYTES_MAX: usize = 1 << 30;
+
 /// A buffer that one large event made larger than this is given back.
 const KEEP_BYTES: usize = 4 << 20;
 
@@ -98,12 +101,18 @@ impl Wire {
         .await
     }
 
+    /// A connection on which nothing was said yet.
+    #[cfg(test)]
+    pub(super) fn over(socket: impl AsyncRead + AsyncWrite + Send + 'static) -> Self {
+        Raw { socket: Box::pin(socket), buffer: Vec::new(), head: 0 }.stream()
+    }
+
     /// The next whole frame, of which the buffer has all: its tag, and where it lies.
-    pub(super) fn frame(&mut self) -> Option<(u8, Range<usize>)> {
-        let (tag, range) = whole_frame(&self.buffer, self.head)?;
+    pub(super) fn frame(&mut self) -> Result<Option<(u8, Range<usize>)>, StoreFault> {
+        let Some((tag, range)) = whole_frame(&self.buffer, self.head)? else { return Ok(None) };
         self.last_frame = self.head;
         self.head = range.end;
-        Some((tag, range))
+        Ok(Some((tag, range)))
     }
 
     /// The last frame comes once more.
@@ -189,11 +198,16 @@ fn lost(error: io::Error) -> StoreFault {
         .caused_by(error)
 }
 
-fn whole_frame(buffer: &[u8], head: usize) -> Option<(u8, Range<usize>)> {
-    let header = buffer.get(head..head + 5)?;
-    let length = u32::from_be_bytes([header[1], header[2], header[3], header[4]]) as usize;
-    let end = head + 1 + length.max(4);
-    (end <= buffer.len()).then_some((header[0], head + 5..end))
+fn whole_frame(buffer: &[u8], head: usize) -> Result<Option<(u8, Range<usize>)>, StoreFault> {
+    let Some([tag, length @ ..]) = buffer.get(head..).and_then(|rest| rest.first_chunk::<5>()) else {
+        return Ok(None);
+    };
+    let length = u32::from_be_bytes(*length) as usize;
+    if !(4..=FRAME_BYTES_MAX).contains(&length) {
+        return Err(broken());
+    }
+    let end = head + 1 + length;
+    Ok((end <= buffer.len()).then_some((*tag, head + 5..end)))
 }
 
 /// Tells the server, from time to time and when there is news, how far all is settled; ends with the wire.
@@ -356,7 +370,7 @@ impl Raw {
 
     async fn frame(&mut self) -> Result<(u8, Vec<u8>), StoreFault> {
         loop {
-            if let Some((tag, range)) = whole_frame(&self.buffer, self.head) {
+            if let Some((tag, range)) = whole_frame(&self.buffer, self.head)? {
                 self.head = range.end;
                 return Ok((tag, self.buffer[range].to_vec()));
             }

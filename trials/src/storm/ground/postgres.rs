@@ -18,6 +18,26 @@ pub(in crate::storm) struct Postgres {
     port: u16,
     password: String,
     process: Option<Process>,
+    log: Log,
+    kind: Standby,
+}
+
+/// What the write-ahead log is written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::storm) enum Log {
+    /// Standbys.
+    Physical,
+    /// Those, and logical replication.
+    Logical,
+}
+
+/// What a standby has of the primary's replication slots.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::storm) enum Standby {
+    /// None of them.
+    Plain,
+    /// Those that are to outlive a failover. PostgreSQL 17 on.
+    WithSlots,
 }
 
 /// The variables that name the folders of programs: of the newest release, and of the oldest supported.
@@ -26,12 +46,14 @@ pub(in crate::storm) const OLDEST: &str = "EVENTFERRY_TEST_POSTGRES_14_BIN";
 
 const START_MAX: Duration = Duration::from_secs(60);
 
+/// How long a standby may take to have the slots.
+const SLOTS_MAX: Duration = Duration::from_secs(60);
+
 const SETTINGS: &str = "
 listen_addresses = '127.0.0.1'
 unix_socket_directories = ''
 max_connections = 120
 shared_buffers = '64MB'
-wal_level = replica
 wal_keep_size = '1GB'
 max_wal_size = '2GB'
 wal_writer_delay = '10s'
@@ -49,6 +71,7 @@ impl Postgres {
         name: &str,
         programs: &str,
         password: &str,
+        log: Log,
     ) -> Result<Self, Failure> {
         let programs = std::env::var_os(programs).filter(|value| !value.is_empty()).map(PathBuf::from);
         let programs = programs.ok_or_else(|| {
@@ -65,7 +88,8 @@ impl Postgres {
             account.own(&home.join("password"))?;
         }
         let password = password.to_owned();
-        let mut this = Self { programs, home, account, port: free_port()?, password, process: None };
+        let (port, kind) = (free_port()?, Standby::Plain);
+        let mut this = Self { programs, home, account, port, password, process: None, log, kind };
         let mut initdb = this.program("initdb");
         initdb.args([
             "-U",
@@ -77,7 +101,7 @@ impl Postgres {
         ]);
         initdb.arg("--pwfile").arg(this.home.join("password")).arg("-D").arg(this.data());
         run("initdb", initdb).await?;
-        this.configure(SETTINGS)?;
+        this.configure("")?;
         this.start().await?;
         Ok(this)
     }
@@ -88,6 +112,7 @@ impl Postgres {
         folder: &Path,
         name: &str,
         link: u16,
+        kind: Standby,
     ) -> Result<Self, Failure> {
         let home = folder.join(name);
         std::fs::create_dir(&home).attempt("make a folder for a standby")?;
@@ -102,8 +127,14 @@ impl Postgres {
             port: free_port()?,
             password: self.password.clone(),
             process: None,
+            log: self.log,
+            kind,
         };
         let client = connect(&self.url()).await?;
+        if kind == Standby::WithSlots {
+            let slot = "SELECT pg_create_physical_replication_slot('standby', true)";
+            client.query_one(slot, &[]).await.attempt("make the standby's slot")?;
+        }
         client.query_one("SELECT pg_backup_start('storm', true)", &[]).await.attempt("begin a backup")?;
         let mut copy = Command::new("cp");
         copy.arg("-a").arg(self.data()).arg(standby.data());
@@ -131,8 +162,15 @@ impl Postgres {
             std::fs::write(data.join("standby.signal"), "")
         };
         written().attempt("prepare a standby")?;
-        let info = format!("host=127.0.0.1 port={link} user=postgres password={}", self.password);
-        self.configure(&format!("{SETTINGS}\nprimary_conninfo = '{info}'\n"))?;
+        let info =
+            format!("host=127.0.0.1 port={link} user=postgres password={} dbname=postgres", self.password);
+        let slots = match self.kind {
+            Standby::Plain => "",
+            Standby::WithSlots => {
+                "primary_slot_name = 'standby'\nhot_standby_feedback = on\nsync_replication_slots = on\n"
+            }
+        };
+        self.configure(&format!("primary_conninfo = '{info}'\n{slots}"))?;
         for name in ["backup_label", "standby.signal", "postgresql.conf"] {
             if let Some(account) = self.account {
                 account.own(&data.join(name))?;
@@ -142,7 +180,11 @@ impl Postgres {
     }
 
     fn configure(&self, settings: &str) -> Result<(), Failure> {
-        let text = format!("{settings}port = {}\n", self.port);
+        let level = match self.log {
+            Log::Physical => "replica",
+            Log::Logical => "logical",
+        };
+        let text = format!("{SETTINGS}wal_level = {level}\n{settings}port = {}\n", self.port);
         std::fs::write(self.data().join("postgresql.conf"), text).attempt("configure PostgreSQL")
     }
 
@@ -197,6 +239,34 @@ impl Postgres {
         let promoted =
             client.query_one("SELECT pg_promote(true, 60)", &[]).await.attempt("promote a standby")?;
         if promoted.get(0) { Ok(()) } else { Err(failure("the standby was not promoted within 60 s")) }
+    }
+
+    /// Waits until this standby has the primary's slots, if it is to have them: without them an operator fails over
+    /// to none.
+    pub(in crate::storm) async fn wait_for_slots(&self, primary: &Self) -> Result<(), Failure> {
+        const LACKS: &str = "SELECT NOT EXISTS (
+            SELECT FROM pg_replication_slots WHERE synced AND NOT temporary AND invalidation_reason IS NULL)";
+        if self.kind == Standby::Plain {
+            return Ok(());
+        }
+        let (here, there) = (connect(&self.url()).await?, connect(&primary.url()).await?);
+        let started = Instant::now();
+        while here.query_one(LACKS, &[]).await.attempt("ask for the standby's slots")?.get(0) {
+            if started.elapsed() > SLOTS_MAX {
+                return Err(failure("the standby does not get the replication slots"));
+            }
+            // What runs is noted in the log only from time to time, and a slot moves on by that. And the standby looks
+            // at slots every 30 s, or when it is told to look at its settings.
+            there.query_one("SELECT pg_log_standby_snapshot()", &[]).await.attempt("note what runs")?;
+            here.query_one("SELECT pg_reload_conf()", &[]).await.attempt("wake who looks at slots")?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Ok(())
+    }
+
+    /// What its log is written for.
+    pub(in crate::storm) fn log(&self) -> Log {
+        self.log
     }
 
     /// Where it listens.
