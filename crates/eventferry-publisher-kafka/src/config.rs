@@ -236,6 +236,7 @@ impl KafkaConfig {
             .set("acks", "all")
             .set("enable.idempotence", "true")
             .set("max.in.flight.requests.per.connection", "5")
+            .set("socket.nagle.disable", "true")
             // Gapless does not cover messages that time out locally, and a message given up here may have been
             // written: the relay decides when to give up, and then gives up everything at once.
             .set("message.timeout.ms", "0")

@@ -45,8 +45,12 @@ pub(crate) struct Relay {
     pub(crate) bed: Option<u64>,
     /// It was rung up, and has not looked yet.
     pub(crate) rung: bool,
+    /// When it heard the bell last.
+    pub(crate) heard_at: Time,
     /// A reading is under way.
     pub(crate) reads: bool,
+    /// The feed is opening lanes.
+    pub(crate) opens: bool,
     /// Since when it had lain there when it asked for the reading under way.
     pub(crate) reads_asleep_since: Option<Time>,
     /// When the last claim was sent; a flawed list of parked events is as old.
@@ -125,7 +129,9 @@ impl Relay {
             wake_at: Time::MAX,
             bed: None,
             rung: false,
+            heard_at: 0,
             reads: false,
+            opens: false,
             reads_asleep_since: None,
             claimed_at: 0,
         }

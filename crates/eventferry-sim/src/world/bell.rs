@@ -1,7 +1,8 @@
 //! The doorbell: who lies at it, who rings, and what comes of it.
 //!
 //! Whoever enqueues while somebody lies there rings with its commit, and holds the bell's lock, shared, until then: so
-//! a sleeper lies down only between such transactions, and looks once more when it does.
+//! a sleeper lies down only between such transactions, and looks once more when it does. It stays there when it is rung,
+//! until it gets up: what rings before it listens again is counted.
 
 use super::engine::Page;
 use super::{Answer, What, World};
@@ -17,7 +18,7 @@ pub(super) struct Bell {
     sleepers: Vec<Sleeper>,
 }
 
-/// A relay that waits for the bell.
+/// A relay that lies at the bell, or is about to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Sleeper {
     relay: usize,
@@ -26,6 +27,10 @@ pub(crate) struct Sleeper {
     bed: u64,
     /// Since when it lies there, once it has the bell's lock.
     lies_since: Time,
+    /// How often it rang since it listened last.
+    rings: u32,
+    /// Nobody has told it yet.
+    listens: bool,
 }
 
 /// The pause before a sleeper tries again to lie down.
@@ -33,11 +38,21 @@ const AWAKE: Time = 50 * MILLISECOND;
 
 impl World {
     pub(super) fn lie_down(&mut self, relay: usize) {
+        if let Some(sleeper) = self.bell.sleepers.iter_mut().find(|sleeper| sleeper.relay == relay) {
+            sleeper.listens = true;
+            self.relays[relay].bed = Some(sleeper.bed);
+            if sleeper.rings > 0 {
+                let sleeper = *sleeper;
+                self.tell(sleeper, false);
+            }
+            return;
+        }
         self.bell.beds += 1;
         let (bed, process) = (self.bell.beds, &mut self.relays[relay]);
         process.bed = Some(bed);
         self.tally.naps += 1;
-        let sleeper = Sleeper { relay, incarnation: process.incarnation, bed, lies_since: Time::MAX };
+        let incarnation = process.incarnation;
+        let sleeper = Sleeper { relay, incarnation, bed, lies_since: Time::MAX, rings: 0, listens: true };
         self.note(|| format!("relay {relay} lies down"));
         let at = self.now + self.store_delay();
         self.agenda.enter(at, What::LieDown(sleeper));
@@ -54,9 +69,10 @@ impl World {
             self.agenda.enter(self.now + AWAKE, What::LieDown(sleeper));
             return;
         }
-        self.bell.sleepers.push(Sleeper { lies_since: self.now, ..sleeper });
         if self.has_news(relay) && !self.has(Flaw::LiesDownBlindly) {
-            self.ring_for(sleeper);
+            self.tell(sleeper, true);
+        } else {
+            self.bell.sleepers.push(Sleeper { lies_since: self.now, ..sleeper });
         }
     }
 
@@ -77,35 +93,47 @@ impl World {
             return;
         }
         let missed = self.plan.bell.unwrap_or(0);
-        for sleeper in self.bell.sleepers.clone() {
+        for place in 0..self.bell.sleepers.len() {
             if !self.dice.chance(missed) {
-                self.ring_for(sleeper);
+                self.bell.sleepers[place].rings += 1;
+                self.tell(self.bell.sleepers[place], false);
             }
         }
     }
 
-    fn ring_for(&mut self, sleeper: Sleeper) {
-        let Sleeper { relay, incarnation, bed, .. } = sleeper;
+    /// Whoever listens is told that it rang, or that there is something though nobody rings.
+    fn tell(&mut self, sleeper: Sleeper, stirred: bool) {
+        let Sleeper { relay, incarnation, bed, listens, .. } = sleeper;
+        if !listens {
+            return;
+        }
+        if let Some(sleeper) = self.bell.sleepers.iter_mut().find(|sleeper| sleeper.bed == bed) {
+            sleeper.listens = false;
+        }
         let at = self.now + self.store_delay();
-        self.agenda.enter(at, What::Answer { relay, incarnation, answer: Answer::Rung(bed) });
+        self.agenda.enter(at, What::Answer { relay, incarnation, answer: Answer::Rung { bed, stirred } });
     }
 
     /// A relay hears the bell.
-    pub(super) fn was_rung(&mut self, relay: usize, bed: u64) {
+    pub(super) fn was_rung(&mut self, relay: usize, bed: u64, stirred: bool) {
         let taken_wrongly = self.has(Flaw::TakesRingForGettingUp);
         let process = &mut self.relays[relay];
         if process.bed != Some(bed) {
             return;
         }
         process.bed = None;
-        process.rung = true;
+        (process.rung, process.heard_at) = (true, self.now);
         self.tally.rings += 1;
         let clock = process.clock(self.now);
-        match taken_wrongly {
-            true => process.core.handle_got_up(clock),
-            false => process.core.handle_rung(clock),
+        if taken_wrongly {
+            process.core.handle_got_up(clock);
+            self.bell.sleepers.retain(|sleeper| sleeper.bed != bed);
+            return;
         }
-        self.bell.sleepers.retain(|sleeper| sleeper.bed != bed);
+        let sleeper = self.bell.sleepers.iter_mut().find(|sleeper| sleeper.bed == bed);
+        let rings = sleeper.map_or(0, |sleeper| std::mem::take(&mut sleeper.rings));
+        // Its session may have ended meanwhile, which it does not know.
+        process.core.handle_rung(clock, if stirred { 0 } else { rings.max(1) });
     }
 
     /// Since when a relay lies at the bell, if it does.
@@ -117,22 +145,34 @@ impl World {
     /// Where no ring is missed, a relay that sleeps finds nothing that was there before.
     pub(super) fn see_punctual(&mut self, relay: usize, page: &Page) {
         let Some(asleep) = self.relays[relay].reads_asleep_since else { return };
-        if self.plan.temper != Temper::Calm || self.plan.bell != Some(0) || self.plan.lanes_fill() {
+        if !self.one_relay_is_up()
+            || self.plan.temper != Temper::Calm
+            || self.plan.bell != Some(0)
+            || self.plan.lanes_fill()
+        {
             return;
         }
         for (_, number, _) in &page.rows {
             let visible = self.truth.events[*number as usize].visible_at;
-            let found = punctual::found_asleep(*number, visible, asleep, self.now);
-            self.check(2, found);
+            // What it has heard of may wait for room.
+            if self.relays[relay].heard_at < visible {
+                let found = punctual::found_asleep(*number, visible, asleep, self.now);
+                self.check(2, found);
+            }
         }
+    }
+
+    /// Beside others a relay that sleeps may be given lanes, or give them away.
+    pub(super) fn one_relay_is_up(&self) -> bool {
+        self.relays.iter().filter(|process| process.up).count() == 1
     }
 
     /// A relay gets up by itself.
     pub(super) fn get_up(&mut self, relay: usize) {
         let process = &mut self.relays[relay];
         let incarnation = process.incarnation;
-        let Some(bed) = process.bed.take() else { return };
-        self.bell.sleepers.retain(|sleeper| sleeper.bed != bed);
+        process.bed = None;
+        self.leave_the_bell(relay);
         let at = self.now + MILLISECOND;
         self.agenda.enter(at, What::Answer { relay, incarnation, answer: Answer::GotUp });
     }
@@ -142,10 +182,12 @@ impl World {
         self.bell.sleepers.retain(|sleeper| sleeper.relay != relay);
     }
 
-    /// All sessions are gone: whoever lay there tries again.
+    /// All sessions are gone: whoever listens tries again.
     pub(super) fn silence_the_bell(&mut self) {
         for sleeper in std::mem::take(&mut self.bell.sleepers) {
-            self.agenda.enter(self.database.down_until.max(self.now) + AWAKE, What::LieDown(sleeper));
+            if sleeper.listens {
+                self.agenda.enter(self.database.down_until.max(self.now) + AWAKE, What::LieDown(sleeper));
+            }
         }
     }
 }

@@ -65,7 +65,10 @@ pub(crate) enum Answer {
     Learned(TopicId, Result<(), PublishFaultKind>),
     Abandoned(Role, Vec<(Token, Outcome)>),
     /// The bell rang for whoever lay down this time.
-    Rung(u64),
+    Rung {
+        bed: u64,
+        stirred: bool,
+    },
     GotUp,
 }
 
@@ -210,7 +213,7 @@ impl World {
             Answer::Due(read) => self.was_due(relay, read),
             Answer::Settled(told, settled) => self.was_settled(relay, told, settled),
             Answer::Read(reading) => self.was_read(relay, reading),
-            Answer::Rung(bed) => self.was_rung(relay, bed),
+            Answer::Rung { bed, stirred } => self.was_rung(relay, bed, stirred),
             Answer::GotUp => self.relays[relay].core.handle_got_up(clock),
             Answer::Connected(role, result) => {
                 let process = &mut self.relays[relay];
@@ -258,6 +261,7 @@ impl World {
             });
             Ok(lanes.collect::<Vec<_>>())
         });
+        process.opens = false;
         process.core.handle_opened(clock, lanes.as_deref().map_err(|kind| *kind));
     }
 

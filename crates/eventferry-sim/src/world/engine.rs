@@ -79,10 +79,18 @@ impl World {
                     let found = memory::load(self.relays[relay].core.load(), settings, 200);
                     self.check(9, found);
                     let rung = std::mem::take(&mut self.relays[relay].rung);
-                    if rung && self.plan.temper == Temper::Calm && !self.plan.lanes_fill() {
+                    if rung
+                        && self.one_relay_is_up()
+                        && self.plan.temper == Temper::Calm
+                        && !self.plan.lanes_fill()
+                    {
                         let process = &self.relays[relay];
-                        let found =
-                            punctual::looks_when_rung(process.reads || process.client.cursors.is_empty());
+                        // With something in hand there may be no room.
+                        let needs_no_look = process.core.load().0 > 0
+                            || process.client.cursors.is_empty()
+                            || process.draining;
+                        let looks = process.reads || process.opens;
+                        let found = punctual::looks_when_rung(looks || needs_no_look);
                         self.check(2, found);
                     }
                     let wait = until.saturating_sub(clock).as_micros().max(1);
@@ -116,7 +124,10 @@ impl World {
                 self.relays[relay].claimed_at = self.now;
                 self.call(relay, Call::Hold(claim));
             }
-            Action::Open(leases) => self.call(relay, Call::Open(leases)),
+            Action::Open(leases) => {
+                self.relays[relay].opens = true;
+                self.call(relay, Call::Open(leases));
+            }
             Action::Close(lanes) => self.relays[relay].client.close(&lanes),
             Action::ReadParked { lanes, after } => {
                 self.call(relay, Call::Parked { lanes, after });
