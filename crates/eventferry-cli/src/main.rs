@@ -89,7 +89,7 @@ fn perform(arguments: Arguments) -> Result<Ending, Trouble> {
         match command {
             Command::Init(arguments) => init::init(&settings, &arguments).await,
             Command::Enqueue(arguments) => enqueue::enqueue(&settings, arguments).await,
-            Command::Run(arguments) => run::run(&settings, &arguments).await,
+            Command::Run(arguments) => Box::pin(run::run(&settings, &arguments)).await,
             Command::Status(arguments) => status::status(&settings, &arguments).await,
             Command::Parked(arguments) => parked::parked(&settings, arguments).await,
             Command::DeadLetters(arguments) => dead_letters::dead_letters(&settings, arguments).await,

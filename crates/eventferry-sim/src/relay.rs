@@ -51,6 +51,8 @@ pub(crate) struct Relay {
     pub(crate) reads: bool,
     /// The feed is opening lanes.
     pub(crate) opens: bool,
+    /// When it opened lanes last.
+    pub(crate) opened_at: Time,
     /// Since when it had lain there when it asked for the reading under way.
     pub(crate) reads_asleep_since: Option<Time>,
     /// When the last claim was sent; a flawed list of parked events is as old.
@@ -132,6 +134,7 @@ impl Relay {
             heard_at: 0,
             reads: false,
             opens: false,
+            opened_at: 0,
             reads_asleep_since: None,
             claimed_at: 0,
         }

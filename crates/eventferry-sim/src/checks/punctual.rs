@@ -12,7 +12,10 @@ pub(crate) fn looks_when_rung(reads: bool) -> Option<String> {
 
 /// A relay that has slept since `asleep` finds an event that is visible since `visible`, where no ring is missed.
 pub(crate) fn found_asleep(number: u32, visible: Time, asleep: Time, now: Time) -> Option<String> {
-    let late = now.saturating_sub(visible.max(asleep));
+    if visible < asleep {
+        return Some(format!("e{number} was there before a relay lay down, which did not look once more"));
+    }
+    let late = now.saturating_sub(visible);
     (late > BEFORE_THE_RING_MAX)
         .then(|| format!("e{number} lay {} ms beside a sleeper, and no bell was heard", late / MILLISECOND))
 }

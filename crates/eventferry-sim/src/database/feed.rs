@@ -47,10 +47,10 @@ impl Database {
         self.books.last_id()
     }
 
-    /// Whether something is committed that whoever stands there has not seen.
+    /// Whether something is committed that whoever stands there has not seen, or not read.
     pub(crate) fn has_news(&self, at: &Mark) -> bool {
         let is_new = |xid: u64| self.books.is_committed(xid) && !at.window.cur.sees(xid);
-        self.books.rows.iter().any(|row| !row.dead && is_new(row.xid))
+        at.last_id != END || self.books.rows.iter().any(|row| !row.dead && is_new(row.xid))
     }
 
     /// The second: an xid, if an anchor is due, and the snapshot; says where the write-ahead log stands.

@@ -1,8 +1,8 @@
 //! The doorbell: who lies at it, who rings, and what comes of it.
 //!
 //! Whoever enqueues while somebody lies there rings with its commit, and holds the bell's lock, shared, until then: so
-//! a sleeper lies down only between such transactions, and looks once more when it does. It stays there when it is rung,
-//! until it gets up: what rings before it listens again is counted.
+//! a sleeper lies down only between such transactions, and looks once more when it does. It stays there when it is
+//! rung, until it gets up: what rings before it listens again is counted.
 
 use super::engine::Page;
 use super::{Answer, What, World};
@@ -78,8 +78,7 @@ impl World {
 
     /// Whether something was committed since this relay looked last.
     fn has_news(&self, relay: usize) -> bool {
-        let Some(looked) = self.relays[relay].client.cursors.values().next() else { return false };
-        self.database.has_news(looked)
+        self.relays[relay].client.cursors.values().any(|looked| self.database.has_news(looked))
     }
 
     /// Whether whoever enqueues now is to ring.
@@ -145,7 +144,8 @@ impl World {
     /// Where no ring is missed, a relay that sleeps finds nothing that was there before.
     pub(super) fn see_punctual(&mut self, relay: usize, page: &Page) {
         let Some(asleep) = self.relays[relay].reads_asleep_since else { return };
-        if !self.one_relay_is_up()
+        // A lane that was given to it in its sleep may have what nobody rang for.
+        if self.relays[relay].opened_at >= asleep
             || self.plan.temper != Temper::Calm
             || self.plan.bell != Some(0)
             || self.plan.lanes_fill()
@@ -162,7 +162,7 @@ impl World {
         }
     }
 
-    /// Beside others a relay that sleeps may be given lanes, or give them away.
+    /// Beside others a relay that sleeps may give its lanes away.
     pub(super) fn one_relay_is_up(&self) -> bool {
         self.relays.iter().filter(|process| process.up).count() == 1
     }

@@ -261,7 +261,7 @@ impl World {
             });
             Ok(lanes.collect::<Vec<_>>())
         });
-        process.opens = false;
+        (process.opens, process.opened_at) = (false, self.now);
         process.core.handle_opened(clock, lanes.as_deref().map_err(|kind| *kind));
     }
 

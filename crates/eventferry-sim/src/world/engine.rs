@@ -31,6 +31,9 @@ pub(crate) struct Page {
     pub(crate) rest: Rest,
 }
 
+/// How long after lanes were opened a relay may still be listing what is parked in them.
+const LISTING_MAX: Time = 200 * MILLISECOND;
+
 impl World {
     pub(super) fn start(&mut self, relay: usize, name: usize) {
         if self.relays.get(relay).is_some_and(|process| process.up) {
@@ -88,7 +91,9 @@ impl World {
                         // With something in hand there may be no room.
                         let needs_no_look = process.core.load().0 > 0
                             || process.client.cursors.is_empty()
-                            || process.draining;
+                            || process.draining
+                            // Its parked events are listed first.
+                            || self.now < process.opened_at + LISTING_MAX;
                         let looks = process.reads || process.opens;
                         let found = punctual::looks_when_rung(looks || needs_no_look);
                         self.check(2, found);
