@@ -238,8 +238,12 @@ impl PostgresFeed {
         let all_apart = apart.len() == wish.lanes.len();
         let mut first =
             if windows_first { self.approach(windows).await? } else { self.stream_on(wish).await? };
-        if !first.records.is_empty() || first.rest == Rest::More || all_apart {
+        if all_apart {
             return Ok(first);
+        }
+        if !first.records.is_empty() || first.rest == Rest::More {
+            // Nothing was asked of the others.
+            return Ok(Page { rest: Rest::More, ..first });
         }
         let second = if windows_first { self.stream_on(wish).await? } else { self.approach(windows).await? };
         first.passed.extend(second.passed);

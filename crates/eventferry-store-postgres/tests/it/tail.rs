@@ -1,9 +1,10 @@
 //! The log's tail: events by logical replication.
 
-use eventferry_core::store::{Settlement, Verdict};
+use eventferry_core::Lane;
+use eventferry_core::store::{Feed as _, Settlement, Verdict};
 use eventferry_store_postgres::FeedChoice;
 
-use crate::server::{Database, Relay, enqueue, expire, on_every_server_by, query};
+use crate::server::{Database, Relay, enqueue, expire, on_every_server_by, query, text};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tail_hands_over_what_is_committed_once_and_in_order() {
@@ -207,6 +208,38 @@ async fn a_table_feed_goes_on_where_the_tail_was_and_the_tail_where_that_was() {
         relay.take(64).await;
         let read = relay.read_all().await;
         assert!(read.ends_with(&["a/2".into(), "a/3".into()]), "{read:?}");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_windows_says_nothing_of_the_lanes_that_are_in_the_tail() {
+    on_every_server_by(FeedChoice::TailTable, async |database| {
+        let app = database.client().await;
+        let mut relay = database.owner().await;
+        come_to_the_tail(&mut relay, &app).await;
+        // A transaction that is open keeps a lane at windows that is opened now.
+        let holder = database.client().await;
+        holder.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.unwrap();
+        let lane = |aggregate| Lane::of("test", aggregate, 64);
+        assert_ne!(lane("a"), lane("b"));
+        let anew = relay.lease(lane("b"));
+        relay.roles.feed.open(&[anew]).await.unwrap();
+        for number in 1..=6 {
+            // They take turns.
+            assert!(number % 2 == 0 || relay.read().await.records.is_empty());
+            enqueue(&app, "a", &number.to_string()).await;
+            enqueue(&app, "b", &number.to_string()).await;
+            let mut read = Vec::new();
+            let mut is_quiet = false;
+            while !is_quiet {
+                let page = relay.read().await;
+                is_quiet = page.rest.is_quiet();
+                read.extend(page.records.iter().map(|record| text(&record.row)));
+            }
+            read.sort();
+            assert_eq!(read, [format!("a/{number}"), format!("b/{number}")], "when all was quiet");
+        }
     })
     .await;
 }
