@@ -43,6 +43,8 @@ impl Drop for Outbox {
                     if tries > 500 {
                         return Err(error.into());
                     }
+                    // waits: for the process that reads from it to end
+                    tokio::time::sleep(Duration::from_millis(20)).await;
                 }
                 Ok::<(), Trouble>(client.batch_execute(&format!("DROP DATABASE {name} WITH (FORCE)")).await?)
             })
