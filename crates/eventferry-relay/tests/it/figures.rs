@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use eventferry_core::store::LogGauge;
@@ -124,6 +124,13 @@ fn what_happens_is_counted_once() {
 pub(crate) struct Lines(Arc<Mutex<Vec<String>>>);
 
 impl Lines {
+    /// Has a subscriber for every thread that has none of its own. Without one, a line that is met first on such a
+    /// thread, while another thread sets its own subscriber, may be taken for one that nobody ever wants.
+    pub(crate) fn are_wanted_everywhere() {
+        static ONCE: Once = Once::new();
+        ONCE.call_once(|| tracing::subscriber::set_global_default(Self::default()).unwrap());
+    }
+
     fn with(&self, part: &str) -> Vec<String> {
         let lines = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().filter(|line| line.contains(part)).cloned().collect()

@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::broker::Broker;
+use crate::figures::Lines;
 
 /// A step of the clocks.
 const TICK: Duration = Duration::from_millis(5);
@@ -33,6 +34,7 @@ pub(crate) struct Scene {
 impl Scene {
     /// Must be made on a runtime whose clock is paused: the outbox's clock goes with it.
     pub(crate) async fn new() -> Self {
+        Lines::are_wanted_everywhere();
         let outbox = ModelOutbox::default();
         outbox.store().prepare(Prepare::Apply).await.expect("the schema is made");
         let clock = outbox.clone();
