@@ -63,13 +63,11 @@ impl LogWatch {
         let LogGauge { kept_bytes, spare_bytes, lost } = log;
         let is_short = spare_bytes.is_some_and(|spare| spare < kept_bytes);
         if lost {
-            if self.told == Told::Lost {
-                return;
+            if std::mem::replace(&mut self.told, Told::Lost) != Told::Lost {
+                tracing::warn!(
+                    "the database has let go of the log that it kept for relays: what it held is lost to them"
+                );
             }
-            self.told = Told::Lost;
-            tracing::warn!(
-                "the database has let go of the log that it kept for relays: what it held is lost to them"
-            );
         } else if self.told != Told::Much && (kept_bytes > self.kept_max || is_short) {
             self.told = Told::Much;
             tracing::warn!(

@@ -1,6 +1,6 @@
 -- purpose: what must hold before the log's tail is read: how many slots and senders the server has room for at all, whether
--- the slot is one of ours (null: there is none), whether the publication is as we make it (null: there is none), and a text
--- that is another when it was made anew or changed.
+-- the slot is one of ours (null: there is none), whether the publication is as we make it (null: there is none), a text that
+-- is another when it was made anew or changed, and which cluster and database this is.
 -- index: none; the catalogs are small.
 SELECT current_setting('max_replication_slots')::integer, current_setting('max_wal_senders')::integer,
        (SELECT coalesce(s.plugin = 'pgoutput' AND s.database = current_database() AND NOT s.temporary AND NOT s.two_phase, false)
@@ -13,4 +13,5 @@ SELECT current_setting('max_replication_slots')::integer, current_setting('max_w
         FROM pg_catalog.pg_publication AS p WHERE p.pubname = 'eventferry'),
        (SELECT concat_ws(':', p.oid, r.oid) FROM pg_catalog.pg_publication AS p
         JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid AND r.prrelid = 'eventferry.outbox'::regclass
-        WHERE p.pubname = 'eventferry')
+        WHERE p.pubname = 'eventferry'),
+       (SELECT c.system_identifier FROM pg_catalog.pg_control_system() AS c), current_database()::text

@@ -253,6 +253,11 @@ pub(crate) fn of_code(what: &str, code: &str, said: &str) -> StoreFault {
     StoreFault::new(kind, sentence(what, words, code, ["", remedy]))
 }
 
+/// What a person has to set right.
+pub(crate) fn misconfigured(message: impl Into<String>) -> StoreFault {
+    StoreFault::new(Misconfigured, message)
+}
+
 /// Whether the server's words hold no value: those of most codes name tables and settings only, and functions of our
 /// own never name one.
 fn may_be_shown(refusal: &DbError) -> bool {

@@ -2,12 +2,13 @@
 
 use std::time::Duration;
 
+use eventferry_core::StoreFault;
 use eventferry_core::store::{Prepare, Prepared};
-use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::config::PostgresConfig;
 use crate::connection::Connection;
+use crate::fault::misconfigured;
 
 /// The migrations, each runnable in any client, in order. A version is its place in this list, counted from 1.
 pub(crate) const MIGRATIONS: [&str; 10] = [
@@ -64,8 +65,7 @@ pub(crate) async fn prepare(
         (0, Prepare::Check) => {
             return Err(misconfigured(
                 "the database has no schema `eventferry`; create it by `eventferry init --store URL`, \
-                 or by your migration tool from `eventferry init --print-sql --store postgres:`"
-                    .into(),
+                 or by your migration tool from `eventferry init --print-sql --store postgres:`",
             ));
         }
         (version, Prepare::Check) => {
@@ -181,8 +181,7 @@ async fn check(connection: &mut Connection) -> Result<(u16, bool), StoreFault> {
     if row.get::<_, i64>(1) != 1 {
         return Err(misconfigured(
             "the sequence eventferry.outbox_id caches ids, which would reorder events; \
-             run ALTER SEQUENCE eventferry.outbox_id CACHE 1"
-                .into(),
+             run ALTER SEQUENCE eventferry.outbox_id CACHE 1",
         ));
     }
     if let Some(lacking) = row.get::<_, Option<String>>(2) {
@@ -202,12 +201,10 @@ async fn check(connection: &mut Connection) -> Result<(u16, bool), StoreFault> {
     Ok((u16::try_from(lanes).unwrap_or(u16::MAX), row.get(4)))
 }
 
-fn misconfigured(message: String) -> StoreFault {
-    StoreFault::new(StoreFaultKind::Misconfigured, message)
-}
-
 #[cfg(test)]
 mod tests {
+    use eventferry_core::StoreFaultKind;
+
     use super::*;
 
     #[test]

@@ -11,21 +11,18 @@ use super::subjects::{Body, Draft, Way};
 use super::writer::World;
 use crate::failure::{Attempt as _, Failure, failure};
 
-/// Functions of the storm's own that enqueue or emit in a block and fail there: the event is undone, the rest goes on.
-/// And a table of what was emitted.
+/// A function of the storm's own that enqueues or emits in a block and fails there: the event is undone, the rest goes
+/// on. And a table of what was emitted.
 pub(super) const SCHEMA: &str = "
     CREATE SCHEMA storm;
-    CREATE FUNCTION storm.enqueue_caught(topic text, aggregate_type text, aggregate_id text, payload bytea)
+    CREATE FUNCTION storm.caught(emits boolean, topic text, aggregate_type text, aggregate_id text, payload bytea)
     RETURNS void LANGUAGE plpgsql AS $$
     BEGIN
-        PERFORM eventferry.enqueue(topic, aggregate_type, aggregate_id, payload);
-        RAISE division_by_zero;
-    EXCEPTION WHEN division_by_zero THEN
-    END $$;
-    CREATE FUNCTION storm.emit_caught(topic text, aggregate_type text, aggregate_id text, payload bytea)
-    RETURNS void LANGUAGE plpgsql AS $$
-    BEGIN
-        PERFORM eventferry.emit(topic, aggregate_type, aggregate_id, payload);
+        IF emits THEN
+            PERFORM eventferry.emit(topic, aggregate_type, aggregate_id, payload);
+        ELSE
+            PERFORM eventferry.enqueue(topic, aggregate_type, aggregate_id, payload);
+        END IF;
         RAISE division_by_zero;
     EXCEPTION WHEN division_by_zero THEN
     END $$;
@@ -95,16 +92,14 @@ impl Enqueuer<'_> {
         let (number, event) = self.note(draft);
         self.world.history.undo(self.transaction, number);
         let payload = event.payload.unwrap_or_default();
-        let params: [(&(dyn ToSql + Sync), Type); 4] = [
+        let params: [(&(dyn ToSql + Sync), Type); 5] = [
+            (&self.emits(), Type::BOOL),
             (&event.topic, Type::TEXT),
             (&event.aggregate.kind, Type::TEXT),
             (&event.aggregate.id, Type::TEXT),
             (&payload, Type::BYTEA),
         ];
-        let call = match self.emits() {
-            true => "SELECT storm.emit_caught($1, $2, $3, $4)",
-            false => "SELECT storm.enqueue_caught($1, $2, $3, $4)",
-        };
+        let call = "SELECT storm.caught($1, $2, $3, $4, $5)";
         client.query_typed(call, &params).await.attempt("enqueue in a block that fails")?;
         Ok(())
     }

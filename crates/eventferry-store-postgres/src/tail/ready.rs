@@ -1,13 +1,13 @@
 //! What must hold before the log's tail is read, said clearly where it does not: the server's settings, the slot, the
 //! publication, and whether replication is to be had where it will be asked for.
 
+use eventferry_core::StoreFault;
 use eventferry_core::store::Prepare;
-use eventferry_core::{StoreFault, StoreFaultKind};
 
-use super::slot::misconfigured;
 use super::wire::Wire;
 use crate::config::PostgresConfig;
 use crate::connection::Connection;
+use crate::fault::misconfigured;
 
 /// What the catalogs say.
 pub(super) struct Ready {
@@ -19,6 +19,8 @@ pub(super) struct Ready {
     publishes: Option<bool>,
     /// Which publication it is.
     pub(super) publication: Option<String>,
+    system_identifier: i64,
+    database: String,
 }
 
 impl Ready {
@@ -33,6 +35,8 @@ impl Ready {
             is_ours: row.get(2),
             publishes: row.get(3),
             publication: row.get(4),
+            system_identifier: row.get(5),
+            database: row.get(6),
         })
     }
 
@@ -68,30 +72,20 @@ impl Ready {
             _ => Ok(()),
         }
     }
-}
 
-/// Asks for replication where a relay will, and hangs up: so that what is in the way is said at the start, and not when
-/// a relay that stands by has to take over.
-pub(super) async fn knock(connection: &mut Connection, config: &PostgresConfig) -> Result<(), StoreFault> {
-    let identity = Wire::identify(config).await?;
-    let client = connection.client().await?;
-    let query = client.query_typed_one(include_str!("../../sql/current_history.sql"), &[]);
-    let row = connection.answer("look at the history", query).await?;
-    if identity.system_identifier.cast_signed() != row.get::<_, i64>(0) {
-        return Err(misconfigured(
-            "replication is had from another cluster than the store's URL leads to; correct --replication-url",
-        ));
-    }
-    let database: String = {
-        let client = connection.client().await?;
-        let query = client.query_typed_one("SELECT current_database()::text", &[]);
-        connection.answer("look at the database's name", query).await?.get(0)
-    };
-    match identity.database {
-        Some(there) if there == database => Ok(()),
-        _ => Err(StoreFault::new(
-            StoreFaultKind::Misconfigured,
-            "replication is had from another database than the store's URL leads to; correct --replication-url",
-        )),
+    /// Asks for replication where a relay will, and hangs up: so that what is in the way is said at the start, and not
+    /// when a relay that stands by has to take over.
+    pub(super) async fn knock(&self, config: &PostgresConfig) -> Result<(), StoreFault> {
+        let there = Wire::identify(config).await?;
+        let what = if there.system_identifier.cast_signed() != self.system_identifier {
+            "cluster"
+        } else if there.database.as_ref() != Some(&self.database) {
+            "database"
+        } else {
+            return Ok(());
+        };
+        Err(misconfigured(format!(
+            "replication is had from another {what} than the store's URL leads to; correct --replication-url"
+        )))
     }
 }

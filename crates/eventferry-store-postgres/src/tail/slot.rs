@@ -6,9 +6,10 @@ use eventferry_core::store::Prepare;
 use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::types::{ToSql, Type};
 
-use super::ready::{self, Ready};
+use super::ready::Ready;
 use crate::config::{FeedChoice, PostgresConfig};
 use crate::connection::{Company, Connection};
+use crate::fault::misconfigured;
 
 /// The slot as it is.
 pub(super) struct Slot {
@@ -142,10 +143,6 @@ impl Slot {
     }
 }
 
-pub(super) fn misconfigured(message: impl Into<String>) -> StoreFault {
-    StoreFault::new(StoreFaultKind::Misconfigured, message)
-}
-
 /// Checks that the log's tail can be read, or makes what that needs.
 pub(crate) async fn make(
     connection: &mut Connection,
@@ -171,7 +168,7 @@ pub(crate) async fn make(
                 "there is no replication slot for this outbox; make it by `eventferry init --tail --store URL`",
             ));
         }
-        return ready::knock(connection, config).await;
+        return ready.knock(config).await;
     }
     ask(connection, "make the publication", include_str!("../../sql/make_publication.sql")).await?;
     if config.closes_messages {

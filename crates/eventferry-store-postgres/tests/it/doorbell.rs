@@ -24,6 +24,10 @@ const SLEEPERS: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory
     AND granted AND (classid, objid) = (1685024626, 1650814060)
     AND database = (SELECT oid FROM pg_database WHERE datname = current_database())";
 
+/// How many sessions asked last whether they may lie down.
+const LISTEN: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
+    AND query LIKE '%eventferry.lie_down%' AND pid <> pg_backend_pid()";
+
 impl Database {
     /// With the bell hung: the servers of the tests let transactions be prepared.
     async fn with_bell(&self) -> Client {
@@ -157,8 +161,6 @@ async fn who_gets_up_tells_who_lies_beside_and_nobody_rings_for_it() {
         }
         app.batch_execute("UPDATE eventferry.lane SET owner = NULL").await.unwrap();
         let mut beside = asleep(database.at_rest("b", database.config()).await);
-        const LISTEN: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-            AND query LIKE '%eventferry.lie_down%' AND pid <> pg_backend_pid()";
         until(&app, LISTEN, 2).await;
         assert!(sleeps_on(&mut beside).await);
         first.get_up().await;
@@ -220,8 +222,6 @@ async fn who_sleeps_beside_another_waits_for_no_lock_and_pins_no_snapshot() {
         let first = database.client().await;
         first.batch_execute("SELECT pg_advisory_lock(7237125663275445356)").await.unwrap();
         let mut second = asleep(database.at_rest("b", database.config()).await);
-        const LISTEN: &str = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()
-            AND query LIKE '%eventferry.lie_down%' AND pid <> pg_backend_pid()";
         until(&app, LISTEN, 1).await;
         until(&app, BURDENS, 0).await;
         assert!(sleeps_on(&mut second).await);

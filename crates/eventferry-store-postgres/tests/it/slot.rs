@@ -259,7 +259,6 @@ async fn a_quiet_outbox_in_a_busy_database_lets_the_log_go() {
             let confirmed = "SELECT (confirmed_flush_lsn - '0/0'::pg_lsn)::bigint FROM pg_replication_slots
                              WHERE slot_name = eventferry.tail_slot()";
             let before: i64 = query(&app, confirmed).await;
-            let mut kept = u64::MAX;
             for round in 0.. {
                 // A segment of the log, and another.
                 app.batch_execute("CREATE TABLE others (); DROP TABLE others").await.unwrap();
@@ -270,13 +269,12 @@ async fn a_quiet_outbox_in_a_busy_database_lets_the_log_go() {
                 }
                 // The server notes which transactions run, as it does by itself every 15 s.
                 app.batch_execute("CHECKPOINT").await.unwrap();
-                kept = relay.roles.upkeep.log().await.unwrap().unwrap().kept_bytes;
+                let kept = relay.roles.upkeep.log().await.unwrap().unwrap().kept_bytes;
                 if kept <= 64 << 20 {
                     break;
                 }
                 assert!(round < 100, "{kept} bytes are kept though the log goes on");
             }
-            assert!(kept <= 64 << 20);
             let after: i64 = query(&app, confirmed).await;
             assert!(after - before > 120 << 20, "{before} {after}");
         }
