@@ -128,7 +128,7 @@ impl Lines {
     /// thread, while another thread sets its own subscriber, may be taken for one that nobody ever wants.
     pub(crate) fn are_wanted_everywhere() {
         static ONCE: Once = Once::new();
-        ONCE.call_once(|| tracing::subscriber::set_global_default(Self::default()).unwrap());
+        ONCE.call_once(|| tracing::subscriber::set_global_default(Self::default()).expect("it is the first"));
     }
 
     fn with(&self, part: &str) -> Vec<String> {
