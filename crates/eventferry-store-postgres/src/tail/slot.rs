@@ -103,7 +103,8 @@ impl Slot {
         }
         Err(StoreFault::new(
             StoreFaultKind::Unavailable,
-            "another process reads from the replication slot and does not end; look for it in pg_stat_replication",
+            "another session has the replication slot and keeps it; end the process that pg_replication_slots names as \
+             its active_pid",
         ))
     }
 

@@ -70,7 +70,7 @@ fn asleep(mut bell: PostgresDoorbell) -> JoinHandle<PostgresDoorbell> {
 }
 
 /// Waits until a query's answer is this.
-async fn until(app: &Client, sql: &str, wanted: i64) {
+pub(crate) async fn until(app: &Client, sql: &str, wanted: i64) {
     let started = std::time::Instant::now();
     loop {
         let is = query::<i64>(app, sql).await;

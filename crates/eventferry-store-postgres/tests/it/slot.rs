@@ -4,6 +4,7 @@ use eventferry_core::store::{Prepare, Settlement, Store as _, Upkeep as _, Verdi
 use eventferry_core::{StoreFault, StoreFaultKind};
 use eventferry_store_postgres::{FeedChoice, PostgresConfig, PostgresStore};
 
+use crate::doorbell::until;
 use crate::own_server::{NEWEST, OLDEST, OwnServer};
 use crate::roles::{drop_role, role};
 use crate::server::{Database, Relay, enqueue, on_every_server, on_every_server_by, query};
@@ -322,6 +323,40 @@ async fn a_message_that_was_not_emitted_by_us_stops_no_relay() {
             }
             emit(&app, "a", "2").await;
             assert_eq!(relay.read_all().await, ["a/1", "a/2"]);
+        })
+        .await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_has_the_slot_without_reading_from_it_is_not_ended() {
+    for mended in [true, false] {
+        on_every_server(async |database| {
+            if !mended {
+                let walsenders =
+                    "AND EXISTS (SELECT FROM pg_catalog.pg_stat_replication AS r WHERE r.pid = s.active_pid)";
+                database.undo("end_tail", walsenders, "").await;
+            }
+            let (app, writer, person) =
+                (database.client().await, database.client().await, database.client().await);
+            writer.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.unwrap();
+            // Who makes a slot has it until every transaction that runs is over.
+            let make = "SELECT pg_create_logical_replication_slot(eventferry.tail_slot(), 'pgoutput')";
+            let makes = tokio::spawn(async move { person.batch_execute(make).await });
+            let holder = "SELECT count(*) FROM pg_replication_slots
+                          WHERE slot_name = eventferry.tail_slot() AND active_pid IS NOT NULL";
+            until(&app, holder, 1).await;
+            let end = "SELECT eventferry.end_tail(active_pid) FROM pg_replication_slots
+                       WHERE slot_name = eventferry.tail_slot()";
+            app.batch_execute(end).await.unwrap();
+            writer.batch_execute("COMMIT").await.unwrap();
+            assert_eq!(makes.await.unwrap().is_ok(), mended);
+            app.batch_execute(
+                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
+                               WHERE slot_name = eventferry.tail_slot()",
+            )
+            .await
+            .unwrap();
         })
         .await;
     }

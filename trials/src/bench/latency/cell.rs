@@ -77,8 +77,9 @@ async fn on(
     let site = Site { url, brokers: topic.brokers().to_owned(), poll_min: plan.poll_min };
     let mut relays = Relays::start(contender, plan.relays, &site)?;
     let produces = matches!(contender.carrier, Carrier::Application);
+    let statement = contender.writes.of(arrivals.size);
     let application =
-        Application::open(database, topic, contender.statement, produces, arrivals.size, Arc::clone(&marks));
+        Application::open(database, topic, statement, produces, arrivals.size, Arc::clone(&marks));
     let application = application.await?;
     let probed = probe(&application, &arrivals, &marks, &mut relays).await?;
 

@@ -17,13 +17,27 @@ use crate::failure::{Attempt as _, Failure};
 pub(super) struct Contender {
     /// What people and machines call it.
     pub(super) name: &'static str,
-    /// The statement that is a transaction of the application's: a sale and its events. Parameters: `$1` the number of
-    /// its first event (bigint), `$2` the events' aggregate ids (text[]), `$3` their payloads (bytea[]), `$4` their
-    /// topic (text).
-    pub(super) statement: &'static str,
+    pub(super) writes: Writes,
     /// Makes a new database ready, given its URL.
     pub(super) prepare: fn(String) -> Doing,
     pub(super) carrier: Carrier,
+}
+
+/// The statements that are a transaction of the application's: a sale and its events. Parameters: `$1` the number of its
+/// first event (bigint), `$2` the events' aggregate ids (text[]), `$3` their payloads (bytea[]), `$4` their topic (text).
+#[derive(Clone, Copy)]
+pub(super) struct Writes {
+    /// For one event.
+    one: &'static str,
+    /// For any number of them.
+    many: &'static str,
+}
+
+impl Writes {
+    /// The statement for so many events.
+    pub(super) fn of(self, events: u64) -> &'static str {
+        if events == 1 { self.one } else { self.many }
+    }
 }
 
 /// Who carries.
@@ -69,7 +83,7 @@ impl Stop {
 /// The floor: an application that commits and then produces, and may crash between the two.
 const DUAL_WRITE: Contender = Contender {
     name: "dual-write",
-    statement: "INSERT INTO sale (number, customer) VALUES ($1, $2[1])",
+    writes: Writes { one: SALE, many: SALE },
     prepare: |url| Box::pin(apply(url, |config| config)),
     carrier: Carrier::Application,
 };
@@ -77,7 +91,7 @@ const DUAL_WRITE: Contender = Contender {
 /// A relay that looks again and again.
 const POLL: Contender = Contender {
     name: "poll",
-    statement: INSERT_EVENTS,
+    writes: Writes { one: INSERT_EVENT, many: INSERT_EVENTS },
     prepare: |url| Box::pin(apply(url, |config| config.doorbell(false))),
     carrier: Carrier::Relay(relays::table),
 };
@@ -92,7 +106,7 @@ const DOORBELL: Contender = Contender {
 /// A relay that reads what was inserted from the log.
 const TAIL_TABLE: Contender = Contender {
     name: "tail-table",
-    statement: INSERT_EVENTS,
+    writes: Writes { one: INSERT_EVENT, many: INSERT_EVENTS },
     prepare: |url| Box::pin(apply(url, |config| config.feed(FeedChoice::TailTable))),
     carrier: Carrier::Relay(relays::tail),
 };
@@ -100,7 +114,7 @@ const TAIL_TABLE: Contender = Contender {
 /// A relay that reads from the log what was put there alone.
 const TAIL_MESSAGE: Contender = Contender {
     name: "tail-message",
-    statement: EMIT_EVENTS,
+    writes: Writes { one: EMIT_EVENT, many: EMIT_EVENTS },
     prepare: |url| Box::pin(apply(url, |config| config.feed(FeedChoice::TailMessages))),
     carrier: Carrier::Relay(relays::messages),
 };
@@ -108,12 +122,26 @@ const TAIL_MESSAGE: Contender = Contender {
 /// All contenders, the one first that the others are held against.
 pub(super) const CONTENDERS: &[Contender] = &[DUAL_WRITE, POLL, DOORBELL, TAIL_TABLE, TAIL_MESSAGE];
 
+/// A sale, and nothing else.
+const SALE: &str = "INSERT INTO sale (number, customer) VALUES ($1, $2[1])";
+
+/// A sale whose event goes into the outbox.
+const INSERT_EVENT: &str = "
+    WITH sale AS (INSERT INTO sale (number, customer) VALUES ($1, $2[1]))
+    INSERT INTO eventferry.outbox (topic, aggregate_type, aggregate_id, payload, content_type)
+    VALUES ($4, 'customer', $2[1], $3[1], 'application/json')";
+
 /// A sale whose events go into the outbox.
 pub(super) const INSERT_EVENTS: &str = "
     WITH sale AS (INSERT INTO sale (number, customer) VALUES ($1, $2[1]))
     INSERT INTO eventferry.outbox (topic, aggregate_type, aggregate_id, payload, content_type)
     SELECT $4, 'customer', event.customer, event.payload, 'application/json'
     FROM unnest($2, $3) AS event (customer, payload)";
+
+/// A sale whose event is emitted into the log.
+const EMIT_EVENT: &str = "
+    WITH sale AS (INSERT INTO sale (number, customer) VALUES ($1, $2[1]))
+    SELECT eventferry.emit_event(NULL, $4, 'customer', $2[1], NULL, $3[1], 'application/json', NULL, NULL)";
 
 /// A sale whose events are emitted into the log.
 const EMIT_EVENTS: &str = "
