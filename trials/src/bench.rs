@@ -56,6 +56,8 @@ enum Contender {
     EventferryTail,
     /// eventferry by the log's tail: messages of no table, in transactions of 10.
     EventferryTailMessages,
+    /// eventferry that reads what is in the table through windows, and goes on in the log's tail.
+    EventferryToTail,
     /// eventferry with many aggregates, beside the scenario of one.
     EventferryDrain,
     /// eventferry with one event among the many that the broker refuses.
@@ -80,6 +82,7 @@ impl Scenario {
                 Contender::Eventferry,
                 Contender::EventferryTail,
                 Contender::EventferryTailMessages,
+                Contender::EventferryToTail,
                 Contender::StatusColumn,
             ],
             Self::HotKey => &[
@@ -114,7 +117,7 @@ impl Contender {
     /// How it reads the outbox, where it is eventferry.
     fn feed(self) -> FeedChoice {
         match self {
-            Self::EventferryTail => FeedChoice::TailTable,
+            Self::EventferryTail | Self::EventferryToTail => FeedChoice::TailTable,
             Self::EventferryTailMessages => FeedChoice::TailMessages,
             _ => FeedChoice::Table,
         }
@@ -126,6 +129,7 @@ impl Contender {
             Self::Eventferry => "eventferry",
             Self::EventferryTail => "eventferry-tail",
             Self::EventferryTailMessages => "eventferry-tail-messages",
+            Self::EventferryToTail => "eventferry-to-tail",
             Self::EventferryDrain => "eventferry-drain",
             Self::EventferryPoisoned => "eventferry-poisoned",
             Self::StatusColumn => "status-column",
@@ -154,7 +158,9 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
         _ => return Err(failure("bench takes a scenario: drain, hot-key, poison, doorbell or latency")),
     };
     let only = arguments.text("only");
-    let named = |contender: &Contender| only.as_deref().is_none_or(|only| only == contender.name());
+    let named = |contender: &Contender| {
+        only.as_ref().is_none_or(|only| only.split(',').any(|only| only == contender.name()))
+    };
     let plan = Plan {
         scenario,
         contenders: scenario.contenders().iter().copied().filter(named).collect(),
@@ -231,9 +237,11 @@ async fn race(
             Contender::EventferryDrain | Contender::EventferryPoisoned => &backlogs[1],
             _ => &backlogs[0],
         };
-        let database = match contender.feed() {
-            FeedChoice::Table => backlog.database.copy().await?,
-            _ => Database::create(servers).await?,
+        let database = match contender {
+            Contender::EventferryTail | Contender::EventferryTailMessages => {
+                Database::create(servers).await?
+            }
+            _ => backlog.database.copy().await?,
         };
         let carried = carry(servers, plan, backlog, &database, contender).await;
         database.remove().await;
@@ -267,16 +275,23 @@ async fn carry(
         Contender::Eventferry
         | Contender::EventferryTail
         | Contender::EventferryTailMessages
+        | Contender::EventferryToTail
         | Contender::EventferryDrain
         | Contender::EventferryPoisoned => None,
-        _ => Some(Topic::create(servers, contender.name(), PARTITIONS).await?),
+        Contender::RawPipe | Contender::StatusColumn => {
+            Some(Topic::create(servers, contender.name(), PARTITIONS).await?)
+        }
     };
     let topic = own.as_ref().unwrap_or(&backlog.topic);
     let before = topic.records()?;
     tracing::debug!(contender = contender.name(), "starts");
     let config = PostgresConfig::from_url(&url).attempt("configure the store")?.feed(contender.feed());
-    if contender.feed().is_tail() {
-        Box::pin(tail::load(database, topic, contender.feed(), plan.events, plan.aggregates)).await?;
+    match contender {
+        Contender::EventferryTail | Contender::EventferryTailMessages => {
+            Box::pin(tail::load(database, topic, contender.feed(), plan.events, plan.aggregates)).await?;
+        }
+        Contender::EventferryToTail => tail::prepare(config.clone()).await?,
+        _ => {}
     }
     let mut stopwatch = Stopwatch::start(Watch::find(database.name(), &servers.brokers));
     let mut events = plan.events;
@@ -289,6 +304,7 @@ async fn carry(
         Contender::Eventferry
         | Contender::EventferryTail
         | Contender::EventferryTailMessages
+        | Contender::EventferryToTail
         | Contender::EventferryDrain => ferry::carry(config, topic, events, 0, &mut stopwatch).await,
         Contender::EventferryPoisoned => {
             let waiting = Poison::among(events).waiting(events, plan.aggregates);

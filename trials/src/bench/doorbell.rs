@@ -32,6 +32,8 @@ use sink::Sink;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Contender {
     NoTrigger,
+    /// Without a bell, and with a second relay, in whose lanes nothing happens.
+    NoTriggerBesideIdle,
     Doorbell,
     /// With a second relay, in whose lanes nothing happens.
     DoorbellBesideIdle,
@@ -40,11 +42,13 @@ enum Contender {
 }
 
 impl Contender {
-    const ALL: [Self; 4] = [Self::NoTrigger, Self::Doorbell, Self::DoorbellBesideIdle, Self::Notify];
+    const ALL: [Self; 5] =
+        [Self::NoTrigger, Self::NoTriggerBesideIdle, Self::Doorbell, Self::DoorbellBesideIdle, Self::Notify];
 
     fn name(self) -> &'static str {
         match self {
             Self::NoTrigger => "no-trigger",
+            Self::NoTriggerBesideIdle => "no-trigger-beside-idle",
             Self::Doorbell => "doorbell",
             Self::DoorbellBesideIdle => "doorbell-beside-idle",
             Self::Notify => "notify",
@@ -52,7 +56,12 @@ impl Contender {
     }
 
     fn relays(self) -> usize {
-        if self == Self::DoorbellBesideIdle { 2 } else { 1 }
+        if matches!(self, Self::NoTriggerBesideIdle | Self::DoorbellBesideIdle) { 2 } else { 1 }
+    }
+
+    /// The same relays, and no trigger.
+    fn without_trigger(self) -> Self {
+        if self.relays() == 2 { Self::NoTriggerBesideIdle } else { Self::NoTrigger }
     }
 }
 

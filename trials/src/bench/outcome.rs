@@ -45,7 +45,7 @@ impl Run {
 
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:<16} {:>9.0} events/s", self.contender.name(), self.events_per_second())?;
+        write!(f, "{:<26} {:>9.0} events/s", self.contender.name(), self.events_per_second())?;
         if let Some(settled) = self.settled {
             write!(f, ", closed {:.0} ms later", (settled.saturating_sub(self.time)).as_secs_f64() * 1e3)?;
         }
@@ -133,15 +133,15 @@ impl fmt::Display for Outcome {
         writeln!(f, "{}: {} events, medians of all rounds", self.scenario.name(), self.events)?;
         writeln!(
             f,
-            "{:<18}{:>12}{:>10}   CPU us/event: sender, postgresql, kafka",
+            "{:<26}{:>12}{:>10}   CPU us/event: sender, postgresql, kafka",
             "",
             "events/s",
             if self.scenario.base() == Contender::RawPipe { "to pipe" } else { "to first" }
         )?;
         for contender in self.scenario.contenders().iter().copied() {
-            let rate = self.events_per_second(contender).unwrap_or_default();
+            let Some(rate) = self.events_per_second(contender) else { continue };
             let ratio = self.ratio(contender, self.scenario.base()).unwrap_or_default();
-            write!(f, "{:<18}{rate:>12.0}{ratio:>10.2}  ", contender.name())?;
+            write!(f, "{:<26}{rate:>12.0}{ratio:>10.2}  ", contender.name())?;
             for spent in
                 [(|spent| spent.here) as fn(&Spent) -> Duration, |spent| spent.postgres, |spent| spent.kafka]
             {

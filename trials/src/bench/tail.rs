@@ -22,8 +22,8 @@ pub(super) async fn load(
     aggregates: u64,
 ) -> Result<(), Failure> {
     let config = PostgresConfig::from_url(&database.url()?).attempt("configure the store")?.feed(feed);
-    let mut store = PostgresStore::new(config);
-    store.prepare(Prepare::Apply).await.attempt("create the schema")?;
+    prepare(config.clone()).await?;
+    let store = PostgresStore::new(config);
     let client = database.connect().await?;
     let publisher =
         KafkaPublisher::new(KafkaConfig::new(topic.brokers())).attempt("configure the publisher")?;
@@ -31,7 +31,7 @@ pub(super) async fn load(
     let finished = Box::pin(relay.run(streams(&client))).await.attempt("run the relay")?;
     tracing::debug!(?finished, "came to the tail");
     let columns = "topic, aggregate_type, aggregate_id, payload, content_type, headers";
-    let ten = selection(&topic.name, "beginning", "beginning + 9", aggregates);
+    let ten = selection(&topic.name, "beginning::bigint", "beginning + 9", aggregates);
     let statement = match feed {
         FeedChoice::TailMessages => format!(
             "PERFORM eventferry.emit_event(NULL, e.topic, e.aggregate_type, e.aggregate_id, NULL, e.payload,
@@ -53,6 +53,11 @@ pub(super) async fn load(
         client.batch_execute(statement).await.attempt("load the backlog")?;
     }
     Ok(())
+}
+
+/// Makes the schema, the slot and the publication, as `eventferry init --tail` does.
+pub(super) async fn prepare(config: PostgresConfig) -> Result<(), Failure> {
+    PostgresStore::new(config).prepare(Prepare::Apply).await.attempt("create the schema").map(drop)
 }
 
 /// A procedure that commits must be a statement by itself.

@@ -31,7 +31,7 @@ fn mode(synchronous: bool) -> &'static str {
 impl fmt::Display for Run {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { contender, synchronous, events_per_second, .. } = self;
-        write!(f, "{:<22}{:<5}{events_per_second:>9.0} events/s", contender.name(), mode(*synchronous))
+        write!(f, "{:<24}{:<5}{events_per_second:>9.0} events/s", contender.name(), mode(*synchronous))
     }
 }
 
@@ -64,6 +64,9 @@ impl Outcome {
                     "synchronous_commit": mode(synchronous),
                     "events_per_second": self.rate(contender, synchronous).map(f64::round),
                     "ratio_to_base": self.ratio(contender, Contender::NoTrigger, synchronous).map(rounded),
+                    "ratio_to_same_without_trigger": self
+                        .ratio(contender, contender.without_trigger(), synchronous)
+                        .map(rounded),
                     "ratio_to_notify": self.ratio(contender, Contender::Notify, synchronous).map(rounded),
                 })
             })
@@ -83,14 +86,20 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "doorbell: {} writers beside a busy relay, medians of all rounds", self.writers)?;
-        writeln!(f, "{:<22}{:<6}{:>10}{:>12}{:>11}", "", "sync", "events/s", "to no bell", "to notify")?;
+        writeln!(
+            f,
+            "{:<24}{:<6}{:>10}{:>15}{:>15}{:>11}",
+            "", "sync", "events/s", "to no trigger", "same relays", "to notify"
+        )?;
         for synchronous in [true, false] {
             for contender in Contender::ALL {
                 let rate = self.rate(contender, synchronous).unwrap_or_default();
                 let base = self.ratio(contender, Contender::NoTrigger, synchronous).unwrap_or_default();
                 let notify = self.ratio(contender, Contender::Notify, synchronous).unwrap_or_default();
+                let same =
+                    self.ratio(contender, contender.without_trigger(), synchronous).unwrap_or_default();
                 let (name, mode) = (contender.name(), mode(synchronous));
-                writeln!(f, "{name:<22}{mode:<6}{rate:>10.0}{base:>12.2}{notify:>11.2}")?;
+                writeln!(f, "{name:<24}{mode:<6}{rate:>10.0}{base:>15.2}{same:>15.2}{notify:>11.2}")?;
             }
         }
         Ok(())

@@ -23,8 +23,9 @@ pub(super) struct Contender {
     pub(super) carrier: Carrier,
 }
 
-/// The statements that are a transaction of the application's: a sale and its events. Parameters: `$1` the number of its
-/// first event (bigint), `$2` the events' aggregate ids (text[]), `$3` their payloads (bytea[]), `$4` their topic (text).
+/// The statements that are a transaction of the application's: a sale and its events. Parameters: `$1` the number of
+/// its first event (bigint), `$2` the events' aggregate ids (text[]), `$3` their payloads (bytea[]), `$4` their topic
+/// (text).
 #[derive(Clone, Copy)]
 pub(super) struct Writes {
     /// For one event.
