@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::fault::misconfigured;
 
 /// The migrations, each runnable in any client, in order. A version is its place in this list, counted from 1.
-pub(crate) const MIGRATIONS: [&str; 11] = [
+pub(crate) const MIGRATIONS: [&str; 12] = [
     include_str!("../migrations/0001_outbox.sql"),
     include_str!("../migrations/0002_enqueue.sql"),
     include_str!("../migrations/0003_relay.sql"),
@@ -23,6 +23,7 @@ pub(crate) const MIGRATIONS: [&str; 11] = [
     include_str!("../migrations/0009_look.sql"),
     include_str!("../migrations/0010_bed.sql"),
     include_str!("../migrations/0011_pay.sql"),
+    include_str!("../migrations/0012_flat_look.sql"),
 ];
 
 /// What is done when the schema is made.

@@ -208,6 +208,7 @@ async fn asking_costs_what_is_due_and_not_what_is_parked() {
     on_every_server(async |database| {
         let app = database.client().await;
         // Never analyzed, as after a sudden outage.
+        app.batch_execute("ALTER TABLE eventferry.parked SET (autovacuum_enabled = off)").await.unwrap();
         park_many(&app, 60_000, 640).await;
         let ask = ASK.replace("EXCEPT", "'{}'");
         let begun = Instant::now();
@@ -224,10 +225,17 @@ async fn asking_costs_what_is_due_and_not_what_is_parked() {
         let list = pages_read(&app, list).await;
         let settle = "UPDATE eventferry.parked SET state = 'shipped', settled_at = now(), due_at = NULL";
         app.batch_execute(settle).await.unwrap();
-        app.batch_execute("VACUUM eventferry.parked").await.unwrap();
-        let settled = pages_read(&app, &ask).await;
         let gauge = "SELECT count(*) FROM eventferry.parked AS p WHERE p.lane = 7 AND p.settled_at IS NULL";
-        let count = pages_read(&app, gauge).await;
+        let mut count = i64::MAX;
+        // A process of the server that has just begun may still look at what was there before.
+        for _ in 0..20 {
+            app.batch_execute("VACUUM eventferry.parked").await.unwrap();
+            count = pages_read(&app, gauge).await;
+            if count < 20 {
+                break;
+            }
+        }
+        let settled = pages_read(&app, &ask).await;
         let seen = format!(
             "{nothing} pages for nothing, {first} for 94 events, {left_out} for topics left out, {list} to list, \
              {settled} among settled ones, {count} to count them; {:?}",

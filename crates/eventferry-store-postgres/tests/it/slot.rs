@@ -351,6 +351,7 @@ async fn a_session_that_has_the_slot_without_reading_from_it_is_not_ended() {
             app.batch_execute(end).await.unwrap();
             writer.batch_execute("COMMIT").await.unwrap();
             assert_eq!(makes.await.unwrap().is_ok(), mended);
+            until(&app, holder, 0).await;
             app.batch_execute(
                 "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
                                WHERE slot_name = eventferry.tail_slot()",

@@ -35,6 +35,8 @@ async fn an_id_bound_for_any_window_loses_events() {
     on_every_server(async |database| {
         database.undo("open_windows", "a.xid < pg_snapshot_xmax(prev)", "true").await;
         database.undo("open_windows", "a.xid < pg_snapshot_xmin(prev)", "true").await;
+        database.undo("look", "anchor.xid >= old_max", "false").await;
+        database.undo("look", "anchor.xid >= old_min", "false").await;
         assert!(running_at_xmax(&database).await.len() < 1501, "with the mend undone events are lost");
     })
     .await;
@@ -131,7 +133,9 @@ async fn inside_a_window_ids_decide() {
 #[tokio::test(flavor = "multi_thread")]
 async fn inside_a_window_xids_would_reorder() {
     on_every_server(async |database| {
-        database.undo("read_page", "ORDER BY o.id LIMIT rows_max;", "ORDER BY o.xid LIMIT rows_max;").await;
+        for function in ["read_page", "look"] {
+            database.undo(function, "ORDER BY o.id LIMIT rows_max;", "ORDER BY o.xid LIMIT rows_max;").await;
+        }
         assert_eq!(early_xid_late_event(&database).await, ["a/2", "a/1"], "with the mend undone");
     })
     .await;
