@@ -2,6 +2,7 @@
 
 use eventferry_core::store::{Feed as _, Wish};
 
+use crate::doorbell::until;
 use crate::server::{Database, by_aggregate, enqueue, on_every_server, text};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,6 +179,43 @@ async fn pages_streamed_before_the_last_late_row_would_miss_it() {
         let read = late_in_the_middle(&database).await;
         assert_eq!(read.len(), 59, "{read:?}");
         assert!(!read.contains(&"35".to_owned()));
+    })
+    .await;
+}
+
+/// Two events, the second of which is committed when the window of the first is open and not yet read.
+async fn committed_meanwhile(database: &Database) -> Vec<String> {
+    const SLEEPS: &str = "SELECT count(*) FROM pg_stat_activity
+        WHERE datname = current_database() AND wait_event = 'PgSleep'";
+    let last = "last := eventferry.newest_id()";
+    database.undo("look", last, &format!("PERFORM pg_sleep(0.3); {last}")).await;
+    let app = database.client().await;
+    let mut relay = database.owner().await;
+    relay.read_all().await;
+    enqueue(&app, "a", "1").await;
+    let meanwhile = async {
+        until(&app, SLEEPS, 1).await;
+        enqueue(&app, "b", "1").await;
+    };
+    let (mut texts, ()) = tokio::join!(relay.read_all(), meanwhile);
+    texts.extend(relay.read_all().await);
+    texts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_committed_while_a_window_is_read_comes_once() {
+    on_every_server(async |database| {
+        assert_eq!(committed_meanwhile(&database).await, ["a/1", "b/1"]);
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_of_all_that_is_visible_hands_over_twice() {
+    on_every_server(async |database| {
+        let mend = "AND pg_visible_in_snapshot(o.xid, taken) AND NOT";
+        database.undo("look", mend, "AND NOT").await;
+        assert_eq!(committed_meanwhile(&database).await, ["a/1", "b/1", "b/1"], "with the mend undone");
     })
     .await;
 }
