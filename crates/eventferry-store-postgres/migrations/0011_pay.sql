@@ -1,12 +1,13 @@
 -- purpose: what an application pays for an event; and a session that has the slot is ended only if it reads from it.
 
--- As before, in another language: a body in SQL was made ready anew for each row.
+-- As before, in another language: a body in SQL was made ready anew for each row. This one is read by each session that
+-- inserts, under its settings: so nothing in it depends on them, be it the search path or what a backslash means.
 CREATE OR REPLACE FUNCTION eventferry.lane_hash(aggregate_type text, aggregate_id text) RETURNS integer
 LANGUAGE plpgsql IMMUTABLE PARALLEL SAFE AS $$
 BEGIN
-    RETURN ('x' || pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(
-        pg_catalog.convert_to(aggregate_type, 'UTF8') || '\x00'::bytea || pg_catalog.convert_to(aggregate_id, 'UTF8')),
-        1, 2), 'hex'))::bit(16)::integer;
+    RETURN ('x' OPERATOR(pg_catalog.||) pg_catalog.encode(pg_catalog.substr(pg_catalog.sha256(
+        pg_catalog.convert_to(aggregate_type, 'UTF8') OPERATOR(pg_catalog.||) pg_catalog.decode('00', 'hex')
+        OPERATOR(pg_catalog.||) pg_catalog.convert_to(aggregate_id, 'UTF8')), 1, 2), 'hex'))::bit(16)::integer;
 END
 $$;
 
@@ -38,10 +39,11 @@ BEGIN
 END
 $$;
 
--- Ends whoever still reads from the slot: its former owner, whose lease is over. A session that drops the slot, or looks
--- into it, has it for a moment, too: that is a person's, and stays.
+-- Ends whoever still reads from the slot, its former owner, whose lease is over; or who is still making it, which takes as
+-- long as the longest transaction, and can be begun again by whoever needs it. A session that drops the slot, or looks into
+-- it, has it for a moment, too: that is a person's, and stays.
 CREATE OR REPLACE FUNCTION eventferry.end_tail(pid integer) RETURNS boolean LANGUAGE sql VOLATILE AS $$
     SELECT pg_catalog.pg_terminate_backend(s.active_pid) FROM pg_catalog.pg_replication_slots AS s
     WHERE s.slot_name = eventferry.tail_slot() AND s.active_pid = $1
-    AND EXISTS (SELECT FROM pg_catalog.pg_stat_replication AS r WHERE r.pid = s.active_pid)
+    AND (s.confirmed_flush_lsn IS NULL OR EXISTS (SELECT FROM pg_catalog.pg_stat_replication AS r WHERE r.pid = s.active_pid))
 $$;

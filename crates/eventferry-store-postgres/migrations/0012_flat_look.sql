@@ -44,7 +44,6 @@ DECLARE
     last bigint;
     -- So many rows are gone over sooner than they are looked for.
     near constant bigint := 500;
-    upto bigint;
     handed bigint;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -75,7 +74,8 @@ BEGIN
     late_start := coalesce(anchor.floor, 0);
     last := eventferry.newest_id();
     IF old_min < old_max AND last - late_start <= near THEN
-        late_through := last;
+        -- Anywhere: what is near may be gone over twice.
+        late_through := 9223372036854775807;
     ELSIF old_min < old_max THEN
         -- Up to which id there are late rows. A snapshot is newer than `taken` here, so there may seem to be more;
         -- never fewer.
@@ -93,14 +93,14 @@ BEGIN
     cur := NULL;
     bounds := NULL;
 
-    upto := late_start + scan_max;
-    IF last - late_start <= near AND last <= upto THEN
-        -- Few rows to go over, one by one: those that `taken` shows were given their ids before, so none lies beyond.
+    IF last - late_start <= near THEN
+        -- Few rows to go over, one by one, as far as there are any: were the sequence behind them, it would cost more, and
+        -- leave none out. Below `start` only late rows can be new: after a restore there are others of another cluster.
         RETURN QUERY
         SELECT o.id, o.lane_hash % lanes, o.created_at, o.message_id, o.topic, o.aggregate_type, o.aggregate_id,
                o.key, o.payload, o.content_type, o.headers, o.partition, NULL::pg_snapshot, NULL::bigint[], NULL::boolean
         FROM eventferry.outbox AS o
-        WHERE o.id > late_start AND o.id <= upto
+        WHERE o.id > late_start AND (o.id > start OR o.xid < old_max)
           AND pg_visible_in_snapshot(o.xid, taken) AND NOT pg_visible_in_snapshot(o.xid, prev)
           AND get_byte(mask, o.lane_hash % lanes) = 1
         ORDER BY o.id LIMIT rows_max;

@@ -14,6 +14,7 @@ mod refusals;
 mod retention;
 mod roles;
 mod server;
+mod sessions;
 mod silence;
 mod tombstones;
 mod slot;

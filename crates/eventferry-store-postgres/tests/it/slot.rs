@@ -10,6 +10,13 @@ use crate::roles::{drop_role, role};
 use crate::server::{Database, Relay, enqueue, on_every_server, on_every_server_by, query};
 use crate::tail::{come_to_the_tail, drop_slot, emit};
 
+/// How many sessions have the slot.
+const HOLDERS: &str = "SELECT count(*) FROM pg_replication_slots
+    WHERE slot_name = eventferry.tail_slot() AND active_pid IS NOT NULL";
+
+/// Ends who has it, as a relay does that takes over.
+const END: &str = "SELECT eventferry.end_tail(active_pid) FROM pg_replication_slots WHERE slot_name = eventferry.tail_slot()";
+
 /// What a relay of this role is told at its start.
 async fn told(url: &str, feed: FeedChoice) -> Result<(), StoreFault> {
     prepared(PostgresConfig::from_url(url).unwrap().feed(feed), Prepare::Check).await
@@ -329,36 +336,39 @@ async fn a_message_that_was_not_emitted_by_us_stops_no_relay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_session_that_has_the_slot_without_reading_from_it_is_not_ended() {
+async fn a_session_that_looks_into_the_slot_is_not_ended() {
     for mended in [true, false] {
-        on_every_server(async |database| {
+        on_every_server_by(FeedChoice::TailTable, async |database| {
             if !mended {
-                let walsenders =
-                    "AND EXISTS (SELECT FROM pg_catalog.pg_stat_replication AS r WHERE r.pid = s.active_pid)";
-                database.undo("end_tail", walsenders, "").await;
+                database.undo("end_tail", "s.confirmed_flush_lsn IS NULL OR", "true OR").await;
             }
-            let (app, writer, person) =
-                (database.client().await, database.client().await, database.client().await);
-            writer.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.unwrap();
-            // Who makes a slot has it until every transaction that runs is over.
-            let make = "SELECT pg_create_logical_replication_slot(eventferry.tail_slot(), 'pgoutput')";
-            let makes = tokio::spawn(async move { person.batch_execute(make).await });
-            let holder = "SELECT count(*) FROM pg_replication_slots
-                          WHERE slot_name = eventferry.tail_slot() AND active_pid IS NOT NULL";
-            until(&app, holder, 1).await;
-            let end = "SELECT eventferry.end_tail(active_pid) FROM pg_replication_slots
-                       WHERE slot_name = eventferry.tail_slot()";
-            app.batch_execute(end).await.unwrap();
-            writer.batch_execute("COMMIT").await.unwrap();
-            assert_eq!(makes.await.unwrap().is_ok(), mended);
-            until(&app, holder, 0).await;
-            app.batch_execute(
-                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots
-                               WHERE slot_name = eventferry.tail_slot()",
-            )
-            .await
-            .unwrap();
+            let (app, person) = (database.client().await, database.client().await);
+            app.batch_execute("CREATE TABLE much AS SELECT generate_series(1, 1000000)").await.unwrap();
+            let look =
+                "SELECT count(*) FROM pg_logical_slot_peek_binary_changes(eventferry.tail_slot(), NULL, NULL,
+                        'proto_version', '1', 'publication_names', 'eventferry')";
+            let looks = tokio::spawn(async move { person.batch_execute(look).await });
+            until(&app, HOLDERS, 1).await;
+            app.batch_execute(END).await.unwrap();
+            assert_eq!(looks.await.unwrap().is_ok(), mended);
+            until(&app, HOLDERS, 0).await;
         })
         .await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_was_left_making_the_slot_is_ended() {
+    on_every_server(async |database| {
+        let (app, writer, left) = (database.client().await, database.client().await, database.client().await);
+        writer.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.unwrap();
+        let make = "SELECT pg_create_logical_replication_slot(eventferry.tail_slot(), 'pgoutput')";
+        let makes = tokio::spawn(async move { left.batch_execute(make).await });
+        until(&app, HOLDERS, 1).await;
+        app.batch_execute(END).await.unwrap();
+        assert!(makes.await.unwrap().is_err());
+        until(&app, "SELECT count(*) FROM pg_replication_slots WHERE slot_name = eventferry.tail_slot()", 0)
+            .await;
+    })
+    .await;
 }

@@ -158,3 +158,36 @@ async fn a_lane_that_changes_hands_leaves_what_is_settled_behind() {
     })
     .await;
 }
+
+/// What is read, all in all, after a restore with an event whose transaction has a number that this cluster gives later,
+/// while a transaction runs that began before.
+async fn reached_by_this_cluster(database: &Database) -> Vec<String> {
+    let (app, long) = (database.client().await, database.client().await);
+    let mut relay = database.owner().await;
+    assert!(relay.read_all().await.is_empty());
+    enqueue(&app, "a", "1").await;
+    restore(database).await;
+    let near = "UPDATE eventferry.outbox SET xid = (pg_current_xact_id()::text::bigint + 3000)::text::xid8";
+    app.batch_execute(near).await.unwrap();
+    long.batch_execute("BEGIN; SELECT pg_current_xact_id()").await.unwrap();
+    relay.open_again().await;
+    let mut texts = relay.read_all().await;
+    let reach = "DO $$ BEGIN FOR i IN 1 .. 6000 LOOP PERFORM pg_current_xact_id(); COMMIT; END LOOP; END $$";
+    app.batch_execute(reach).await.unwrap();
+    texts.extend(relay.read_all().await);
+    texts
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_of_another_cluster_comes_once_whatever_number_this_one_reaches() {
+    on_every_server(async |database| assert_eq!(reached_by_this_cluster(&database).await, ["a/1"])).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn below_the_floor_an_event_of_another_cluster_would_come_again() {
+    on_every_server(async |database| {
+        database.undo("look", "(o.id > start OR o.xid < old_max)", "true").await;
+        assert_eq!(reached_by_this_cluster(&database).await, ["a/1", "a/1"], "with the mend undone");
+    })
+    .await;
+}
