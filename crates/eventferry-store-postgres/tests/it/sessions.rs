@@ -56,7 +56,8 @@ async fn events_are_found_however_little_the_sequence_knows_of_them() {
         assert_eq!(relay.read_all().await, ["a/1"]);
         // As after data were copied and sequences were not.
         let ahead = "INSERT INTO eventferry.outbox (id, topic, aggregate_type, aggregate_id, payload)
-                     SELECT 100000 * n, 't', 'test', 'a', convert_to('a/' || n, 'UTF8') FROM generate_series(2, 3) AS n";
+                     SELECT 100000 * n, 't', 'test', 'a', convert_to('a/' || n, 'UTF8')
+                     FROM generate_series(2, 3) AS n";
         app.batch_execute(ahead).await.unwrap();
         assert_eq!(relay.read_all().await, ["a/2", "a/3"]);
     })

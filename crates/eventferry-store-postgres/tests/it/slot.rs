@@ -15,7 +15,8 @@ const HOLDERS: &str = "SELECT count(*) FROM pg_replication_slots
     WHERE slot_name = eventferry.tail_slot() AND active_pid IS NOT NULL";
 
 /// Ends who has it, as a relay does that takes over.
-const END: &str = "SELECT eventferry.end_tail(active_pid) FROM pg_replication_slots WHERE slot_name = eventferry.tail_slot()";
+const END: &str = "SELECT eventferry.end_tail(active_pid) FROM pg_replication_slots
+    WHERE slot_name = eventferry.tail_slot()";
 
 /// What a relay of this role is told at its start.
 async fn told(url: &str, feed: FeedChoice) -> Result<(), StoreFault> {

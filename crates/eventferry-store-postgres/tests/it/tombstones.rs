@@ -159,8 +159,8 @@ async fn a_lane_that_changes_hands_leaves_what_is_settled_behind() {
     .await;
 }
 
-/// What is read, all in all, after a restore with an event whose transaction has a number that this cluster gives later,
-/// while a transaction runs that began before.
+/// What is read, all in all, after a restore with an event whose transaction has a number that this cluster gives
+/// later, while a transaction runs that began before.
 async fn reached_by_this_cluster(database: &Database) -> Vec<String> {
     let (app, long) = (database.client().await, database.client().await);
     let mut relay = database.owner().await;
