@@ -31,8 +31,15 @@ async fn fill_with(kafka: &Kafka, topic: &str, partition: i32, numbers: Range<u6
     }
 }
 
+/// Asks again while the broker says that it is busy: the first group of its life waits for a coordinator.
 async fn open(kafka: &Kafka, topic: &str, from: ReadFrom) -> DeadLetterReader {
-    DeadLetterReader::open(&kafka.config(), topic, &format!("group-{topic}"), from).await.unwrap()
+    let started = Instant::now();
+    loop {
+        match DeadLetterReader::open(&kafka.config(), topic, &format!("group-{topic}"), from).await {
+            Err(fault) if *fault.kind() == PublishFaultKind::Unavailable && started.elapsed() < PATIENCE => {}
+            opened => return opened.unwrap(),
+        }
+    }
 }
 
 /// Everything that is left, in batches of so many.
