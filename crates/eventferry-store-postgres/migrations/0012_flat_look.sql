@@ -38,12 +38,10 @@ DECLARE
     taken pg_snapshot;
     lsn pg_lsn;
     history record;
-    start bigint := 0;
-    late_start bigint := 0;
+    start bigint;
+    late_start bigint;
     late_through bigint := 0;
-    last bigint;
-    -- So many rows are gone over sooner than they are looked for.
-    near constant bigint := 500;
+    near boolean;
     handed bigint;
 BEGIN
     IF current_setting('transaction_isolation') <> 'read committed' THEN
@@ -72,8 +70,9 @@ BEGIN
         SELECT a.xid, a.floor INTO anchor FROM eventferry.anchor AS a WHERE a.xid < old_min ORDER BY a.xid DESC LIMIT 1;
     END IF;
     late_start := coalesce(anchor.floor, 0);
-    last := eventferry.newest_id();
-    IF old_min < old_max AND last - late_start <= near THEN
+    -- So many rows are gone over sooner than they are looked for.
+    near := eventferry.newest_id() - late_start <= 500;
+    IF near AND old_min < old_max THEN
         -- Anywhere: what is near may be gone over twice.
         late_through := 9223372036854775807;
     ELSIF old_min < old_max THEN
@@ -93,7 +92,7 @@ BEGIN
     cur := NULL;
     bounds := NULL;
 
-    IF last - late_start <= near THEN
+    IF near THEN
         -- Few rows to go over, one by one, as far as there are any: were the sequence behind them, it would cost more, and
         -- leave none out. Below `start` only late rows can be new: after a restore there are others of another cluster.
         RETURN QUERY

@@ -3,7 +3,8 @@
 SELECT (SELECT count(*) FROM eventferry.lane),
        (SELECT s.seqcache FROM pg_catalog.pg_sequence s WHERE s.seqrelid = 'eventferry.outbox_id'::regclass),
        (SELECT string_agg(t.name, ', ')
-        FROM (VALUES ('eventferry.outbox', 'SELECT'), ('eventferry.outbox_id', 'SELECT'), ('eventferry.lane', 'SELECT'), ('eventferry.lane', 'UPDATE'),
+        FROM (VALUES ('eventferry.outbox', 'SELECT'), ('eventferry.outbox_id', 'SELECT'),
+                     ('eventferry.lane', 'SELECT'), ('eventferry.lane', 'UPDATE'),
                      ('eventferry.relay', 'INSERT'), ('eventferry.beat', 'INSERT'), ('eventferry.beat', 'DELETE'),
                      ('eventferry.position', 'INSERT'), ('eventferry.position', 'DELETE'),
                      ('eventferry.read_window', 'INSERT'), ('eventferry.anchor', 'INSERT'),

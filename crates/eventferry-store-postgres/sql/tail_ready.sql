@@ -14,4 +14,4 @@ SELECT current_setting('max_replication_slots')::integer, current_setting('max_w
        (SELECT concat_ws(':', p.oid, r.oid) FROM pg_catalog.pg_publication AS p
         JOIN pg_catalog.pg_publication_rel AS r ON r.prpubid = p.oid AND r.prrelid = 'eventferry.outbox'::regclass
         WHERE p.pubname = 'eventferry'),
-       (SELECT c.system_identifier FROM pg_catalog.pg_control_system() AS c), current_database()::text
+       (SELECT h.system_identifier FROM eventferry.current_history() AS h), current_database()::text

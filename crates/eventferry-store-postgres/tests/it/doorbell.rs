@@ -14,10 +14,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
 use tokio_postgres::Client;
 
-use crate::server::{Database, LEASE, client, enqueue, on_every_server, query};
-
-/// A ring that is to come comes by then.
-const PATIENCE: Duration = Duration::from_secs(20);
+use crate::server::{Database, LEASE, PATIENCE, client, enqueue, on_every_server, query, until};
 
 /// How many sleep under the lock, as far as the server knows.
 const SLEEPERS: &str = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND mode = 'ExclusiveLock'
@@ -67,20 +64,6 @@ fn asleep(mut bell: PostgresDoorbell) -> JoinHandle<PostgresDoorbell> {
         bell.wait().await;
         bell
     })
-}
-
-/// Waits until a query's answer is this.
-pub(crate) async fn until(app: &Client, sql: &str, wanted: i64) {
-    let started = std::time::Instant::now();
-    loop {
-        let is = query::<i64>(app, sql).await;
-        if is == wanted {
-            return;
-        }
-        assert!(started.elapsed() < PATIENCE, "{sql}: {is}, not {wanted}");
-        // waits: between two looks
-        tokio::time::sleep(Duration::from_millis(10)).await;
-    }
 }
 
 async fn rings(sleeper: JoinHandle<PostgresDoorbell>) -> PostgresDoorbell {

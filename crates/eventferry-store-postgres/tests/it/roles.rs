@@ -130,13 +130,18 @@ async fn a_role_that_lacks_something_is_told_what_and_how_to_get_it() {
             assert!(fault.to_string().contains(says), "{fault}");
             drop_role(&database, &name).await;
         }
-        let (name, url) = role(&database, "grant_relay").await;
-        let isolation = format!("ALTER ROLE {name} SET default_transaction_isolation = 'serializable'");
-        database.client().await.batch_execute(&isolation).await.unwrap();
-        let mut store = PostgresStore::new(PostgresConfig::from_url(&url).unwrap());
-        let fault = store.prepare(Prepare::Check).await.unwrap_err();
-        assert!(fault.to_string().contains("READ COMMITTED"), "{fault}");
-        drop_role(&database, &name).await;
+        for (change, says) in [
+            ("REVOKE SELECT ON SEQUENCE eventferry.outbox_id FROM THE_ROLE", "eventferry.outbox_id"),
+            ("ALTER ROLE THE_ROLE SET default_transaction_isolation = 'serializable'", "READ COMMITTED"),
+        ] {
+            let (name, url) = role(&database, "grant_relay").await;
+            database.client().await.batch_execute(&change.replace("THE_ROLE", &name)).await.unwrap();
+            let mut store = PostgresStore::new(PostgresConfig::from_url(&url).unwrap());
+            let fault = store.prepare(Prepare::Check).await.unwrap_err();
+            assert_eq!(*fault.kind(), StoreFaultKind::Misconfigured, "{fault}");
+            assert!(fault.message().contains(says), "{fault}");
+            drop_role(&database, &name).await;
+        }
     })
     .await;
 }

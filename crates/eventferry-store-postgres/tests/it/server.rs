@@ -21,6 +21,9 @@ use uuid::Uuid;
 /// The variables that name the servers: the newest PostgreSQL we support, and the oldest.
 const SERVERS: [&str; 2] = ["EVENTFERRY_TEST_POSTGRES_URL", "EVENTFERRY_TEST_POSTGRES_14_URL"];
 
+/// What is to come comes by then.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(20);
+
 /// A fresh database with the schema in it, dropped when its test ends well.
 pub(crate) struct Database {
     pub(crate) url: String,
@@ -265,6 +268,20 @@ pub(crate) fn texts(events: &[DueEvent<PackedRow>]) -> Vec<String> {
 
 pub(crate) async fn query<T: FromSqlOwned>(client: &Client, sql: &str) -> T {
     client.query_one(sql, &[]).await.unwrap_or_else(|error| panic!("{sql}: {error:?}")).get(0)
+}
+
+/// Waits until a query's answer is this.
+pub(crate) async fn until(app: &Client, sql: &str, wanted: i64) {
+    let started = Instant::now();
+    loop {
+        let is = query::<i64>(app, sql).await;
+        if is == wanted {
+            return;
+        }
+        assert!(started.elapsed() < PATIENCE, "{sql}: {is}, not {wanted}");
+        // waits: between two looks
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
 }
 
 pub(crate) fn text(row: &PackedRow) -> String {

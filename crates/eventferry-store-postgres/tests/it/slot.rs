@@ -4,10 +4,9 @@ use eventferry_core::store::{Prepare, Settlement, Store as _, Upkeep as _, Verdi
 use eventferry_core::{StoreFault, StoreFaultKind};
 use eventferry_store_postgres::{FeedChoice, PostgresConfig, PostgresStore};
 
-use crate::doorbell::until;
 use crate::own_server::{NEWEST, OLDEST, OwnServer};
 use crate::roles::{drop_role, role};
-use crate::server::{Database, Relay, enqueue, on_every_server, on_every_server_by, query};
+use crate::server::{Database, Relay, enqueue, on_every_server, on_every_server_by, query, until};
 use crate::tail::{come_to_the_tail, drop_slot, emit};
 
 /// How many sessions have the slot.

@@ -2,8 +2,7 @@
 
 use eventferry_core::store::{Feed as _, Wish};
 
-use crate::doorbell::until;
-use crate::server::{Database, by_aggregate, enqueue, on_every_server, text};
+use crate::server::{Database, by_aggregate, enqueue, on_every_server, text, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn committed_events_come_once_and_others_never() {
@@ -187,8 +186,8 @@ async fn pages_streamed_before_the_last_late_row_would_miss_it() {
 async fn committed_meanwhile(database: &Database) -> Vec<String> {
     const SLEEPS: &str = "SELECT count(*) FROM pg_stat_activity
         WHERE datname = current_database() AND wait_event = 'PgSleep'";
-    let last = "last := eventferry.newest_id()";
-    database.undo("look", last, &format!("PERFORM pg_sleep(0.3); {last}")).await;
+    let near = "near := eventferry.newest_id()";
+    database.undo("look", near, &format!("PERFORM pg_sleep(0.3); {near}")).await;
     let app = database.client().await;
     let mut relay = database.owner().await;
     relay.read_all().await;
@@ -216,6 +215,23 @@ async fn a_page_of_all_that_is_visible_hands_over_twice() {
         let mend = "AND pg_visible_in_snapshot(o.xid, taken) AND NOT";
         database.undo("look", mend, "AND NOT").await;
         assert_eq!(committed_meanwhile(&database).await, ["a/1", "b/1", "b/1"], "with the mend undone");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn events_are_found_however_little_the_sequence_knows_of_them() {
+    on_every_server(async |database| {
+        let app = database.client().await;
+        let mut relay = database.owner().await;
+        enqueue(&app, "a", "1").await;
+        assert_eq!(relay.read_all().await, ["a/1"]);
+        // As after data were copied and sequences were not.
+        let ahead = "INSERT INTO eventferry.outbox (id, topic, aggregate_type, aggregate_id, payload)
+                     SELECT 100000 * n, 't', 'test', 'a', convert_to('a/' || n, 'UTF8')
+                     FROM generate_series(2, 3) AS n";
+        app.batch_execute(ahead).await.unwrap();
+        assert_eq!(relay.read_all().await, ["a/2", "a/3"]);
     })
     .await;
 }
