@@ -13,6 +13,17 @@ pub(crate) struct Arguments {
     options: BTreeMap<String, String>,
 }
 
+/// Whom `--only` names; without it, everybody.
+#[derive(Debug)]
+pub(crate) struct Only(Option<String>);
+
+impl Only {
+    /// Whether this one is meant.
+    pub(crate) fn names(&self, name: &str) -> bool {
+        self.0.as_ref().is_none_or(|only| only.split(',').any(|only| only == name))
+    }
+}
+
 impl Arguments {
     /// Reads words and options.
     pub(crate) fn read(all: &[String]) -> Result<Self, Failure> {
@@ -44,6 +55,11 @@ impl Arguments {
     /// An option's text.
     pub(crate) fn text(&mut self, name: &str) -> Option<String> {
         self.options.remove(name)
+    }
+
+    /// The names in `--only`, separated by commas.
+    pub(crate) fn only(&mut self) -> Only {
+        Only(self.text("only"))
     }
 
     /// An option's value, if it was given.
@@ -101,6 +117,13 @@ mod tests {
         assert_eq!(arguments.text("json").as_deref(), Some("out.json"));
         assert_eq!(arguments.value("rounds", 3u32).unwrap(), 3);
         arguments.finish().unwrap();
+    }
+
+    #[test]
+    fn only_names_those_between_commas_and_without_it_everybody() {
+        let only = read("--only a,b").only();
+        assert!(only.names("a") && only.names("b") && !only.names("a,b") && !only.names("c"));
+        assert!(read("drain").only().names("c"));
     }
 
     #[test]

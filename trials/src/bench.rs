@@ -28,7 +28,7 @@ use stopwatch::Stopwatch;
 use tokio_postgres::Client;
 
 use crate::arguments::Arguments;
-use crate::database::{Database, connect};
+use crate::database::{Database, connect, prepare};
 use crate::failure::{Attempt as _, Failure, failure};
 use crate::machine;
 use crate::processor::{Spent, Watch};
@@ -157,13 +157,15 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
         Some("latency") => return latency::run(arguments).await,
         _ => return Err(failure("bench takes a scenario: drain, hot-key, poison, doorbell or latency")),
     };
-    let only = arguments.text("only");
-    let named = |contender: &Contender| {
-        only.as_ref().is_none_or(|only| only.split(',').any(|only| only == contender.name()))
-    };
+    let only = arguments.only();
     let plan = Plan {
         scenario,
-        contenders: scenario.contenders().iter().copied().filter(named).collect(),
+        contenders: scenario
+            .contenders()
+            .iter()
+            .copied()
+            .filter(|contender| only.names(contender.name()))
+            .collect(),
         events: arguments.value("events", scenario.events())?,
         aggregates: arguments.value("aggregates", 5_000)?,
         rounds: arguments.value("rounds", 3)?,
@@ -290,7 +292,9 @@ async fn carry(
         Contender::EventferryTail | Contender::EventferryTailMessages => {
             Box::pin(tail::load(database, topic, contender.feed(), plan.events, plan.aggregates)).await?;
         }
-        Contender::EventferryToTail => tail::prepare(config.clone()).await?,
+        Contender::EventferryToTail => {
+            prepare(config.clone()).await?;
+        }
         _ => {}
     }
     let mut stopwatch = Stopwatch::start(Watch::find(database.name(), &servers.brokers));

@@ -3,6 +3,8 @@
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use eventferry::core::store::{Prepare, Prepared, Store as _};
+use eventferry::postgres::{PostgresConfig, PostgresStore};
 use tokio_postgres::{Client, NoTls};
 
 use crate::failure::{Attempt as _, Failure, failure};
@@ -88,6 +90,11 @@ impl Database {
             eprintln!("trials: database {} stays behind: {failure}", self.name);
         }
     }
+}
+
+/// Makes eventferry's schema, and by a log's tail the slot and the publication, as `eventferry init` does.
+pub(crate) async fn prepare(config: PostgresConfig) -> Result<Prepared, Failure> {
+    PostgresStore::new(config).prepare(Prepare::Apply).await.attempt("create the schema")
 }
 
 /// Connects to the database a URL names.

@@ -8,14 +8,13 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use carrier::Carrier;
-use eventferry::core::store::{Prepare, Store as _};
-use eventferry::postgres::{FeedChoice, PostgresConfig, PostgresStore};
+use eventferry::postgres::{FeedChoice, PostgresConfig};
 use report::Report;
 use tokio_postgres::Client;
 
 use crate::arguments::Arguments;
 use crate::bench::insertion;
-use crate::database::Database;
+use crate::database::{Database, prepare};
 use crate::failure::{Attempt as _, Failure, failure};
 use crate::machine;
 use crate::servers::Servers;
@@ -126,7 +125,7 @@ async fn measure(servers: &Servers, plan: &Plan) -> Result<Report, Failure> {
 async fn carry(plan: &Plan, database: &Database, topic: &Topic) -> Result<Report, Failure> {
     let url = database.url()?;
     let config = PostgresConfig::from_url(&url).attempt("configure the store")?;
-    PostgresStore::new(config.feed(plan.feed)).prepare(Prepare::Apply).await.attempt("create the schema")?;
+    prepare(config.feed(plan.feed)).await?;
     let client = database.connect().await?;
     let machine = machine::describe(&client).await?;
     let filling = Instant::now();

@@ -1,9 +1,8 @@
 //! The rows that all contenders carry, loaded once.
 
-use eventferry::core::store::{Prepare, Store as _};
-use eventferry::postgres::{PostgresConfig, PostgresStore};
+use eventferry::postgres::PostgresConfig;
 
-use crate::database::Database;
+use crate::database::{Database, prepare};
 use crate::failure::{Attempt as _, Failure};
 use crate::servers::Servers;
 use crate::topic::Topic;
@@ -74,7 +73,7 @@ impl Backlog {
     async fn fill(&self, events: u64, aggregates: u64, poison: Option<Poison>) -> Result<(), Failure> {
         let url = self.database.url()?;
         let config = PostgresConfig::from_url(&url).attempt("configure the store")?;
-        PostgresStore::new(config).prepare(Prepare::Apply).await.attempt("create the schema")?;
+        prepare(config).await?;
         let client = self.database.connect().await?;
         let insert = insertion(&self.topic.name, events, aggregates);
         client.batch_execute(&insert).await.attempt("load the backlog")?;

@@ -13,7 +13,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use eventferry::core::Lane;
-use eventferry::core::store::{Prepare, Store as _};
 use eventferry::postgres::{PostgresConfig, PostgresStore};
 use eventferry::{Relay, relay::Finished};
 use tokio::sync::Notify;
@@ -21,7 +20,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{Client, SimpleQueryMessage};
 
 use crate::arguments::Arguments;
-use crate::database::{Database, connect};
+use crate::database::{Database, connect, prepare};
 use crate::failure::{Attempt as _, Failure, failure};
 use crate::machine;
 use crate::servers::Servers;
@@ -145,8 +144,7 @@ async fn write_beside_relays(
     let url = database.url()?;
     let hung = matches!(contender, Contender::Doorbell | Contender::DoorbellBesideIdle);
     let config = PostgresConfig::from_url(&url).attempt("configure the store")?.doorbell(hung);
-    let mut store = PostgresStore::new(config);
-    store.prepare(Prepare::Apply).await.attempt("create the schema")?;
+    prepare(config).await?;
     let client = database.connect().await?;
     client.batch_execute(&SCHEMA.replace("$ids", &busy_aggregates().join(","))).await.attempt("set up")?;
     if contender == Contender::Notify {

@@ -41,8 +41,7 @@ struct Plan {
 
 impl Plan {
     fn read(arguments: &mut Arguments) -> Result<Self, Failure> {
-        let only = arguments.text("only");
-        let named = |name: &str| only.as_ref().is_none_or(|only| only.split(',').any(|only| only == name));
+        let only = arguments.only();
         let rates = arguments.text("rates").unwrap_or_else(|| "50,500,2000,10000".into());
         let rates = rates.split(',').map(|rate| rate.trim().parse().ok().filter(|rate| *rate > 0));
         let seconds: u64 = arguments.value("seconds", 5)?;
@@ -54,7 +53,7 @@ impl Plan {
             rounds: arguments.value("rounds", 5)?,
             span: Duration::from_secs(seconds),
             relays: arguments.value("relays", 1)?,
-            contenders: CONTENDERS.iter().filter(|contender| named(contender.name)).collect(),
+            contenders: CONTENDERS.iter().filter(|contender| only.names(contender.name)).collect(),
             poll_min: Some(poll_min).filter(|poll_min| !poll_min.is_zero()),
         };
         if plan.contenders.is_empty() {

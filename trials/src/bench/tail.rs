@@ -3,13 +3,12 @@
 use std::time::Duration;
 
 use eventferry::Relay;
-use eventferry::core::store::{Prepare, Store as _};
 use eventferry::kafka::{KafkaConfig, KafkaPublisher};
 use eventferry::postgres::{FeedChoice, PostgresConfig, PostgresStore};
 use tokio_postgres::Client;
 
 use super::backlog::selection;
-use crate::database::Database;
+use crate::database::{Database, prepare};
 use crate::failure::{Attempt as _, Failure};
 use crate::topic::Topic;
 
@@ -53,11 +52,6 @@ pub(super) async fn load(
         client.batch_execute(statement).await.attempt("load the backlog")?;
     }
     Ok(())
-}
-
-/// Makes the schema, the slot and the publication, as `eventferry init --tail` does.
-pub(super) async fn prepare(config: PostgresConfig) -> Result<(), Failure> {
-    PostgresStore::new(config).prepare(Prepare::Apply).await.attempt("create the schema").map(drop)
 }
 
 /// A procedure that commits must be a statement by itself.

@@ -5,8 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use eventferry::core::store::{Prepare, Store as _};
-use eventferry::postgres::{PostgresConfig, PostgresStore};
+use eventferry::postgres::PostgresConfig;
 use tokio::task::JoinSet;
 use tokio_postgres::Client;
 
@@ -29,7 +28,7 @@ use super::subjects::{LIMITED, Subjects};
 use super::trouble::Trouble;
 use super::writer::{self, World, Writer};
 use super::{CATCH_UP_MAX, LOOK, Plan, book, enqueue, repeats};
-use crate::database::Database;
+use crate::database::{self, Database};
 use crate::failure::{Attempt as _, Failure, failure};
 use crate::machine;
 use crate::servers::Servers;
@@ -389,7 +388,7 @@ async fn prepare(
     enqueue::check_server(client).await?;
     let config =
         PostgresConfig::from_url(&database.url()?).attempt("configure the store")?.feed(feed.choice());
-    let prepared = PostgresStore::new(config).prepare(Prepare::Apply).await.attempt("create the schema")?;
+    let prepared = database::prepare(config).await?;
     client.batch_execute(enqueue::SCHEMA).await.attempt("create the storm's function")?;
     client.batch_execute(writer::ROWS).await.attempt("create the storm's rows")?;
     let mut leaders = Vec::new();

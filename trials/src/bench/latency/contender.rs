@@ -6,11 +6,11 @@
 use std::pin::Pin;
 use std::time::Duration;
 
-use eventferry::core::store::{Prepare, Store as _};
-use eventferry::postgres::{FeedChoice, PostgresConfig, PostgresStore};
+use eventferry::postgres::{FeedChoice, PostgresConfig};
 use tokio::sync::watch;
 
 use super::relays;
+use crate::database::prepare;
 use crate::failure::{Attempt as _, Failure};
 
 /// One way from a commit to the broker.
@@ -154,6 +154,5 @@ const EMIT_EVENTS: &str = "
 /// Creates eventferry's schema, as `eventferry init` does.
 async fn apply(url: String, with: fn(PostgresConfig) -> PostgresConfig) -> Result<(), Failure> {
     let config = PostgresConfig::from_url(&url).attempt("configure the store")?;
-    PostgresStore::new(with(config)).prepare(Prepare::Apply).await.attempt("create the schema")?;
-    Ok(())
+    prepare(with(config)).await.map(drop)
 }
