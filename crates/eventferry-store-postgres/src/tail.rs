@@ -13,11 +13,13 @@
 //! | `slot.rs` | the slot's life: made, taken over, lost |
 //! | `stream.rs` | one reading of the slot: transactions, ordinals, how far it has come |
 //! | `anchor.rs` | from windows to the tail: what a snapshot shows, and which lanes stand where |
+//! | `moderation.rs` | when the stream is read in gulps |
 //! | `feed.rs` | pages |
 
 mod anchor;
 mod decode;
 mod feed;
+mod moderation;
 mod ready;
 mod slot;
 mod stream;

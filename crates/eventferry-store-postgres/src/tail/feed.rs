@@ -8,6 +8,7 @@ use eventferry_core::{Lane, PackedRow, StoreFault, StoreFaultKind, Timestamp};
 use tokio_postgres::types::{ToSql, Type};
 
 use super::anchor::{Snapshot, Stands};
+use super::moderation::Moderation;
 use super::ready::Ready;
 use super::slot::{Making, Slot};
 use super::stream::{Sheet, Stop, Stream};
@@ -52,6 +53,7 @@ pub(crate) struct Tail {
     behind_since: Option<Instant>,
     /// Lanes that are read through windows had their turn.
     windows_turn: bool,
+    moderation: Moderation,
 }
 
 impl std::fmt::Debug for Tail {
@@ -84,6 +86,7 @@ impl Tail {
             passed: 0,
             behind_since: None,
             windows_turn: false,
+            moderation: Moderation::default(),
         }
     }
 
@@ -287,7 +290,10 @@ impl PostgresFeed {
         let mut sheet = Sheet::new(wish.records_max, wish.bytes_max);
         let Some(tail) = &mut self.tail else { return Err(unopened()) };
         let Some(stream) = &mut tail.stream else { return Err(unopened()) };
-        let listened = Instant::now();
+        if let Some(rest) = tail.moderation.rest() {
+            tokio::time::sleep(rest).await;
+        }
+        let (listened, mut waited) = (Instant::now(), Duration::ZERO);
         loop {
             if stream.fill(&mut sheet, &mut tail.stands, lanes_total)? == Stop::Full {
                 break;
@@ -303,7 +309,9 @@ impl PostgresFeed {
                 Ok(read) => read?,
                 Err(_) => break,
             }
+            waited = listened.elapsed();
         }
+        tail.moderation.page(sheet.records.len(), waited);
         let mut rest = Rest::More;
         if sheet.records.is_empty() && tail.behind_since.is_none() {
             rest = self.prove_quiet(&mut sheet).await?;

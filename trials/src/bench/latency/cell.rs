@@ -88,6 +88,7 @@ async fn on(
     application.run(arrivals).await?;
     await_all(&marks, arrivals.events() + probed, &mut relays).await?;
     let spent = watch.spent().since(&before);
+    drop(application);
     relays.stop().await?;
     drop(reader);
 

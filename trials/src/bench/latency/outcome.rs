@@ -33,7 +33,7 @@ impl fmt::Display for Run {
         let Found { figures, cpu_us: [here, postgres, kafka], repeats } = &self.found;
         write!(
             f,
-            "{:>6}/s {:<13} p50 {:>7.2} ms, p99 {:>7.2}, most {:>7.2}; CPU us/event: here {here:.0}, postgres \
+            "{:>6}/s {:<17} p50 {:>7.2} ms, p99 {:>7.2}, most {:>7.2}; CPU us/event: here {here:.0}, postgres \
              {postgres:.0}, kafka {kafka:.0}",
             self.rate, self.name, figures.p50_ms, figures.p99_ms, figures.max_ms
         )?;
@@ -106,7 +106,7 @@ impl fmt::Display for Outcome {
         )?;
         writeln!(
             f,
-            "{:>8}  {:<13}{:>9}{:>9}{:>10}{:>10}   CPU us/event",
+            "{:>8}  {:<17}{:>9}{:>9}{:>10}{:>10}   CPU us/event",
             "events/s", "", "p50 ms", "p99 ms", "p50 ratio", "p99 ratio"
         )?;
         for (name, rate, summary) in self.each() {

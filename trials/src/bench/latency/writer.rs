@@ -24,7 +24,7 @@ pub(super) const SALE_TABLE: &str = "CREATE TABLE sale (number bigint NOT NULL, 
 /// An application with its connections open.
 pub(super) struct Application {
     shared: Arc<Shared>,
-    connections: Vec<Connection>,
+    connections: Vec<Arc<Connection>>,
 }
 
 struct Shared {
@@ -60,7 +60,7 @@ impl Application {
             let client = connect(&database.url()?).await?;
             let statement =
                 client.prepare_typed(statement, &types).await.attempt("prepare the application")?;
-            connections.push(Connection { client, statement });
+            connections.push(Arc::new(Connection { client, statement }));
         }
         let sender = produces.then(|| Sender::open(topic)).transpose()?;
         Ok(Self { shared: Arc::new(Shared { marks, topic: topic.name.clone(), size, sender }), connections })
@@ -71,15 +71,17 @@ impl Application {
         self.shared.write(&self.connections[0], (transaction, Instant::now())).await
     }
 
-    /// All transactions, each when it is due; returns when the last one is committed.
-    pub(super) async fn run(self, arrivals: Arrivals) -> Result<(), Failure> {
+    /// All transactions, each when it is due; returns when the last one is committed. The connections stay open: the
+    /// processor time of their backends is counted while they live.
+    pub(super) async fn run(&self, arrivals: Arrivals) -> Result<(), Failure> {
         let (due, waiting) = mpsc::unbounded_channel();
         let waiting = Arc::new(Mutex::new(waiting));
         let workers: Vec<_> = self
             .connections
-            .into_iter()
+            .iter()
             .map(|connection| {
                 let (shared, waiting) = (Arc::clone(&self.shared), Arc::clone(&waiting));
+                let connection = Arc::clone(connection);
                 tokio::spawn(async move { shared.work(&connection, &waiting).await })
             })
             .collect();
