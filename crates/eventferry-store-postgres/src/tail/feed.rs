@@ -19,6 +19,10 @@ use crate::window::{Bounds, History, PostgresMark, TailPlace, Window};
 /// How far the log goes on without an event of ours before positions follow: a segment, which the server keeps whole.
 const SILENCE_BYTES: u64 = 16 << 20;
 
+/// After so many quiet readings in a row, which wait a second each, positions follow once more: by then the server has
+/// noted which transactions run, as it does every 15 s, and lets the log before that go once it is passed.
+const FOLLOW_AFTER: u32 = 30;
+
 /// How long the server may take to show that all has come that is on disk.
 const PROOF_WAIT: Duration = Duration::from_secs(2);
 
@@ -50,6 +54,8 @@ pub(crate) struct Tail {
     dirty: bool,
     /// Where positions were last told to follow.
     passed: u64,
+    /// Readings in a row that found nothing.
+    quiet: u32,
     behind_since: Option<Instant>,
     /// Lanes that are read through windows had their turn.
     windows_turn: bool,
@@ -84,6 +90,7 @@ impl Tail {
             paired_at: None,
             dirty: true,
             passed: 0,
+            quiet: 0,
             behind_since: None,
             windows_turn: false,
             moderation: Moderation::default(),
@@ -349,7 +356,8 @@ impl PostgresFeed {
     async fn prove_quiet(&mut self, sheet: &mut Sheet) -> Result<Rest, StoreFault> {
         let pair = self.pair().await?;
         let Some(tail) = &mut self.tail else { return Err(unopened()) };
-        if tail.dirty || pair.place > tail.passed + SILENCE_BYTES {
+        tail.quiet = tail.quiet.saturating_add(1);
+        if tail.dirty || tail.quiet == FOLLOW_AFTER || pair.place > tail.passed + SILENCE_BYTES {
             tail.keep(pair.window, pair.place);
         }
         let Some(stream) = &mut tail.stream else { return Err(unopened()) };
@@ -419,7 +427,7 @@ impl PostgresFeed {
     /// The page, with where its lanes stand now.
     fn page(&mut self, sheet: Sheet, rest: Rest) -> Page<PostgresMark, PackedRow> {
         let mut passed = Vec::new();
-        if let Some(Tail { config, stands, stream: Some(stream), pair, passed: last, dirty, .. }) =
+        if let Some(Tail { config, stands, stream: Some(stream), pair, passed: last, dirty, quiet, .. }) =
             &mut self.tail
         {
             let reached = pair.take_if(|(_, place)| stream.reached() >= *place);
@@ -427,7 +435,9 @@ impl PostgresFeed {
             let window = reached.as_ref().map(|(window, _)| window);
             let rows = config.feed != FeedChoice::TailMessages;
             stands.advance(stream.place(), window.filter(|_| rows));
-            *dirty |= !sheet.records.is_empty();
+            if !sheet.records.is_empty() {
+                (*dirty, *quiet) = (true, 0);
+            }
             if !sheet.records.is_empty() || reached.is_some() || stream.reached() > *last + SILENCE_BYTES {
                 *last = stream.reached();
                 passed = stands.passed();

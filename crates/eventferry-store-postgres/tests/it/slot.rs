@@ -1,12 +1,14 @@
 //! The slot is looked after: what is in the way is said, what it keeps is gauged, and what becomes of it costs nothing.
 
+use std::time::Instant;
+
 use eventferry_core::store::{Prepare, Settlement, Store as _, Upkeep as _, Verdict};
 use eventferry_core::{StoreFault, StoreFaultKind};
 use eventferry_store_postgres::{FeedChoice, PostgresConfig, PostgresStore};
 
 use crate::own_server::{NEWEST, OLDEST, OwnServer};
 use crate::roles::{drop_role, role};
-use crate::server::{Database, Relay, enqueue, on_every_server, on_every_server_by, query, until};
+use crate::server::{Database, PATIENCE, Relay, enqueue, on_every_server, on_every_server_by, query, until};
 use crate::tail::{come_to_the_tail, drop_slot, emit};
 
 /// How many sessions have the slot.
@@ -285,6 +287,38 @@ async fn a_quiet_outbox_in_a_busy_database_lets_the_log_go() {
             }
             let after: i64 = query(&app, confirmed).await;
             assert!(after - before > 120 << 20, "{before} {after}");
+        }
+    }
+}
+
+/// Much was written, and then nothing at all: positions follow once more, past where the server noted what runs.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_burst_before_a_long_silence_is_let_go() {
+    for programs in [NEWEST, OLDEST] {
+        for feed in [FeedChoice::TailTable, FeedChoice::TailMessages] {
+            let server = OwnServer::start(programs, "").await;
+            let database = server.database(feed);
+            database.store().prepare(Prepare::Apply).await.unwrap();
+            let app = database.client().await;
+            let mut relay = database.owner().await;
+            come_to_the_tail(&mut relay, &app).await;
+            match feed {
+                FeedChoice::TailMessages => emit(&app, "a", "1").await,
+                _ => enqueue(&app, "a", "1").await,
+            }
+            assert_eq!(relay.read_all().await, ["a/1"]);
+            carry_quietly(&mut relay).await;
+            let burst = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint";
+            let burst: i64 = query(&app, burst).await;
+            // The server notes which transactions run, as it does by itself every 15 s.
+            app.batch_execute("CHECKPOINT").await.unwrap();
+            let kept = "SELECT (restart_lsn - '0/0'::pg_lsn)::bigint FROM pg_replication_slots
+                        WHERE slot_name = eventferry.tail_slot()";
+            let started = Instant::now();
+            while query::<i64>(&app, kept).await < burst {
+                carry_quietly(&mut relay).await;
+                assert!(started.elapsed() < PATIENCE, "the log of the burst is kept");
+            }
         }
     }
 }
