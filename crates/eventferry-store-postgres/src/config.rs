@@ -8,11 +8,13 @@ use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::config::Host;
 
 use crate::connection;
+use crate::tls::Tls;
 
 /// How to reach the database.
 #[derive(Clone)]
 pub struct PostgresConfig {
     pub(crate) driver: Box<tokio_postgres::Config>,
+    pub(crate) tls: Tls,
     pub(crate) call_timeout: Duration,
     pub(crate) slot: Option<Duration>,
     /// Where the doorbell is listened for, if not where everything else is asked.
@@ -21,7 +23,7 @@ pub struct PostgresConfig {
     pub(crate) doorbell: Option<bool>,
     pub(crate) feed: FeedChoice,
     /// Where replication is had, if not at the same place.
-    replication: Option<Box<tokio_postgres::Config>>,
+    replication: Option<Box<PostgresConfig>>,
     pub(crate) tail_wait: Duration,
     pub(crate) accepts_loss: bool,
     pub(crate) closes_messages: bool,
@@ -58,7 +60,9 @@ impl PostgresConfig {
     /// Reads a URL such as `postgres://user:password@host:5432/database`.
     ///
     /// Connection parameters of libpq that the driver knows may follow as a query; the connection names itself
-    /// `eventferry` unless `application_name` says otherwise.
+    /// `eventferry` unless `application_name` says otherwise. `sslmode`, `sslrootcert`, `sslcert` and `sslkey` mean
+    /// what they mean to libpq, except that without `sslrootcert` the authorities of the system are asked; files are
+    /// read for each connection. TLS needs the feature `tls`.
     ///
     /// # Errors
     /// `Misconfigured`: it is no such URL; the message says why and never repeats it, for it may hold a password.
@@ -71,7 +75,8 @@ impl PostgresConfig {
                     .into(),
             ));
         }
-        let mut driver = tokio_postgres::Config::from_str(url).map_err(|error| {
+        let (url, tls) = Tls::take(url).map_err(|why| misconfigured(format!("the store's URL: {why}")))?;
+        let mut driver = tokio_postgres::Config::from_str(&url).map_err(|error| {
             let below = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             // An option that is not known may be what follows a `&` in a password.
             let why = match below.strip_prefix("invalid value for option") {
@@ -85,11 +90,6 @@ impl PostgresConfig {
                 "the store's URL cannot be read: {why}; give one like postgres://user:password@host:5432/database"
             ))
         })?;
-        if driver.get_ssl_mode() == tokio_postgres::config::SslMode::Require {
-            return Err(misconfigured(
-                "sslmode=require: this version connects without TLS; use sslmode=prefer on a network you trust".into(),
-            ));
-        }
         if names_no_host(&driver) {
             return Err(misconfigured(
                 "the store's URL names no host; give one like postgres://user:password@host:5432/database, \
@@ -114,6 +114,7 @@ impl PostgresConfig {
         driver.tcp_user_timeout(Duration::from_secs(20));
         Ok(Self {
             driver: Box::new(driver),
+            tls,
             call_timeout: CALL_TIMEOUT_DEFAULT,
             slot: None,
             listen: None,
@@ -172,7 +173,7 @@ impl PostgresConfig {
     /// # Errors
     /// As [`PostgresConfig::from_url`].
     pub fn replication_url(mut self, url: &str) -> Result<Self, StoreFault> {
-        self.replication = Some(Self::from_url(url)?.driver);
+        self.replication = Some(Box::new(Self::from_url(url)?));
         Ok(self)
     }
 
@@ -200,8 +201,8 @@ impl PostgresConfig {
         self
     }
 
-    pub(crate) fn replication_driver(&self) -> &tokio_postgres::Config {
-        self.replication.as_deref().unwrap_or(&self.driver)
+    pub(crate) fn replication(&self) -> &Self {
+        self.replication.as_deref().unwrap_or(self)
     }
 
     /// Sets how long a call may take before its connection is given up; default 30 s.
@@ -268,7 +269,8 @@ mod tests {
         for url in [
             "mysql://u:sesame@h/d",
             "postgres://u:sesame@h:notaport/d",
-            "postgres://u:sesame@h/d?sslmode=require",
+            "postgres://u:sesame@h/d?sslmode=sesame",
+            "postgres://u:sesame@h/d?sslcert=sesame",
             "postgres://",
             "postgres:///sesame",
             "postgres://u:sesame@:5432/d",

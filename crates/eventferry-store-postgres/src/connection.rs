@@ -6,11 +6,13 @@ use std::time::Duration;
 
 use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio::sync::watch;
+use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
-use tokio_postgres::{Client, NoTls, Socket};
+use tokio_postgres::{Client, Socket};
 
 use crate::config::PostgresConfig;
 use crate::fault::{fault, refused, shut_out, unanswered};
+use crate::tls;
 
 /// A connection that comes back by itself.
 pub(crate) struct Connection {
@@ -165,7 +167,7 @@ pub(crate) async fn connect(config: &PostgresConfig) -> Result<Client, StoreFaul
 }
 
 /// A connection whose messages nobody takes yet.
-pub(crate) type Untended = tokio_postgres::Connection<Socket, tokio_postgres::tls::NoTlsStream>;
+pub(crate) type Untended = tokio_postgres::Connection<Socket, tls::Stream>;
 
 /// As [`connect`], for whoever tends the connection.
 pub(crate) async fn open(config: &PostgresConfig) -> Result<(Client, Untended), StoreFault> {
@@ -175,10 +177,22 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<(Client, Untended), 
     // A host's name may have several addresses, the first of them dead.
     let limit = socket.saturating_mul(3).saturating_mul(u32::try_from(hosts).unwrap_or(1));
     let limit = limit.min(config.call_timeout);
-    let connected = tokio::time::timeout(limit, driver.connect(NoTls)).await;
-    connected
-        .map_err(|_| unanswered(&config.place(), limit))?
-        .map_err(|error| refused(&config.place(), error))
+    let connected = tokio::time::timeout(limit, attempt(config)).await;
+    connected.map_err(|_| unanswered(&config.place(), limit))?
+}
+
+/// Connects with or without TLS, and if the server's rules want the other, once more.
+async fn attempt(config: &PostgresConfig) -> Result<(Client, Untended), StoreFault> {
+    let connector = config.tls.connector()?;
+    let (last, before) = config.tls.attempts().split_last().unwrap_or((&SslMode::Disable, &[]));
+    let mut driver = config.driver.clone();
+    for mode in before {
+        match driver.ssl_mode(*mode).connect(connector.clone()).await {
+            Err(error) if error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {}
+            connected => return connected.map_err(|error| refused(&config.place(), error)),
+        }
+    }
+    driver.ssl_mode(*last).connect(connector).await.map_err(|error| refused(&config.place(), error))
 }
 
 fn left_behind(what: &str) -> StoreFault {

@@ -16,7 +16,7 @@ use eventferry_core::StoreFault;
 use eventferry_core::StoreFaultKind::{self, Contended, HistoryLost, Misconfigured, Unavailable};
 use tokio_postgres::error::DbError;
 
-use crate::schema;
+use crate::{schema, tls};
 
 /// What a code means for a relay.
 struct Row {
@@ -40,6 +40,8 @@ const fn row(
 
 const INIT: &str = "run `eventferry init` with this version";
 const ENTRY: &str = "check user and password in the store's URL, and the server's pg_hba.conf";
+const RULES: &str = "check the user in the store's URL, and the server's pg_hba.conf: it may want TLS (sslmode), or a \
+                     certificate of ours (sslcert, sslkey)";
 const TRIGGER: &str =
     "look for triggers and rules of your own on the tables of schema `eventferry`, and drop them";
 const POOLER: &str = "what answers there carries no replication, as poolers do not: name the server itself by \
@@ -109,7 +111,7 @@ const TABLE: &[Row] = &[
     row(&["26", "34", "42P03", "42P05"], Unavailable, "a statement or cursor is not as we left it", ""),
     // Not let in. At the start somebody gave a wrong setting; later see `shut_out`.
     row(&["28"], Misconfigured, "not let in: wrong user, password or pg_hba rule", ENTRY),
-    row(&["28000"], Misconfigured, "not let in: no such role, no LOGIN, or no pg_hba rule", ENTRY),
+    row(&["28000"], Misconfigured, "not let in: no such role, no LOGIN, or no pg_hba rule", RULES),
     row(&["28P01"], Misconfigured, "not let in: the password is wrong or expired", ENTRY),
     row(&["3D"], Misconfigured, "no such database", "create it, or correct the name in the store's URL"),
     row(
@@ -245,7 +247,8 @@ pub(crate) fn of_code(what: &str, code: &str, said: &str) -> StoreFault {
         ),
         "28000" => (
             row.kind,
-            "let the role in for replication too: pg_hba.conf, and `--replication-url` beside a pooler",
+            "let the role in for replication too: pg_hba.conf, which may want TLS (sslmode) or a certificate (sslcert), \
+             and `--replication-url` beside a pooler",
         ),
         _ => (row.kind, row.remedy),
     };
@@ -293,7 +296,9 @@ pub(crate) fn refused(place: &str, error: tokio_postgres::Error) -> StoreFault {
     }
     let said = said(&error);
     let has = |words: &[&str]| words.iter().any(|word| said.contains(word));
-    let (kind, remedy) = if has(&["password missing"]) {
+    let (kind, remedy) = if let Some(remedy) = tls::remedy(&said) {
+        remedy
+    } else if has(&["password missing"]) {
         (Misconfigured, "the server asks for a password, and the store's URL has none")
     } else if has(&["invalid configuration"]) {
         (Misconfigured, "correct the store's URL")

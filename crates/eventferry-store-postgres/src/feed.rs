@@ -328,7 +328,7 @@ impl PostgresFeed {
             return Ok(Some(Page { records: Vec::new(), passed: Vec::new(), rest }));
         }
         self.outlook.set(None);
-        self.idle = None;
+        let idle = self.idle.take();
         let behind = reading.len() > 1 || (!reading.is_empty() && !ended.is_empty());
         // Lanes far behind do not keep the others waiting for long, nor the other way round: they take turns.
         let due = self.others_wait_since.is_some_and(|at| at.elapsed() >= OPEN_PAUSE);
@@ -361,8 +361,15 @@ impl PostgresFeed {
             return Ok(None);
         }
         if !flushed {
-            if rows.records.is_empty() && rows.reached == END && !behind && reading.len() == 1 {
-                // Nothing to hand over, and not worth a flush: stay, and look again with another window.
+            let is_nothing = rows.records.is_empty() && rows.reached == END && !behind && reading.len() == 1;
+            let refreshes = idle.is_some_and(|idle| idle.since.elapsed() >= REFRESH);
+            if is_nothing && !refreshes {
+                // Not worth a flush: stay. Nothing is new since the window before, either, where others keep the log
+                // ahead of the disk all the time. If a glance was of no use, the next look goes without one.
+                if idle.is_none() && opens {
+                    self.outlook.set(Some(reading[turn].at.window.prev.clone()));
+                    self.idle = Some(Idle { since: Instant::now(), newest: None });
+                }
                 return Ok(Some(Page { records: Vec::new(), passed: Vec::new(), rest: Rest::Quiet }));
             }
             self.flush().await?;

@@ -17,6 +17,7 @@ mod page;
 mod row;
 mod schema;
 mod tail;
+mod tls;
 mod upkeep;
 mod window;
 

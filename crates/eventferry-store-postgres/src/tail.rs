@@ -27,3 +27,4 @@ mod wire;
 
 pub(crate) use feed::Tail;
 pub(crate) use slot::make;
+pub(crate) use wire::Socket;

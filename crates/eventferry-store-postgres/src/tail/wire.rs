@@ -19,14 +19,15 @@ use postgres_protocol::message::frontend;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
 
 use crate::config::PostgresConfig;
 use crate::fault;
+use crate::tls::{self, Connector, secure};
 
-trait Duplex: AsyncRead + AsyncWrite + Send {}
+pub(crate) trait Duplex: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Duplex for T {}
-type Socket = Pin<Box<dyn Duplex>>;
+pub(crate) type Socket = Pin<Box<dyn Duplex>>;
 
 /// How much is read from the socket at once.
 const READ_BYTES: usize = 256 << 10;
@@ -194,6 +195,9 @@ fn ended(read: io::Result<usize>) -> Result<(), StoreFault> {
 }
 
 fn lost(error: io::Error) -> StoreFault {
+    if let Some((kind, remedy)) = tls::remedy(&error.to_string()) {
+        return StoreFault::new(kind, format!("{WHAT}: {error}; {remedy}")).caused_by(error);
+    }
     StoreFault::new(StoreFaultKind::Unavailable, format!("{WHAT}: the connection was lost: {error}"))
         .caused_by(error)
 }
@@ -236,6 +240,19 @@ async fn pulse(mut writer: WriteHalf<Socket>, mut status: watch::Receiver<Status
     }
 }
 
+/// Why we are not let in.
+struct Refused {
+    fault: StoreFault,
+    /// By a rule of the server's, which may let us in with TLS, or without.
+    by_rule: bool,
+}
+
+impl From<StoreFault> for Refused {
+    fn from(fault: StoreFault) -> Self {
+        Self { fault, by_rule: false }
+    }
+}
+
 /// A connection on which we ask and the server answers.
 struct Raw {
     socket: Socket,
@@ -245,37 +262,75 @@ struct Raw {
 
 impl Raw {
     async fn connect(config: &PostgresConfig) -> Result<Self, StoreFault> {
-        let driver = config.replication_driver();
+        let config = config.replication();
+        let connector = config.tls.connector()?;
         let mut last =
             StoreFault::new(StoreFaultKind::Misconfigured, format!("{WHAT}: the URL names no host"));
-        let ports = driver.get_ports();
-        let addresses = driver.get_hostaddrs();
-        let hosts = driver.get_hosts();
-        for place in 0..hosts.len().max(addresses.len()) {
-            let port = ports.get(place).or_else(|| ports.first()).copied().unwrap_or(5432);
-            let socket: io::Result<Socket> = match (addresses.get(place), hosts.get(place)) {
-                (Some(address), _) => tcp((*address, port)).await,
-                (None, Some(Host::Tcp(name))) => tcp((name.as_str(), port)).await,
-                #[cfg(unix)]
-                (None, Some(Host::Unix(folder))) => {
-                    let path = folder.join(format!(".s.PGSQL.{port}"));
-                    tokio::net::UnixStream::connect(path).await.map(|socket| Box::pin(socket) as Socket)
-                }
-                (None, None) => continue,
-            };
-            let fault = match socket {
-                Ok(socket) => {
-                    let mut raw = Self { socket, buffer: Vec::new(), head: 0 };
-                    match raw.enter(driver).await {
+        for place in 0..config.driver.get_hosts().len().max(config.driver.get_hostaddrs().len()) {
+            for mode in config.tls.attempts() {
+                match Self::connect_to(&config.driver, place, *mode, &connector).await {
+                    Ok(mut raw) => match raw.is_wanted(&config.driver).await {
                         Ok(()) => return Ok(raw),
-                        Err(fault) => fault,
+                        Err(fault) => {
+                            last = fault;
+                            break;
+                        }
+                    },
+                    Err(Refused { fault, by_rule }) => {
+                        last = fault;
+                        if !by_rule {
+                            break;
+                        }
                     }
                 }
-                Err(error) => lost(error),
-            };
-            last = fault;
+            }
         }
         Err(last)
+    }
+
+    /// Connects to one of the hosts.
+    async fn connect_to(
+        driver: &tokio_postgres::Config,
+        place: usize,
+        mode: SslMode,
+        connector: &Connector,
+    ) -> Result<Self, Refused> {
+        let ports = driver.get_ports();
+        let port = ports.get(place).or_else(|| ports.first()).copied().unwrap_or(5432);
+        let (address, host) = (driver.get_hostaddrs().get(place), driver.get_hosts().get(place));
+        // The certificate is to name the host, whatever address leads to it.
+        let named = match (host, address) {
+            (Some(Host::Tcp(name)), _) => name.clone(),
+            (_, address) => address.map(ToString::to_string).unwrap_or_default(),
+        };
+        let socket: io::Result<Socket> = match (address, host) {
+            (Some(address), _) => tcp((*address, port)).await,
+            (None, Some(Host::Tcp(name))) => tcp((name.as_str(), port)).await,
+            #[cfg(unix)]
+            (None, Some(Host::Unix(folder))) => {
+                let path = folder.join(format!(".s.PGSQL.{port}"));
+                let socket = tokio::net::UnixStream::connect(path).await.map_err(lost)?;
+                return Self::enter(Box::pin(socket), driver).await;
+            }
+            (None, None) => Err(io::ErrorKind::NotFound.into()),
+        };
+        let socket = secure(socket.map_err(lost)?, &named, mode, connector).await.map_err(lost)?;
+        Self::enter(socket, driver).await
+    }
+
+    /// Whether this is one of the servers that the URL means: the driver goes by the same option.
+    async fn is_wanted(&mut self, driver: &tokio_postgres::Config) -> Result<(), StoreFault> {
+        let wanted = match driver.get_target_session_attrs() {
+            TargetSessionAttrs::ReadWrite => "off",
+            TargetSessionAttrs::ReadOnly => "on",
+            _ => return Ok(()),
+        };
+        let row = self.query("SHOW transaction_read_only").await?;
+        if row.first().is_some_and(|is| is == wanted) {
+            return Ok(());
+        }
+        let message = format!("{WHAT}: no host of the URL is as its target_session_attrs wants it");
+        Err(StoreFault::new(StoreFaultKind::Unavailable, message))
     }
 
     /// Connects, and asks the server who it is.
@@ -292,7 +347,13 @@ impl Raw {
     }
 
     /// Says who we are, and proves it.
-    async fn enter(&mut self, driver: &tokio_postgres::Config) -> Result<(), StoreFault> {
+    async fn enter(socket: Socket, driver: &tokio_postgres::Config) -> Result<Self, Refused> {
+        let mut raw = Self { socket, buffer: Vec::new(), head: 0 };
+        raw.introduce(driver).await?;
+        Ok(raw)
+    }
+
+    async fn introduce(&mut self, driver: &tokio_postgres::Config) -> Result<(), Refused> {
         let user = driver.get_user().unwrap_or_default();
         let password = driver.get_password().unwrap_or_default();
         let options = driver.get_options().unwrap_or_default();
@@ -309,7 +370,10 @@ impl Raw {
         loop {
             let (tag, body) = self.frame().await?;
             match tag {
-                b'E' => return Err(refusal("connect for replication", &body)),
+                b'E' => {
+                    let fault = refusal("connect for replication", &body);
+                    return Err(Refused { fault, by_rule: field(&body, b'C') == "28000" });
+                }
                 b'Z' => return Ok(()),
                 b'R' => {}
                 _ => continue,
@@ -336,10 +400,9 @@ impl Raw {
                 }
                 12 => scram.as_mut().ok_or_else(broken)?.finish(data).map_err(wrong_password)?,
                 _ => {
-                    return Err(StoreFault::new(
-                        StoreFaultKind::Misconfigured,
-                        format!("{WHAT}: the server wants a proof of identity other than a password"),
-                    ));
+                    let message =
+                        format!("{WHAT}: the server wants a proof of identity other than a password");
+                    return Err(StoreFault::new(StoreFaultKind::Misconfigured, message).into());
                 }
             }
         }
@@ -408,12 +471,14 @@ fn texts(body: &[u8]) -> Option<Vec<String>> {
 
 /// What the server refused, by its code.
 pub(super) fn refusal(what: &str, body: &[u8]) -> StoreFault {
-    let field = |tag: u8| {
-        let mut fields = body.split(|byte| *byte == 0);
-        let field = fields.find(|field| field.first() == Some(&tag));
-        String::from_utf8_lossy(field.and_then(|field| field.get(1..)).unwrap_or_default()).into_owned()
-    };
-    fault::of_code(what, &field(b'C'), &field(b'M'))
+    fault::of_code(what, &field(body, b'C'), &field(body, b'M'))
+}
+
+/// A field of a refusal.
+fn field(body: &[u8], tag: u8) -> String {
+    let mut fields = body.split(|byte| *byte == 0);
+    let field = fields.find(|field| field.first() == Some(&tag));
+    String::from_utf8_lossy(field.and_then(|field| field.get(1..)).unwrap_or_default()).into_owned()
 }
 
 fn wrong_password(error: io::Error) -> StoreFault {

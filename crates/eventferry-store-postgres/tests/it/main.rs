@@ -19,6 +19,8 @@ mod silence;
 mod tombstones;
 mod slot;
 mod tail;
+#[cfg(feature = "tls")]
+mod tls;
 mod traps;
 mod upgrade;
 mod windows;

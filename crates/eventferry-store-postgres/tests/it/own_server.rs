@@ -121,7 +121,7 @@ fn account() -> Option<(u32, u32)> {
     Some((user.parse().unwrap(), group.parse().unwrap()))
 }
 
-fn own(path: &Path) {
+pub(crate) fn own(path: &Path) {
     if let Some((user, group)) = account() {
         chown(path, Some(user), Some(group)).unwrap();
     }

@@ -334,6 +334,30 @@ async fn carry_quietly(relay: &mut Relay) {
     }
 }
 
+/// Of several hosts the driver takes the one that may be written to, and replication is had from the same.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_read_from_the_host_that_is_written_to() {
+    let (read_only, server) = (OwnServer::start(NEWEST, "").await, OwnServer::start(OLDEST, "").await);
+    let admin = crate::server::client(&read_only.url("postgres")).await;
+    admin.batch_execute("ALTER DATABASE postgres SET default_transaction_read_only = on").await.unwrap();
+    let host = |server: &OwnServer| {
+        let url = server.url("postgres");
+        url.split(['@', '/']).nth(3).unwrap().to_owned()
+    };
+    let url = format!(
+        "postgres://postgres@{},{}/postgres?target_session_attrs=read-write",
+        host(&read_only),
+        host(&server)
+    );
+    let database = Database { url, feed: FeedChoice::TailTable };
+    database.store().prepare(Prepare::Apply).await.unwrap();
+    let mut relay = database.owner().await;
+    let app = database.client().await;
+    come_to_the_tail(&mut relay, &app).await;
+    enqueue(&app, "a", "1").await;
+    assert_eq!(relay.read_all().await, ["a/1"]);
+}
+
 /// PostgreSQL lets everybody write messages under any prefix, until that is closed.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_message_that_was_not_emitted_by_us_stops_no_relay() {

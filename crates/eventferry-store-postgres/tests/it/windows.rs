@@ -1,7 +1,9 @@
 //! What windows hand over: everything committed, once, in order.
 
-use eventferry_core::store::{Feed as _, Wish};
+use eventferry_core::store::{Feed as _, Prepare, Rest, Store as _, Wish};
+use eventferry_store_postgres::FeedChoice;
 
+use crate::own_server::{NEWEST, OLDEST, OwnServer};
 use crate::server::{Database, by_aggregate, enqueue, on_every_server, text, until};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -234,4 +236,26 @@ async fn events_are_found_however_little_the_sequence_knows_of_them() {
         assert_eq!(relay.read_all().await, ["a/2", "a/3"]);
     })
     .await;
+}
+
+/// Where others write all the time, the log is never all on disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_outbox_in_a_busy_cluster_is_only_glanced_at() {
+    for programs in [NEWEST, OLDEST] {
+        let server = OwnServer::start(programs, "wal_writer_delay = '10s'").await;
+        let database = server.database(FeedChoice::Table);
+        database.store().prepare(Prepare::Apply).await.unwrap();
+        let mut relay = database.owner().await;
+        let others = database.client().await;
+        others.batch_execute("CREATE TABLE others (); SET synchronous_commit = off").await.unwrap();
+        let mut rests = Vec::new();
+        while rests.last() != Some(&Rest::Still) {
+            others.batch_execute("INSERT INTO others DEFAULT VALUES").await.unwrap();
+            rests.push(relay.read().await.rest);
+            assert!(rests.len() < 10, "{rests:?}");
+        }
+        others.batch_execute("SET synchronous_commit = on").await.unwrap();
+        enqueue(&others, "a", "1").await;
+        assert_eq!(relay.read_all().await, ["a/1"]);
+    }
 }
