@@ -56,7 +56,7 @@ pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result
     }
     match store {
         StorePlace::Postgres(config) => {
-            carry(PostgresStore::new(config), publisher, plan, readiness, signals).await
+            Box::pin(carry(PostgresStore::new(config), publisher, plan, readiness, signals)).await
         }
         StorePlace::Sqlite(config) => {
             carry(SqliteStore::new(config), publisher, plan, readiness, signals).await

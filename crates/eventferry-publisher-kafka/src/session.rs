@@ -14,13 +14,14 @@ use eventferry_core::publisher::{Domain, Outcome, Report, Role, Session, Taken, 
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer, ProducerContext, PurgeConfig, ThreadedProducer};
+use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig};
 use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
 use crate::fault::{code_of, fault};
+use crate::polled::Polled;
 use crate::route::{Topics, partition_in};
 
 /// How often the queue of a dead producer is purged: librdkafka does so once, when it dies, but what was in flight then
@@ -40,7 +41,7 @@ const _: () = assert!(usize::BITS >= u64::BITS, "a 64-bit platform");
 pub struct KafkaSession {
     role: Role,
     /// `None` only once the session is being closed.
-    producer: Option<ThreadedProducer<Wire>>,
+    producer: Option<Polled<Wire>>,
     inbox: Arc<Inbox>,
     topics: Arc<Topics>,
     /// How often what is known of topics had changed when this session last looked.
@@ -74,7 +75,7 @@ impl KafkaSession {
         let inbox = Arc::new(Inbox::new(brokers));
         let wire =
             Wire { inbox: Arc::clone(&inbox), topics: Arc::clone(&topics), pipelining: role == Role::Main };
-        let producer = client.create_with_context(wire)?;
+        let producer = Polled::open(client, wire)?;
         Ok(Self {
             role,
             producer: Some(producer),
@@ -273,7 +274,7 @@ impl Session for KafkaSession {
             }
         }
         if let Some(producer) = self.producer.take() {
-            let closed = spawn_blocking(move || close(producer));
+            let closed = spawn_blocking(move || producer.close());
             if timeout(CLOSE_MAX, closed).await.is_err() {
                 tracing::warn!(
                     brokers = &*self.inbox.brokers,
@@ -291,16 +292,9 @@ impl Session for KafkaSession {
 impl Drop for KafkaSession {
     fn drop(&mut self) {
         if let Some(producer) = self.producer.take() {
-            drop_apart(producer, close);
+            drop_apart(producer, Polled::close);
         }
     }
-}
-
-/// Gives up queue and flight at once, so that what the broker has of a partition is a prefix, and ends the producer;
-/// blocks. Reports that come of it are in the inbox when this returns.
-fn close(producer: ThreadedProducer<Wire>) {
-    producer.purge(PurgeConfig::default().queue().inflight());
-    drop(producer);
 }
 
 /// Ends something whose end blocks, on a thread of its own.

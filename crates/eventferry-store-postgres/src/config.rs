@@ -14,7 +14,7 @@ use crate::tls::Tls;
 #[derive(Clone)]
 pub struct PostgresConfig {
     pub(crate) driver: Box<tokio_postgres::Config>,
-    pub(crate) tls: Tls,
+    pub(crate) tls: Box<Tls>,
     pub(crate) call_timeout: Duration,
     pub(crate) slot: Option<Duration>,
     /// Where the doorbell is listened for, if not where everything else is asked.
@@ -114,7 +114,7 @@ impl PostgresConfig {
         driver.tcp_user_timeout(Duration::from_secs(20));
         Ok(Self {
             driver: Box::new(driver),
-            tls,
+            tls: Box::new(tls),
             call_timeout: CALL_TIMEOUT_DEFAULT,
             slot: None,
             listen: None,

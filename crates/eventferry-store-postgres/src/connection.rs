@@ -177,22 +177,25 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<(Client, Untended), 
     // A host's name may have several addresses, the first of them dead.
     let limit = socket.saturating_mul(3).saturating_mul(u32::try_from(hosts).unwrap_or(1));
     let limit = limit.min(config.call_timeout);
-    let connected = tokio::time::timeout(limit, attempt(config)).await;
+    let connected = tokio::time::timeout(limit, Box::pin(attempt(config))).await;
     connected.map_err(|_| unanswered(&config.place(), limit))?
 }
 
 /// Connects with or without TLS, and if the server's rules want the other, once more.
 async fn attempt(config: &PostgresConfig) -> Result<(Client, Untended), StoreFault> {
-    let connector = config.tls.connector()?;
     let (last, before) = config.tls.attempts().split_last().unwrap_or((&SslMode::Disable, &[]));
     let mut driver = config.driver.clone();
     for mode in before {
-        match driver.ssl_mode(*mode).connect(connector.clone()).await {
+        match driver.ssl_mode(*mode).connect(config.tls.connector()?).await {
             Err(error) if error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {}
             connected => return connected.map_err(|error| refused(&config.place(), error)),
         }
     }
-    driver.ssl_mode(*last).connect(connector).await.map_err(|error| refused(&config.place(), error))
+    driver
+        .ssl_mode(*last)
+        .connect(config.tls.connector()?)
+        .await
+        .map_err(|error| refused(&config.place(), error))
 }
 
 fn left_behind(what: &str) -> StoreFault {

@@ -247,8 +247,8 @@ pub(crate) fn of_code(what: &str, code: &str, said: &str) -> StoreFault {
         ),
         "28000" => (
             row.kind,
-            "let the role in for replication too: pg_hba.conf, which may want TLS (sslmode) or a certificate (sslcert), \
-             and `--replication-url` beside a pooler",
+            "let the role in for replication too: pg_hba.conf, which may want TLS (sslmode) or a certificate \
+             (sslcert), and `--replication-url` beside a pooler",
         ),
         _ => (row.kind, row.remedy),
     };

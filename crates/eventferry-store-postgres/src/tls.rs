@@ -3,7 +3,7 @@
 //!
 //! | file | idea |
 //! |---|---|
-//! | `rustls.rs` | the options as a configuration of rustls; files are read for each connection, so that they may rotate |
+//! | `rustls.rs` | the options as rustls has them; files are read for each connection, so that they may rotate |
 //! | `without.rs` | builds that have no TLS |
 
 #[cfg_attr(feature = "tls", path = "tls/rustls.rs")]
@@ -45,7 +45,6 @@ const MODES: &[(&str, Mode)] = &[
 
 /// What of the server's certificate is verified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[cfg_attr(not(feature = "tls"), expect(dead_code))]
 enum Verify {
     Nothing,
     /// Who has signed it.

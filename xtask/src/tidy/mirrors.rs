@@ -17,6 +17,11 @@ struct Extra {
 const EXTRAS: &[Extra] = &[
     Extra {
         back_end: "eventferry-store-postgres",
+        module: "tls",
+        reason: "a file is not reached over a network",
+    },
+    Extra {
+        back_end: "eventferry-store-postgres",
         module: "window",
         reason: "it reads between two snapshots; a store with one writer reads on from an id",
     },

@@ -314,7 +314,7 @@ impl Raw {
             }
             (None, None) => Err(io::ErrorKind::NotFound.into()),
         };
-        let socket = secure(socket.map_err(lost)?, &named, mode, connector).await.map_err(lost)?;
+        let socket = Box::pin(secure(socket.map_err(lost)?, &named, mode, connector)).await.map_err(lost)?;
         Self::enter(socket, driver).await
     }
 
