@@ -5,7 +5,7 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use eventferry_core::{StoreFault, StoreFaultKind};
-use tokio_postgres::config::Host;
+use tokio_postgres::config::{Host, SslMode};
 
 use crate::connection;
 use crate::tls::Tls;
@@ -61,8 +61,8 @@ impl PostgresConfig {
     ///
     /// Connection parameters of libpq that the driver knows may follow as a query; the connection names itself
     /// `eventferry` unless `application_name` says otherwise. `sslmode`, `sslrootcert`, `sslcert` and `sslkey` mean
-    /// what they mean to libpq, except that without `sslrootcert` the authorities of the system are asked; files are
-    /// read for each connection. TLS needs the feature `tls`.
+    /// what they mean to libpq, except that `verify-full` without `sslrootcert` asks the authorities of the system;
+    /// files are read for each connection. TLS needs the feature `tls`.
     ///
     /// # Errors
     /// `Misconfigured`: it is no such URL; the message says why and never repeats it, for it may hold a password.
@@ -90,6 +90,11 @@ impl PostgresConfig {
                 "the store's URL cannot be read: {why}; give one like postgres://user:password@host:5432/database"
             ))
         })?;
+        if driver.get_ssl_mode() != SslMode::Prefer {
+            return Err(misconfigured(
+                "the store's URL: write `sslmode` as it is, not percent-encoded".into(),
+            ));
+        }
         if names_no_host(&driver) {
             return Err(misconfigured(
                 "the store's URL names no host; give one like postgres://user:password@host:5432/database, \
@@ -104,6 +109,14 @@ impl PostgresConfig {
                     .into(),
             ));
         }
+        if driver.get_hosts().is_empty() {
+            // What a certificate may name.
+            for address in driver.get_hostaddrs().to_vec() {
+                driver.host(address.to_string());
+            }
+        }
+        let is_here = driver.get_hostaddrs().is_empty() && !driver.get_hosts().iter().any(is_remote);
+        let tls = if is_here { tls.never() } else { tls };
         if driver.get_application_name().is_none() {
             driver.application_name("eventferry");
         }
@@ -241,6 +254,10 @@ impl PostgresConfig {
     }
 }
 
+fn is_remote(host: &Host) -> bool {
+    matches!(host, Host::Tcp(_))
+}
+
 /// The driver would look an empty name up, and wait for it to resolve.
 fn names_no_host(driver: &tokio_postgres::Config) -> bool {
     let hosts = driver.get_hosts();
@@ -271,6 +288,7 @@ mod tests {
             "postgres://u:sesame@h:notaport/d",
             "postgres://u:sesame@h/d?sslmode=sesame",
             "postgres://u:sesame@h/d?sslcert=sesame",
+            "postgres://u:sesame@h/d?ssl%6dode=require",
             "postgres://",
             "postgres:///sesame",
             "postgres://u:sesame@:5432/d",

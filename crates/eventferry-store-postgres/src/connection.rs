@@ -181,13 +181,16 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<(Client, Untended), 
     connected.map_err(|_| unanswered(&config.place(), limit))?
 }
 
-/// Connects with or without TLS, and if the server's rules want the other, once more.
+/// Connects with or without TLS, and if the server's rules want the other, or TLS is only preferred and fails, once
+/// more.
 async fn attempt(config: &PostgresConfig) -> Result<(Client, Untended), StoreFault> {
     let (last, before) = config.tls.attempts().split_last().unwrap_or((&SslMode::Disable, &[]));
     let mut driver = config.driver.clone();
     for mode in before {
         match driver.ssl_mode(*mode).connect(config.tls.connector()?).await {
-            Err(error) if error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) => {}
+            Err(error)
+                if error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
+                    || tls::is_handshake(&error) => {}
             connected => return connected.map_err(|error| refused(&config.place(), error)),
         }
     }
@@ -233,7 +236,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_refused_password_ends_a_start_and_is_an_outage_to_a_role() {
-        let url = format!("postgres://u:sesame@127.0.0.1:{}/d", strict_server());
+        let url = format!("postgres://u:sesame@127.0.0.1:{}/d?sslmode=disable", strict_server());
         let config = PostgresConfig::from_url(&url).unwrap();
         let start = Connection::new(config.clone()).client().await.err().unwrap();
         assert_eq!(*start.kind(), StoreFaultKind::Misconfigured, "{start}");

@@ -48,6 +48,10 @@ pub struct PostgresFeed {
     fits: Option<u32>,
     /// Where an idle relay stands: the last reading found nothing.
     pub(crate) idle: Option<Idle>,
+    /// Since when windows were opened and not entered, for their log was not on disk and they showed nothing.
+    unmoved_since: Option<Instant>,
+    /// How long that may go on.
+    pub(crate) stay_max: Duration,
     /// The window whose last page was full, and where that page ended.
     in_the_middle: Option<(Uuid, i64)>,
 }
@@ -61,7 +65,7 @@ const SCAN_FACTOR: u32 = 4;
 const FLOODS_MAX: usize = 8;
 
 /// An idle relay opens a window only this often, so that its positions move on; between, it only glances.
-const REFRESH: Duration = Duration::from_secs(60);
+pub(crate) const REFRESH: Duration = Duration::from_secs(60);
 
 /// What is known while nothing comes.
 #[derive(Clone, Copy, Debug)]
@@ -110,6 +114,8 @@ impl PostgresFeed {
             row_bytes_mean: 0,
             fits: None,
             idle: None,
+            unmoved_since: None,
+            stay_max: REFRESH,
             in_the_middle: None,
         }
     }
@@ -362,8 +368,8 @@ impl PostgresFeed {
         }
         if !flushed {
             let is_nothing = rows.records.is_empty() && rows.reached == END && !behind && reading.len() == 1;
-            let refreshes = idle.is_some_and(|idle| idle.since.elapsed() >= REFRESH);
-            if is_nothing && !refreshes {
+            let stays = self.unmoved_since.get_or_insert_with(Instant::now).elapsed() < self.stay_max;
+            if is_nothing && stays {
                 // Not worth a flush: stay. Nothing is new since the window before, either, where others keep the log
                 // ahead of the disk all the time. If a glance was of no use, the next look goes without one.
                 if idle.is_none() && opens {
@@ -380,6 +386,7 @@ impl PostgresFeed {
             return Err(StoreFault::new(StoreFaultKind::Contended, "read a page: the connection is another"));
         }
         // Only now do the cursors enter windows just opened: what they show is on disk.
+        self.unmoved_since = None;
         for group in &reading {
             for lane in &group.lanes {
                 self.cursors.insert(*lane, group.at.clone());

@@ -69,7 +69,10 @@ impl Tls {
     /// # Errors
     /// What is wrong, and what to do; nothing of the URL is repeated but what of these options is wrong.
     pub(crate) fn take(url: &str) -> Result<(String, Self), String> {
-        let Some((place, query)) = url.split_once('?') else { return Ok((url.to_owned(), Self::default())) };
+        // As the driver reads it: a `?` before the `@` is the password's.
+        let credentials = url.find('@').unwrap_or(0);
+        let Some(mark) = url[credentials..].find('?') else { return Ok((url.to_owned(), Self::default())) };
+        let (place, query) = (&url[..credentials + mark], &url[credentials + mark + 1..]);
         let (mut mode, mut root, mut certificate, mut key) = (None, None, None, None);
         let mut rest = Vec::new();
         for pair in query.split('&') {
@@ -106,6 +109,9 @@ impl Tls {
                         trusts, for another host"
                 .into());
         }
+        if mode == Mode::VerifyCa && root.is_none() {
+            return Err("sslmode=verify-ca needs sslrootcert: the file of the authorities to trust".into());
+        }
         if mode >= Mode::Require && !library::HAS_TLS {
             return Err("sslmode wants TLS, which this build has not: build with the feature `tls`, or use \
                         sslmode=prefer on a network you trust"
@@ -115,7 +121,18 @@ impl Tls {
         Ok((url, Self { mode, root, identity }))
     }
 
-    /// The ways to try in turn: the next one if the server's rules let the one before not in.
+    /// On a socket of this machine there is nobody in between: as libpq has it, `sslmode` says nothing there.
+    pub(crate) fn never(self) -> Self {
+        Self { mode: Mode::Disable, ..self }
+    }
+
+    /// Whether somebody in between would be noticed.
+    pub(crate) fn is_verified(&self) -> bool {
+        self.mode >= Mode::VerifyCa || (self.mode == Mode::Require && self.root.is_some())
+    }
+
+    /// The ways to try in turn: the next one if the server's rules let the one before not in, or hands could not be
+    /// shaken.
     pub(crate) fn attempts(&self) -> &'static [SslMode] {
         match self.mode {
             Mode::Disable => &[SslMode::Disable],
@@ -178,12 +195,25 @@ const REMEDIES: &[(&str, StoreFaultKind, &str)] = &[
         Misconfigured,
         "the server's certificate does not do: make it one of version 3 that names its hosts (subjectAltName)",
     ),
+    ("alert: UnknownCA", Misconfigured, REFUSED),
+    ("alert: BadCertificate", Misconfigured, REFUSED),
+    ("alert: Certificate", Misconfigured, REFUSED),
+    ("alert: UnsupportedCertificate", Misconfigured, REFUSED),
+    ("alert: DecryptError", Misconfigured, REFUSED),
     (
         "received fatal alert",
         Misconfigured,
-        "sslcert, sslkey: the server refuses our certificate; see ssl_ca_file there, and its log",
+        "the server and we have no version, cipher or signature of TLS in common: see its log and its certificate's key",
     ),
 ];
+
+const REFUSED: &str =
+    "sslcert, sslkey: the server refuses our certificate; see ssl_ca_file there, and its log";
+
+/// Whether this error of the driver's is that hands could not be shaken.
+pub(crate) fn is_handshake(error: &tokio_postgres::Error) -> bool {
+    error.to_string().starts_with("error performing TLS handshake")
+}
 
 /// What to do about an error, if it is one of TLS.
 pub(crate) fn remedy(said: &str) -> Option<(StoreFaultKind, &'static str)> {
@@ -205,6 +235,8 @@ mod tests {
             assert_eq!(Tls::take(url).unwrap(), (url.to_owned(), Tls::default()));
         }
         assert_eq!(Tls::take("postgres://h/d?sslmode=disable").unwrap().0, "postgres://h/d");
+        let (rest, tls) = Tls::take("postgres://u:p?q@h/d?sslmode=require").unwrap();
+        assert_eq!((rest.as_str(), tls.mode), ("postgres://u:p?q@h/d", Mode::Require));
     }
 
     #[test]
@@ -216,7 +248,7 @@ mod tests {
             ("sslmode=require", Verify::Nothing, SslMode::Require),
             ("sslmode=require&sslrootcert=ca", Verify::Chain, SslMode::Require),
             ("sslmode=prefer&sslrootcert=ca", Verify::Nothing, SslMode::Prefer),
-            ("sslmode=verify-ca", Verify::Chain, SslMode::Require),
+            ("sslmode=verify-ca&sslrootcert=ca", Verify::Chain, SslMode::Require),
             ("sslmode=verify-full", Verify::ChainAndName, SslMode::Require),
             ("sslrootcert=system", Verify::ChainAndName, SslMode::Require),
         ] {
@@ -232,6 +264,7 @@ mod tests {
             ("sslcert=a", "sslcert and sslkey"),
             ("sslkey=a", "sslcert and sslkey"),
             ("sslmode=require&sslrootcert=system", "sslrootcert=system needs sslmode=verify-full"),
+            ("sslmode=verify-ca", "sslmode=verify-ca needs sslrootcert"),
             ("sslrootcert=%ff", "sslrootcert is not UTF-8"),
         ] {
             let why = Tls::take(&format!("postgres://h/d?{options}")).unwrap_err();

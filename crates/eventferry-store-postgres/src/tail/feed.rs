@@ -13,7 +13,8 @@ use super::ready::Ready;
 use super::slot::{Making, Slot};
 use super::stream::{Sheet, Stop, Stream};
 use crate::config::{FeedChoice, PostgresConfig};
-use crate::feed::PostgresFeed;
+use crate::fault::shut_out;
+use crate::feed::{PostgresFeed, REFRESH};
 use crate::window::{Bounds, History, PostgresMark, TailPlace, Window};
 
 /// How far the log goes on without an event of ours before positions follow: a segment, which the server keeps whole.
@@ -127,7 +128,7 @@ impl Tail {
         self.stands.begin();
         // A server that crashed since may have lost the log up to that place, and writes another there, with the same
         // transaction ids.
-        (self.pair, self.paired_at, self.dirty) = (None, None, true);
+        (self.pair, self.paired_at, self.dirty, self.quiet) = (None, None, true, 0);
     }
 }
 
@@ -267,8 +268,11 @@ impl PostgresFeed {
         if self.tail.as_ref().is_some_and(|tail| tail.slot.is_some()) {
             // A window that is opened now may see nothing run any more.
             self.idle.take_if(|idle| idle.since.elapsed() >= APPROACH_PAUSE);
+            self.stay_max = APPROACH_PAUSE;
         }
-        let mut page = self.read_windows(wish).await?;
+        let page = self.read_windows(wish).await;
+        self.stay_max = REFRESH;
+        let mut page = page?;
         let Some(tail) = &mut self.tail else { return Ok(page) };
         let Some(slot) = &tail.slot else { return Ok(page) };
         let mut entered = false;
@@ -301,8 +305,10 @@ impl PostgresFeed {
             tokio::time::sleep(rest).await;
         }
         let (listened, mut waited) = (Instant::now(), Duration::ZERO);
+        let mut is_full = false;
         loop {
             if stream.fill(&mut sheet, &mut tail.stands, lanes_total)? == Stop::Full {
+                is_full = true;
                 break;
             }
             if stream.read_now()? {
@@ -318,7 +324,7 @@ impl PostgresFeed {
             }
             waited = listened.elapsed();
         }
-        tail.moderation.page(sheet.records.len(), waited);
+        tail.moderation.page(sheet.records.len(), is_full, waited);
         let mut rest = Rest::More;
         if sheet.records.is_empty() && tail.behind_since.is_none() {
             rest = self.prove_quiet(&mut sheet).await?;
@@ -344,7 +350,9 @@ impl PostgresFeed {
                 return Err(StoreFault::new(StoreFaultKind::HistoryLost, "the replication slot was lost"));
             }
             tail.stands.begin();
-            tail.stream = Some(Stream::start(&tail.config, &slot.name, start, history).await?);
+            // It was let in at its start.
+            let stream = Stream::start(&tail.config, &slot.name, start, history).await.map_err(shut_out)?;
+            tail.stream = Some(stream);
         }
         if let (Some(stream), Some(settled)) = (&tail.stream, self.positions.tail_floor(self.lanes_total)) {
             stream.settled(settled);

@@ -33,11 +33,11 @@ impl Moderation {
         (self.is_crowd() && !self.many).then_some(REST)
     }
 
-    /// A page was read: with so many events, the first of which was waited for so long.
-    pub(super) fn page(&mut self, events: usize, waited: Duration) {
+    /// A page was read: with so many events, the first of which was waited for so long; a full one left some behind.
+    pub(super) fn page(&mut self, events: usize, is_full: bool, waited: Duration) {
         // One that came alone though there was time to gather is no crowd.
         let alone = events < if self.rest().is_some() { 2 } else { 1 };
-        self.many = events >= MANY;
+        self.many = is_full || events >= MANY;
         self.count = match waited < REST && !alone {
             true => (self.count + 1).min(COUNT_MAX),
             false => self.count.saturating_sub(1),
@@ -56,7 +56,7 @@ mod tests {
     fn after(pages: impl IntoIterator<Item = (usize, bool)>) -> Moderation {
         let mut moderation = Moderation::default();
         for (events, soon) in pages {
-            moderation.page(events, if soon { REST / 2 } else { REST });
+            moderation.page(events, false, if soon { REST / 2 } else { REST });
         }
         moderation
     }
@@ -91,6 +91,9 @@ mod tests {
     #[test]
     fn a_backlog_is_not_held_back() {
         assert_eq!(after([(MANY, true); 100]).rest(), None);
+        let mut small = after([(1, true); 100]);
+        small.page(1, true, Duration::ZERO);
+        assert_eq!(small.rest(), None, "a full page, however few events it takes");
         assert_eq!(after([(MANY, true); 100].into_iter().chain([(MANY - 1, true)])).rest(), Some(REST));
     }
 }

@@ -14,12 +14,12 @@ use std::time::Duration;
 use bytes::BytesMut;
 use eventferry_core::{StoreFault, StoreFaultKind};
 use postgres_protocol::authentication::md5_hash;
-use postgres_protocol::authentication::sasl::{ChannelBinding, SCRAM_SHA_256, ScramSha256};
+use postgres_protocol::authentication::sasl::{self, SCRAM_SHA_256, ScramSha256};
 use postgres_protocol::message::frontend;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio_postgres::config::{Host, SslMode, TargetSessionAttrs};
+use tokio_postgres::config::{ChannelBinding, Host, SslMode, TargetSessionAttrs};
 
 use crate::config::PostgresConfig;
 use crate::fault;
@@ -195,11 +195,14 @@ fn ended(read: io::Result<usize>) -> Result<(), StoreFault> {
 }
 
 fn lost(error: io::Error) -> StoreFault {
-    if let Some((kind, remedy)) = tls::remedy(&error.to_string()) {
-        return StoreFault::new(kind, format!("{WHAT}: {error}; {remedy}")).caused_by(error);
-    }
     StoreFault::new(StoreFaultKind::Unavailable, format!("{WHAT}: the connection was lost: {error}"))
         .caused_by(error)
+}
+
+/// The connection could not be made safe.
+fn insecure(error: io::Error) -> StoreFault {
+    let Some((kind, remedy)) = tls::remedy(&error.to_string()) else { return lost(error) };
+    StoreFault::new(kind, format!("{WHAT}: {error}; {remedy}")).caused_by(error)
 }
 
 fn whole_frame(buffer: &[u8], head: usize) -> Result<Option<(u8, Range<usize>)>, StoreFault> {
@@ -243,7 +246,7 @@ async fn pulse(mut writer: WriteHalf<Socket>, mut status: watch::Receiver<Status
 /// Why we are not let in.
 struct Refused {
     fault: StoreFault,
-    /// By a rule of the server's, which may let us in with TLS, or without.
+    /// By a rule of the server's, which may let us in with TLS, or without; or by TLS, without which we may go on.
     by_rule: bool,
 }
 
@@ -264,6 +267,13 @@ impl Raw {
     async fn connect(config: &PostgresConfig) -> Result<Self, StoreFault> {
         let config = config.replication();
         let connector = config.tls.connector()?;
+        if config.driver.get_channel_binding() == ChannelBinding::Require && !config.tls.is_verified() {
+            let message = format!(
+                "{WHAT}: channel_binding=require: replication cannot be bound, so the certificate must be verified: \
+                 give sslmode=verify-ca or verify-full with sslrootcert"
+            );
+            return Err(StoreFault::new(StoreFaultKind::Misconfigured, message));
+        }
         let mut last =
             StoreFault::new(StoreFaultKind::Misconfigured, format!("{WHAT}: the URL names no host"));
         for place in 0..config.driver.get_hosts().len().max(config.driver.get_hostaddrs().len()) {
@@ -314,7 +324,9 @@ impl Raw {
             }
             (None, None) => Err(io::ErrorKind::NotFound.into()),
         };
-        let socket = Box::pin(secure(socket.map_err(lost)?, &named, mode, connector)).await.map_err(lost)?;
+        let secured = Box::pin(secure(socket.map_err(lost)?, &named, mode, connector)).await;
+        let socket =
+            secured.map_err(|error| Refused { fault: insecure(error), by_rule: mode == SslMode::Prefer })?;
         Self::enter(socket, driver).await
     }
 
@@ -381,6 +393,12 @@ impl Raw {
             let (code, data) = body.split_first_chunk::<4>().ok_or_else(broken)?;
             match i32::from_be_bytes(*code) {
                 0 => {}
+                3 | 5 if driver.get_channel_binding() == ChannelBinding::Require => {
+                    let message = format!(
+                        "{WHAT}: channel_binding=require, and the server asks for the password itself"
+                    );
+                    return Err(StoreFault::new(StoreFaultKind::Misconfigured, message).into());
+                }
                 3 => self.say(|out| frontend::password_message(password, out)).await?,
                 5 => {
                     let salt = *data.first_chunk::<4>().ok_or_else(broken)?;
@@ -388,7 +406,7 @@ impl Raw {
                     self.say(|out| frontend::password_message(hash.as_bytes(), out)).await?;
                 }
                 10 => {
-                    let ours = scram.insert(ScramSha256::new(password, ChannelBinding::unsupported()));
+                    let ours = scram.insert(ScramSha256::new(password, sasl::ChannelBinding::unsupported()));
                     let first = ours.message().to_vec();
                     self.say(|out| frontend::sasl_initial_response(SCRAM_SHA_256, &first, out)).await?;
                 }
@@ -427,8 +445,8 @@ impl Raw {
     async fn say(&mut self, message: impl FnOnce(&mut BytesMut) -> io::Result<()>) -> Result<(), StoreFault> {
         let mut out = BytesMut::new();
         message(&mut out).map_err(lost)?;
-        self.socket.write_all(&out).await.map_err(lost)?;
-        self.socket.flush().await.map_err(lost)
+        self.socket.write_all(&out).await.map_err(insecure)?;
+        self.socket.flush().await.map_err(insecure)
     }
 
     async fn frame(&mut self) -> Result<(u8, Vec<u8>), StoreFault> {
@@ -437,7 +455,9 @@ impl Raw {
                 self.head = range.end;
                 return Ok((tag, self.buffer[range].to_vec()));
             }
-            ended(self.socket.read_buf(&mut self.buffer).await)?;
+            let read = self.socket.read_buf(&mut self.buffer).await;
+            // TLS 1.3 tells us only now what becomes of our certificate.
+            ended(Ok(read.map_err(insecure)?))?;
         }
     }
 

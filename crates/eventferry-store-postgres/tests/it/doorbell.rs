@@ -295,7 +295,7 @@ async fn swallowing(database: &Database) -> (String, Arc<AtomicUsize>) {
     let (credentials, place) = database.url.rsplit_once('@').unwrap();
     let (server, rest) = place.split_once('/').unwrap();
     let (server, listener) = (server.to_owned(), TcpListener::bind(("127.0.0.1", 0)).await.unwrap());
-    let url = format!("{credentials}@{}/{rest}", listener.local_addr().unwrap());
+    let url = format!("{credentials}@{}/{rest}?sslmode=disable", listener.local_addr().unwrap());
     let swallowed = Arc::new(AtomicUsize::new(0));
     let counted = Arc::clone(&swallowed);
     tokio::spawn(async move {

@@ -227,6 +227,13 @@ impl Relay {
         self.roles.feed.read(wish).await.unwrap()
     }
 
+    /// A reading that fails.
+    pub(crate) async fn refused(&mut self) -> StoreFault {
+        let lanes = self.lanes();
+        let wish = Wish { lanes: &lanes, records_max: 1000, bytes_max: 1 << 20 };
+        self.roles.feed.read(wish).await.map(|page| page.records.len()).unwrap_err()
+    }
+
     /// Reads until nothing more comes; the events' payloads as text, in the order of reading.
     pub(crate) async fn read_all(&mut self) -> Vec<String> {
         let mut texts = Vec::new();

@@ -229,6 +229,40 @@ async fn certificates_may_rotate_while_a_relay_runs() {
     config.connect().await.unwrap();
 }
 
+/// A relay that was let in once waits for certificates to be put right.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_is_begun_anew_waits_for_certificates() {
+    let authority = Authority::new("ours");
+    let server = authority.server(NEWEST, 2100).await;
+    let file = authority.file("trusted.pem");
+    std::fs::copy(authority.file("ca.pem"), &file).unwrap();
+    let options = format!("sslmode=verify-full&{}", root(&file));
+    let database = Database { url: url(&server, NAME, &options), feed: FeedChoice::TailTable };
+    database.store().prepare(Prepare::Apply).await.unwrap();
+    let app = crate::server::client(&server.url("postgres")).await;
+    let mut relay = database.owner().await;
+    come_to_the_tail(&mut relay, &app).await;
+    std::fs::write(&file, "").unwrap();
+    app.batch_execute("SELECT pg_terminate_backend(pid) FROM pg_stat_replication").await.unwrap();
+    for _ in 0..3 {
+        assert_eq!(*relay.refused().await.kind(), Unavailable);
+    }
+    std::fs::copy(authority.file("ca.pem"), &file).unwrap();
+    enqueue(&app, "a", "1").await;
+    relay.open_again().await;
+    assert_eq!(relay.read_all().await, ["a/1"]);
+}
+
+/// The driver would have no name to look for.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_address_alone_will_do() {
+    let authority = Authority::new("ours");
+    let server = authority.server(NEWEST, 2100).await;
+    let url = server.url("");
+    let port = url.rsplit(':').next().unwrap().trim_end_matches('/');
+    assert!(encrypted(&format!("postgres://postgres@/postgres?hostaddr=127.0.0.1&port={port}")).await);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_is_bound_to_the_channel() {
     let authority = Authority::new("ours");
@@ -242,4 +276,19 @@ async fn a_password_is_bound_to_the_channel() {
     };
     assert!(encrypted(&with("sslmode=require")).await);
     assert!(PostgresConfig::from_url(&with("sslmode=disable")).unwrap().connect().await.is_err());
+    // Replication cannot be bound: it goes by the certificate, and the password itself is given to nobody.
+    let config = PostgresConfig::from_url(&server.url("postgres")).unwrap().feed(FeedChoice::TailTable);
+    PostgresStore::new(config.clone()).prepare(Prepare::Apply).await.unwrap();
+    admin.batch_execute("ALTER ROLE bound SUPERUSER").await.unwrap();
+    let replication = async |options: &str| {
+        let config = config.clone().replication_url(&with(options)).unwrap();
+        PostgresStore::new(config).prepare(Prepare::Check).await.map(drop)
+    };
+    let verified = format!("sslmode=verify-full&{}", root(&authority.file("ca.pem")));
+    replication(&verified).await.unwrap();
+    let unverified = replication("sslmode=require").await.unwrap_err();
+    assert!(unverified.message().contains("channel_binding=require"), "{unverified}");
+    server.lets_in("host all bound 127.0.0.1/32 password").await;
+    let asked = replication(&verified).await.unwrap_err();
+    assert!(asked.message().contains("asks for the password itself"), "{asked}");
 }

@@ -4,7 +4,7 @@ use eventferry_core::store::{Feed as _, Prepare, Rest, Store as _, Wish};
 use eventferry_store_postgres::FeedChoice;
 
 use crate::own_server::{NEWEST, OLDEST, OwnServer};
-use crate::server::{Database, by_aggregate, enqueue, on_every_server, text, until};
+use crate::server::{Database, PATIENCE, by_aggregate, enqueue, on_every_server, query, text, until};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn committed_events_come_once_and_others_never() {
@@ -257,5 +257,23 @@ async fn a_quiet_outbox_in_a_busy_cluster_is_only_glanced_at() {
         others.batch_execute("SET synchronous_commit = on").await.unwrap();
         enqueue(&others, "a", "1").await;
         assert_eq!(relay.read_all().await, ["a/1"]);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_quiet_outbox_in_a_busy_cluster_comes_to_the_tail() {
+    let server = OwnServer::start(NEWEST, "wal_writer_delay = '10s'").await;
+    let database = server.database(FeedChoice::TailTable);
+    database.store().prepare(Prepare::Apply).await.unwrap();
+    let mut relay = database.owner().await;
+    let others = database.client().await;
+    others.batch_execute("CREATE TABLE others (); SET synchronous_commit = off").await.unwrap();
+    let streams =
+        "SELECT count(*) FROM pg_replication_slots WHERE slot_name = eventferry.tail_slot() AND active";
+    let started = std::time::Instant::now();
+    while query::<i64>(&others, streams).await == 0 {
+        others.batch_execute("INSERT INTO others DEFAULT VALUES").await.unwrap();
+        assert!(relay.read().await.records.is_empty());
+        assert!(started.elapsed() < PATIENCE, "it stays at windows");
     }
 }
