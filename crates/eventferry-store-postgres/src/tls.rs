@@ -203,7 +203,7 @@ const REMEDIES: &[(&str, StoreFaultKind, &str)] = &[
     (
         "received fatal alert",
         Misconfigured,
-        "the server and we have no version, cipher or signature of TLS in common: see its log and its certificate's key",
+        "the server and we have no version, cipher or signature of TLS in common: see its log, and its key",
     ),
 ];
 
