@@ -317,6 +317,17 @@ mod tests {
     }
 
     #[test]
+    fn a_socket_of_this_machine_needs_no_tls() {
+        let first = |place: &str| {
+            let config = PostgresConfig::from_url(&format!("postgres://u@{place}sslmode=prefer")).unwrap();
+            config.tls.attempts()[0]
+        };
+        assert_eq!(first("/d?host=/run/postgresql&"), SslMode::Disable);
+        let preferred = if cfg!(feature = "tls") { SslMode::Prefer } else { SslMode::Disable };
+        assert_eq!(first("h/d?"), preferred);
+    }
+
+    #[test]
     fn debugging_shows_no_password() {
         let config = PostgresConfig::from_url("postgres://u:sesame@h:1/d").unwrap();
         assert!(!format!("{config:?}").contains("sesame"));

@@ -91,8 +91,8 @@ mod tests {
     #[test]
     fn a_backlog_is_not_held_back() {
         assert_eq!(after([(MANY, true); 100]).rest(), None);
-        let mut small = after([(1, true); 100]);
-        small.page(1, true, Duration::ZERO);
+        let mut small = after([(20, true); 100]);
+        small.page(2, true, Duration::ZERO);
         assert_eq!(small.rest(), None, "a full page, however few events it takes");
         assert_eq!(after([(MANY, true); 100].into_iter().chain([(MANY - 1, true)])).rest(), Some(REST));
     }

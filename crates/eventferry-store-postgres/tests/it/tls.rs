@@ -57,9 +57,14 @@ impl Authority {
 
     /// A server with a certificate for [`NAME`].
     async fn server(&self, programs: &str, year: i32) -> OwnServer {
+        self.server_with(programs, year, "").await
+    }
+
+    /// The same with more settings.
+    async fn server_with(&self, programs: &str, year: i32, more: &str) -> OwnServer {
         self.sign(NAME, year);
         let settings = format!(
-            "ssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\nssl_ca_file = '{}'",
+            "{more}\nssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'\nssl_ca_file = '{}'",
             self.file(&format!("{NAME}.pem")).display(),
             self.file(&format!("{NAME}.key")).display(),
             self.file("ca.pem").display()
@@ -227,6 +232,21 @@ async fn certificates_may_rotate_while_a_relay_runs() {
     assert!(config.connect().await.is_err());
     std::fs::copy(authority.file("ca.pem"), &file).unwrap();
     config.connect().await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_tls_is_only_preferred_it_may_fail() {
+    let authority = Authority::new("ours");
+    let old = "ssl_min_protocol_version = 'TLSv1'\nssl_max_protocol_version = 'TLSv1.1'";
+    let server = authority.server_with(NEWEST, 2100, old).await;
+    let preferred = url(&server, NAME, "sslmode=prefer");
+    assert!(!encrypted(&preferred).await);
+    let config = PostgresConfig::from_url(&preferred).unwrap().feed(FeedChoice::TailTable);
+    PostgresStore::new(config.clone()).prepare(Prepare::Apply).await.unwrap();
+    PostgresStore::new(config).prepare(Prepare::Check).await.unwrap();
+    for (kind, message) in told(&url(&server, NAME, "sslmode=require"), &server.url("postgres")).await {
+        assert!(kind == Misconfigured && message.contains("in common"), "{kind:?}: {message}");
+    }
 }
 
 /// A relay that was let in once waits for certificates to be put right.
