@@ -185,11 +185,9 @@ impl KafkaSession {
         };
         match producer.send(record) {
             Ok(()) => Produced::Yes,
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => Produced::Full,
-            Err((KafkaError::MessageProduction(RDKafkaErrorCode::Fatal), _)) => Produced::Dead,
-            Err((error, _)) => {
-                Produced::Refused(code_of(&error).unwrap_or(RDKafkaErrorCode::InvalidArgument))
-            }
+            Err(KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull)) => Produced::Full,
+            Err(KafkaError::MessageProduction(RDKafkaErrorCode::Fatal)) => Produced::Dead,
+            Err(error) => Produced::Refused(code_of(&error).unwrap_or(RDKafkaErrorCode::InvalidArgument)),
         }
     }
 }

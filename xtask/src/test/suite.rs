@@ -45,6 +45,12 @@ pub(crate) const SUITES: &[Suite] = &[
         work: Work::Cargo(&["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"]),
     },
     Suite {
+        name: "clippy-bare",
+        proves: "the lints find nothing in a store built without TLS",
+        needs_servers: false,
+        work: Work::Cargo(&["clippy", "-p", "eventferry-store-postgres", "--", "-D", "warnings"]),
+    },
+    Suite {
         name: "tests",
         proves: "every test passes: unit, transcript, conformance, vendor and doc tests; the examples build",
         needs_servers: true,

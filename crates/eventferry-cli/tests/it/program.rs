@@ -138,6 +138,15 @@ impl Running {
         }
     }
 
+    /// The processor time that it has used, where /proc tells it.
+    pub(crate) fn spent(&self) -> Option<Duration> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()?;
+        let nanos = |task: std::fs::DirEntry| -> Option<u64> {
+            std::fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok()
+        };
+        Some(Duration::from_nanos(tasks.filter_map(Result::ok).filter_map(nanos).sum()))
+    }
+
     /// Sends it a signal: TERM or INT.
     pub(crate) fn signal(&self, name: &str) {
         let sent = Command::new("kill").args([&format!("-{name}"), &self.child.id().to_string()]).status();
