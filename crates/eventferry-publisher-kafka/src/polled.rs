@@ -1,7 +1,7 @@
 //! A producer and the thread that takes its reports.
 //!
-//! The driver's own (`ThreadedProducer`) waits for reports a tenth of a second at a time, and spins for the last part of
-//! a millisecond each time, which librdkafka's clock does not count: nearly a hundredth of a processor while nothing
+//! The driver's own (`ThreadedProducer`) waits for reports a tenth of a second at a time, and spins for the last part
+//! of a millisecond each time, which librdkafka's clock does not count: nearly a hundredth of a processor while nothing
 //! happens. This one waits so only while something is in flight; else it sleeps, and looks ten times a second for what
 //! else librdkafka has to say.
 

@@ -110,7 +110,7 @@ impl Ended {
 
 /// The binary in the background; killed when it is dropped.
 pub(crate) struct Running {
-    child: Child,
+    pub(crate) child: Child,
     lines: Receiver<String>,
     /// What it has said so far.
     pub(crate) said: Vec<String>,
@@ -136,15 +136,6 @@ impl Running {
                 }
             }
         }
-    }
-
-    /// The processor time that it has used, where /proc tells it.
-    pub(crate) fn spent(&self) -> Option<Duration> {
-        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).ok()?;
-        let nanos = |task: std::fs::DirEntry| -> Option<u64> {
-            std::fs::read_to_string(task.path().join("schedstat")).ok()?.split(' ').next()?.parse().ok()
-        };
-        Some(Duration::from_nanos(tasks.filter_map(Result::ok).filter_map(nanos).sum()))
     }
 
     /// Sends it a signal: TERM or INT.
