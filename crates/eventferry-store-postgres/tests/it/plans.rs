@@ -27,7 +27,7 @@ async fn explaining(database: &Database) -> (Client, Arc<Mutex<Vec<String>>>) {
 }
 
 /// Our statements on a million events that a transaction FILLED wrote.
-const HOT: [(&str, &str); 8] = [
+const HOT: [(&str, &str); 10] = [
     ("new rows", "SELECT count(*) FROM eventferry.read_page('1:1:', pg_current_snapshot(), 0, 0, 0, 500000,
                       decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
     ("late rows", "SELECT count(*) FROM eventferry.read_page(
@@ -41,6 +41,8 @@ const HOT: [(&str, &str); 8] = [
                       'FILLED:FILLED:', decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
     ("a look beside a running transaction", "SELECT count(*) FROM eventferry.look(
                       'FILLED:AFTER:FILLED', decode(repeat('01', 64), 'hex'), 64, 5000, 20000)"),
+    ("a glance", "SELECT stirred FROM eventferry.glance('AFTER:AFTER:')"),
+    ("a glance beside a running transaction", "SELECT stirred FROM eventferry.glance('FILLED:AFTER:FILLED')"),
     ("lanes", "SELECT eventferry.hold('r', gen_random_uuid(), 1, 60000, '{}', '{}', 64, false)"),
     ("settlement", "SELECT eventferry.settle('r', h.system_identifier, h.timeline, ARRAY[0, 1], ARRAY[1, 1]::bigint[],
                       ARRAY[0, 0]::bigint[], ARRAY[p.read_window, p.read_window], ARRAY[1, 2]::bigint[],
