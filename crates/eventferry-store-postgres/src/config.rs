@@ -8,13 +8,13 @@ use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::config::{Host, SslMode};
 
 use crate::connection;
+use crate::password::Passfile;
 use crate::tls::Tls;
 
 /// How to reach the database.
 #[derive(Clone)]
 pub struct PostgresConfig {
-    pub(crate) driver: Box<tokio_postgres::Config>,
-    pub(crate) tls: Box<Tls>,
+    pub(crate) way: Box<Way>,
     pub(crate) call_timeout: Duration,
     pub(crate) slot: Option<Duration>,
     /// Where the doorbell is listened for, if not where everything else is asked.
@@ -27,6 +27,14 @@ pub struct PostgresConfig {
     pub(crate) tail_wait: Duration,
     pub(crate) accepts_loss: bool,
     pub(crate) closes_messages: bool,
+}
+
+/// What a URL says: what the driver knows of it, and what not.
+#[derive(Clone)]
+pub(crate) struct Way {
+    pub(crate) driver: tokio_postgres::Config,
+    pub(crate) tls: Tls,
+    passfile: Passfile,
 }
 
 /// How a relay reads the outbox.
@@ -62,7 +70,8 @@ impl PostgresConfig {
     /// Connection parameters of libpq that the driver knows may follow as a query; the connection names itself
     /// `eventferry` unless `application_name` says otherwise. `sslmode`, `sslrootcert`, `sslcert` and `sslkey` mean
     /// what they mean to libpq, except that `verify-full` without `sslrootcert` asks the authorities of the system;
-    /// files are read for each connection. TLS needs the feature `tls`.
+    /// files are read for each connection. TLS needs the feature `tls`. A
+    /// password that the URL does not have is looked for in libpq's file: `passfile`, `PGPASSFILE` or `~/.pgpass`.
     ///
     /// # Errors
     /// `Misconfigured`: it is no such URL; the message says why and never repeats it, for it may hold a password.
@@ -76,6 +85,8 @@ impl PostgresConfig {
             ));
         }
         let (url, tls) = Tls::take(url).map_err(|why| misconfigured(format!("the store's URL: {why}")))?;
+        let (url, passfile) =
+            Passfile::take(&url).map_err(|why| misconfigured(format!("the store's URL: {why}")))?;
         let mut driver = tokio_postgres::Config::from_str(&url).map_err(|error| {
             let below = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             // An option that is not known may be what follows a `&` in a password.
@@ -126,8 +137,7 @@ impl PostgresConfig {
         driver.keepalives_idle(Duration::from_secs(10));
         driver.tcp_user_timeout(Duration::from_secs(20));
         Ok(Self {
-            driver: Box::new(driver),
-            tls: Box::new(tls),
+            way: Box::new(Way { driver, tls, passfile }),
             call_timeout: CALL_TIMEOUT_DEFAULT,
             slot: None,
             listen: None,
@@ -214,6 +224,14 @@ impl PostgresConfig {
         self
     }
 
+    /// What the driver is to connect by, with the password of now.
+    ///
+    /// # Errors
+    /// As of [`Passfile::complete`].
+    pub(crate) fn driver(&self) -> Result<tokio_postgres::Config, StoreFault> {
+        self.way.passfile.complete(&self.way.driver)
+    }
+
     pub(crate) fn replication(&self) -> &Self {
         self.replication.as_deref().unwrap_or(self)
     }
@@ -236,16 +254,16 @@ impl PostgresConfig {
 
     /// Where the server is, without user and password: `host:port`, or several.
     pub(crate) fn place(&self) -> String {
-        let named = self.driver.get_hosts().iter().map(|host| match host {
+        let named = self.way.driver.get_hosts().iter().map(|host| match host {
             Host::Tcp(name) => name.clone(),
             #[cfg(unix)]
             Host::Unix(folder) => folder.display().to_string(),
         });
         let mut hosts: Vec<String> = named.collect();
         if hosts.is_empty() {
-            hosts = self.driver.get_hostaddrs().iter().map(ToString::to_string).collect();
+            hosts = self.way.driver.get_hostaddrs().iter().map(ToString::to_string).collect();
         }
-        let ports = self.driver.get_ports();
+        let ports = self.way.driver.get_ports();
         let at = |(place, host): (usize, String)| {
             let port = ports.get(place).or_else(|| ports.first()).copied().unwrap_or(5432);
             if host.contains('/') { host } else { format!("{host}:{port}") }
@@ -269,10 +287,10 @@ fn names_no_host(driver: &tokio_postgres::Config) -> bool {
 impl fmt::Debug for PostgresConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresConfig")
-            .field("hosts", &self.driver.get_hosts())
-            .field("ports", &self.driver.get_ports())
-            .field("user", &self.driver.get_user())
-            .field("database", &self.driver.get_dbname())
+            .field("hosts", &self.way.driver.get_hosts())
+            .field("ports", &self.way.driver.get_ports())
+            .field("user", &self.way.driver.get_user())
+            .field("database", &self.way.driver.get_dbname())
             .finish_non_exhaustive()
     }
 }
@@ -320,7 +338,7 @@ mod tests {
     fn a_socket_of_this_machine_needs_no_tls() {
         let first = |place: &str| {
             let config = PostgresConfig::from_url(&format!("postgres://u@{place}sslmode=prefer")).unwrap();
-            config.tls.attempts()[0]
+            config.way.tls.attempts()[0]
         };
         assert_eq!(first("/d?host=/run/postgresql&"), SslMode::Disable);
         let preferred = if cfg!(feature = "tls") { SslMode::Prefer } else { SslMode::Disable };

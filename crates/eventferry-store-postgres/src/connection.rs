@@ -171,7 +171,7 @@ pub(crate) type Untended = tokio_postgres::Connection<Socket, tls::Stream>;
 
 /// As [`connect`], for whoever tends the connection.
 pub(crate) async fn open(config: &PostgresConfig) -> Result<(Client, Untended), StoreFault> {
-    let driver = &config.driver;
+    let driver = &config.way.driver;
     let hosts = driver.get_hosts().len().max(driver.get_hostaddrs().len()).max(1);
     let socket = driver.get_connect_timeout().copied().unwrap_or(config.call_timeout);
     // A host's name may have several addresses, the first of them dead.
@@ -184,10 +184,10 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<(Client, Untended), 
 /// Connects with or without TLS, and if the server's rules want the other, or TLS is only preferred and fails, once
 /// more.
 async fn attempt(config: &PostgresConfig) -> Result<(Client, Untended), StoreFault> {
-    let (last, before) = config.tls.attempts().split_last().unwrap_or((&SslMode::Disable, &[]));
-    let mut driver = config.driver.clone();
+    let (last, before) = config.way.tls.attempts().split_last().unwrap_or((&SslMode::Disable, &[]));
+    let mut driver = config.driver()?;
     for mode in before {
-        match driver.ssl_mode(*mode).connect(config.tls.connector()?).await {
+        match driver.ssl_mode(*mode).connect(config.way.tls.connector()?).await {
             Err(error)
                 if error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
                     || tls::is_handshake(&error) => {}
@@ -196,7 +196,7 @@ async fn attempt(config: &PostgresConfig) -> Result<(Client, Untended), StoreFau
     }
     driver
         .ssl_mode(*last)
-        .connect(config.tls.connector()?)
+        .connect(config.way.tls.connector()?)
         .await
         .map_err(|error| refused(&config.place(), error))
 }

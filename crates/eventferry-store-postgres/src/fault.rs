@@ -299,7 +299,7 @@ pub(crate) fn refused(place: &str, error: tokio_postgres::Error) -> StoreFault {
     let (kind, remedy) = if let Some(remedy) = tls::remedy(&said) {
         remedy
     } else if has(&["password missing"]) {
-        (Misconfigured, "the server asks for a password, and the store's URL has none")
+        (Misconfigured, "the server asks for a password, and neither the store's URL nor a passfile has one")
     } else if has(&["invalid configuration"]) {
         (Misconfigured, "correct the store's URL")
     } else if has(&["authentication error"]) {

@@ -11,8 +11,9 @@
 mod library;
 
 use eventferry_core::StoreFaultKind::{self, Misconfigured, Unavailable};
-use percent_encoding::percent_decode_str;
 use tokio_postgres::config::SslMode;
+
+use crate::options;
 
 pub(crate) use library::{Connector, secure};
 
@@ -69,27 +70,8 @@ impl Tls {
     /// # Errors
     /// What is wrong, and what to do; nothing of the URL is repeated but what of these options is wrong.
     pub(crate) fn take(url: &str) -> Result<(String, Self), String> {
-        // As the driver reads it: a `?` before the `@` is the password's.
-        let credentials = url.find('@').unwrap_or(0);
-        let Some(mark) = url[credentials..].find('?') else { return Ok((url.to_owned(), Self::default())) };
-        let (place, query) = (&url[..credentials + mark], &url[credentials + mark + 1..]);
-        let (mut mode, mut root, mut certificate, mut key) = (None, None, None, None);
-        let mut rest = Vec::new();
-        for pair in query.split('&') {
-            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let option = match name {
-                "sslmode" => &mut mode,
-                "sslrootcert" => &mut root,
-                "sslcert" => &mut certificate,
-                "sslkey" => &mut key,
-                _ => {
-                    rest.push(pair);
-                    continue;
-                }
-            };
-            let value = percent_decode_str(value).decode_utf8();
-            *option = Some(value.map_err(|_| format!("{name} is not UTF-8"))?.into_owned());
-        }
+        let (rest, [mode, root, certificate, key]) =
+            options::take(url, ["sslmode", "sslrootcert", "sslcert", "sslkey"])?;
         let mode = match mode {
             None if root.as_deref() == Some(SYSTEM) => Mode::VerifyFull,
             None => Mode::default(),
@@ -117,8 +99,7 @@ impl Tls {
                         sslmode=prefer on a network you trust"
                 .into());
         }
-        let url = if rest.is_empty() { place.to_owned() } else { format!("{place}?{}", rest.join("&")) };
-        Ok((url, Self { mode, root, identity }))
+        Ok((rest, Self { mode, root, identity }))
     }
 
     /// On a socket of this machine there is nobody in between: as libpq has it, `sslmode` says nothing there.
@@ -226,20 +207,6 @@ mod tests {
     use super::*;
 
     #[test]
-    fn options_are_taken_out_and_the_rest_is_the_drivers() {
-        let (rest, tls) =
-            Tls::take("postgres://u:p@h/d?sslmode=verify-ca&a=b&sslrootcert=%2Fca%20s.pem&c=d").unwrap();
-        assert_eq!(rest, "postgres://u:p@h/d?a=b&c=d");
-        assert_eq!((tls.mode, tls.root.as_deref()), (Mode::VerifyCa, Some("/ca s.pem")));
-        for url in ["postgres://u:p@h/d", "postgres://u:p@h/d?a=b"] {
-            assert_eq!(Tls::take(url).unwrap(), (url.to_owned(), Tls::default()));
-        }
-        assert_eq!(Tls::take("postgres://h/d?sslmode=disable").unwrap().0, "postgres://h/d");
-        let (rest, tls) = Tls::take("postgres://u:p?q@h/d?sslmode=require").unwrap();
-        assert_eq!((rest.as_str(), tls.mode), ("postgres://u:p?q@h/d", Mode::Require));
-    }
-
-    #[test]
     fn modes_mean_what_they_mean_to_libpq() {
         for (options, verify, first) in [
             ("", Verify::Nothing, SslMode::Prefer),
@@ -265,7 +232,6 @@ mod tests {
             ("sslkey=a", "sslcert and sslkey"),
             ("sslmode=require&sslrootcert=system", "sslrootcert=system needs sslmode=verify-full"),
             ("sslmode=verify-ca", "sslmode=verify-ca needs sslrootcert"),
-            ("sslrootcert=%ff", "sslrootcert is not UTF-8"),
         ] {
             let why = Tls::take(&format!("postgres://h/d?{options}")).unwrap_err();
             assert!(why.contains(words), "{options}: {why}");

@@ -20,6 +20,12 @@ const EXTRAS: &[Extra] = &[
         module: "tls",
         reason: "a file is not reached over a network",
     },
+    Extra { back_end: "eventferry-store-postgres", module: "password", reason: "a file asks for none" },
+    Extra {
+        back_end: "eventferry-store-postgres",
+        module: "options",
+        reason: "SQLite's URL is all ours; PostgreSQL's is the driver's and some of ours",
+    },
     Extra {
         back_end: "eventferry-store-postgres",
         module: "window",

@@ -266,8 +266,10 @@ struct Raw {
 impl Raw {
     async fn connect(config: &PostgresConfig) -> Result<Self, StoreFault> {
         let config = config.replication();
-        let connector = config.tls.connector()?;
-        if config.driver.get_channel_binding() == ChannelBinding::Require && !config.tls.is_verified() {
+        let driver = config.driver()?;
+        let connector = config.way.tls.connector()?;
+        if config.way.driver.get_channel_binding() == ChannelBinding::Require && !config.way.tls.is_verified()
+        {
             let message = format!(
                 "{WHAT}: channel_binding=require: replication cannot be bound, so the certificate must be verified: \
                  give sslmode=verify-ca or verify-full with sslrootcert"
@@ -276,10 +278,10 @@ impl Raw {
         }
         let mut last =
             StoreFault::new(StoreFaultKind::Misconfigured, format!("{WHAT}: the URL names no host"));
-        for place in 0..config.driver.get_hosts().len().max(config.driver.get_hostaddrs().len()) {
-            for mode in config.tls.attempts() {
-                match Self::connect_to(&config.driver, place, *mode, &connector).await {
-                    Ok(mut raw) => match raw.is_wanted(&config.driver).await {
+        for place in 0..config.way.driver.get_hosts().len().max(config.way.driver.get_hostaddrs().len()) {
+            for mode in config.way.tls.attempts() {
+                match Self::connect_to(&driver, place, *mode, &connector).await {
+                    Ok(mut raw) => match raw.is_wanted(&config.way.driver).await {
                         Ok(()) => return Ok(raw),
                         Err(fault) => {
                             last = fault;

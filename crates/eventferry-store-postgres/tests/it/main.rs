@@ -9,6 +9,7 @@ mod due;
 mod lost_slot;
 mod own_server;
 mod parked;
+mod password;
 mod plans;
 mod refusals;
 mod retention;

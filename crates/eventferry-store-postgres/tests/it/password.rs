@@ -1,0 +1,43 @@
+//! Passwords that are in no URL.
+
+use std::os::unix::fs::PermissionsExt as _;
+
+use eventferry_core::StoreFaultKind::Misconfigured;
+use eventferry_core::store::{Prepare, Store as _};
+use eventferry_store_postgres::{FeedChoice, PostgresConfig, PostgresStore};
+
+use crate::own_server::{NEWEST, OwnServer};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_may_lie_in_a_file_and_change_there() {
+    let server = OwnServer::start(NEWEST, "").await;
+    let admin = crate::server::client(&server.url("postgres")).await;
+    admin.batch_execute("CREATE ROLE secret SUPERUSER LOGIN PASSWORD 'sesame'").await.unwrap();
+    server.lets_in("host all secret 127.0.0.1/32 scram-sha-256").await;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("pass");
+    let write = |text: &str, mode: u32| {
+        std::fs::write(&file, text).unwrap();
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let url = server.url("postgres").replace("postgres@", "secret@");
+    let config = PostgresConfig::from_url(&format!("{url}?passfile={}", file.display())).unwrap();
+    let refused = async || config.connect().await.map(drop).unwrap_err();
+    assert!(refused().await.message().contains("passfile"), "it is not there");
+    write("127.0.0.1:*:postgres:other:sesame\n", 0o600);
+    assert!(refused().await.message().contains("nor a passfile"), "it has none for us");
+    write("# ours\n127.0.0.1:*:postgres:secret:sesame\n", 0o644);
+    let open = refused().await;
+    assert!(*open.kind() == Misconfigured && open.message().contains("chmod 600"), "{open}");
+    write("# ours\n127.0.0.1:*:postgres:secret:sesame\n", 0o600);
+    config.connect().await.unwrap();
+    // Replication, too.
+    let tail = config.clone().feed(FeedChoice::TailTable);
+    PostgresStore::new(tail.clone()).prepare(Prepare::Apply).await.unwrap();
+    PostgresStore::new(tail).prepare(Prepare::Check).await.unwrap();
+    admin.batch_execute("ALTER ROLE secret PASSWORD 'open'").await.unwrap();
+    let wrong = refused().await;
+    assert!(!wrong.message().contains("sesame"), "{wrong}");
+    write("127.0.0.1:*:postgres:secret:open\n", 0o600);
+    config.connect().await.unwrap();
+}
