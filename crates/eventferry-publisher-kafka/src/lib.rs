@@ -24,6 +24,7 @@
 mod config;
 mod dead_letters;
 mod fault;
+mod login;
 mod polled;
 mod publisher;
 mod route;

@@ -16,6 +16,7 @@ use tokio::task::spawn_blocking;
 
 use crate::config::{Compression, KafkaConfig, refused_property};
 use crate::fault::{code_of, fault, fault_of};
+use crate::login;
 use crate::route::{Facts, Topics};
 use crate::session::{KafkaSession, Limits, drop_apart};
 
@@ -248,10 +249,10 @@ async fn batch_bytes_max(client: &AdminClient<Quiet>, broker: i32, topic: &str) 
 }
 
 fn no_answer(brokers: &str, reason: &str) -> PublishFault {
-    let reason = if reason.is_empty() { "no connection came about" } else { reason };
+    let reason = if reason.is_empty() { login::NOTHING } else { reason };
     PublishFault::new(
         PublishFaultKind::Unavailable,
-        format!("no broker of `{brokers}` answers: {reason}; check address, network, credentials and broker"),
+        format!("no broker of `{brokers}` answers: {reason}; {}", login::remedy(reason)),
     )
 }
 

@@ -1,0 +1,158 @@
+//! A Kafka of a test's own, with doors that want a certificate or a password.
+
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
+use rdkafka::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use tempfile::TempDir;
+
+const CLUSTER: &str = "ZXZlbnRmZXJyeS1sb2dpbg";
+const START_MAX: Duration = Duration::from_secs(90);
+
+/// A way in: its name in Kafka's configuration, its protocol, and its settings.
+pub(crate) struct Door {
+    pub(crate) name: &'static str,
+    pub(crate) protocol: &'static str,
+    /// Of `listener.name.NAME.`, lines of `key=value`.
+    pub(crate) settings: String,
+}
+
+/// One node in a folder of its own, until this is dropped.
+pub(crate) struct OwnBroker {
+    _folder: TempDir,
+    process: Child,
+    ports: Vec<(&'static str, u16)>,
+}
+
+impl OwnBroker {
+    /// Starts it; `scram` are users of SCRAM, as Kafka's storage tool takes them.
+    pub(crate) fn start(doors: &[Door], scram: &[&str]) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        let home = folder.path();
+        let (controller, judge) = (free_port(), free_port());
+        let ports: Vec<(&str, u16)> = doors.iter().map(|door| (door.name, free_port())).collect();
+        let all = |each: &dyn Fn(&str, u16) -> String| -> String {
+            ports.iter().map(|(name, port)| format!(",{}", each(name, *port))).collect()
+        };
+        let protocols: String =
+            doors.iter().map(|door| format!(",{}:{}", door.name, door.protocol)).collect();
+        let settings: String = doors
+            .iter()
+            .flat_map(|door| {
+                let name = door.name.to_lowercase();
+                door.settings.lines().map(move |line| format!("listener.name.{name}.{line}\n"))
+            })
+            .collect();
+        let text = format!(
+            "process.roles=broker,controller\nnode.id=1\ncontroller.quorum.voters=1@127.0.0.1:{controller}\n\
+             controller.listener.names=CONTROLLER\n\
+             listeners=JUDGE://127.0.0.1:{judge},CONTROLLER://127.0.0.1:{controller}{listeners}\n\
+             advertised.listeners=JUDGE://127.0.0.1:{judge}{advertised}\n\
+             listener.security.protocol.map=CONTROLLER:PLAINTEXT,JUDGE:PLAINTEXT{protocols}\n\
+             inter.broker.listener.name=JUDGE\nlog.dirs={data}\nauto.create.topics.enable=false\n\
+             offsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n\
+             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n{settings}",
+            listeners = all(&|name, port| format!("{name}://127.0.0.1:{port}")),
+            advertised = all(&|name, port| format!("{name}://localhost:{port}")),
+            data = home.join("data").display()
+        );
+        let properties = home.join("server.properties");
+        std::fs::write(&properties, text).unwrap();
+        let mut format = java(home);
+        format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"]).arg(&properties);
+        for user in scram {
+            format.args(["--add-scram", user]);
+        }
+        let formatted = format.output().unwrap();
+        assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
+        let log = std::fs::File::create(home.join("log")).unwrap();
+        let mut server = java(home);
+        server.arg("kafka.Kafka").arg(&properties).stdin(Stdio::null());
+        server.stdout(log.try_clone().unwrap()).stderr(log);
+        let process = server.spawn().unwrap();
+        let this = Self { _folder: folder, process, ports };
+        this.await_start(judge);
+        this
+    }
+
+    fn await_start(&self, judge: u16) {
+        let asking: BaseConsumer =
+            ClientConfig::new().set("bootstrap.servers", format!("127.0.0.1:{judge}")).create().unwrap();
+        let started = Instant::now();
+        let answers = || asking.fetch_metadata(None, Duration::from_millis(500));
+        while !answers().is_ok_and(|metadata| !metadata.brokers().is_empty()) {
+            let log = std::fs::read_to_string(self._folder.path().join("log")).unwrap_or_default();
+            assert!(started.elapsed() < START_MAX, "{log}");
+        }
+    }
+
+    /// Where a door is.
+    pub(crate) fn port(&self, door: &str) -> u16 {
+        self.ports.iter().find(|(name, _)| *name == door).unwrap().1
+    }
+}
+
+impl Drop for OwnBroker {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+fn java(home: &Path) -> Command {
+    let programs = std::env::var("EVENTFERRY_TEST_KAFKA_LIB").ok().filter(|value| !value.is_empty());
+    let programs =
+        programs.expect("EVENTFERRY_TEST_KAFKA_LIB: run `eval \"$(cargo xtask services env)\"` first");
+    let java = std::env::var_os("JAVA_HOME").filter(|home| !home.is_empty());
+    let java = java.map(|home| PathBuf::from(home).join("bin/java")).filter(|java| java.is_file());
+    let mut command = Command::new(java.unwrap_or_else(|| "java".into()));
+    command.args(["-Xmx320m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]);
+    command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", &format!("{programs}/*")]);
+    command.current_dir(home);
+    command
+}
+
+/// An authority, and the files of those it has signed for.
+pub(crate) struct Authority {
+    issuer: CertifiedIssuer<'static, KeyPair>,
+    folder: TempDir,
+}
+
+impl Authority {
+    pub(crate) fn new(name: &str) -> Self {
+        let mut params = CertificateParams::new(Vec::new()).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
+        Self { issuer, folder }
+    }
+
+    /// The file of its own certificate.
+    pub(crate) fn file(&self) -> String {
+        self.folder.path().join("ca.pem").display().to_string()
+    }
+
+    /// A certificate for this name, valid until the first of January of a year: its key's file, and its own, which has
+    /// the key, too.
+    pub(crate) fn sign(&self, name: &str, year: i32) -> [String; 2] {
+        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+        params.distinguished_name.push(DnType::CommonName, name);
+        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(year, 1, 1));
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
+        let file = |kind: &str| self.folder.path().join(format!("{name}-{year}.{kind}"));
+        std::fs::write(file("key"), key.serialize_pem()).unwrap();
+        std::fs::write(file("pem"), format!("{}{certificate}", key.serialize_pem())).unwrap();
+        ["key", "pem"].map(|kind| file(kind).display().to_string())
+    }
+}
