@@ -20,7 +20,7 @@ use crate::window::{Bounds, History, PostgresMark, TailPlace, Window};
 /// How far the log goes on without an event of ours before positions follow: a segment, which the server keeps whole.
 const SILENCE_BYTES: u64 = 16 << 20;
 
-/// After so many quiet readings in a row, which wait a second each, positions follow once more: by then the server has
+/// After so many quiet readings in a row, which wait a second each, positions that moved follow once more: by then the server has
 /// noted which transactions run, as it does every 15 s, and lets the log before that go once it is passed.
 const FOLLOW_AFTER: u32 = 30;
 
@@ -55,7 +55,7 @@ pub(crate) struct Tail {
     dirty: bool,
     /// Where positions were last told to follow.
     passed: u64,
-    /// Readings in a row that found nothing.
+    /// Readings in a row that found nothing, ours or much of others'.
     quiet: u32,
     behind_since: Option<Instant>,
     /// Lanes that are read through windows had their turn.
@@ -443,10 +443,12 @@ impl PostgresFeed {
             let window = reached.as_ref().map(|(window, _)| window);
             let rows = config.feed != FeedChoice::TailMessages;
             stands.advance(stream.place(), window.filter(|_| rows));
-            if !sheet.records.is_empty() {
-                (*dirty, *quiet) = (true, 0);
+            let is_far = stream.reached() > *last + SILENCE_BYTES;
+            *dirty |= !sheet.records.is_empty();
+            if is_far || !sheet.records.is_empty() {
+                *quiet = 0;
             }
-            if !sheet.records.is_empty() || reached.is_some() || stream.reached() > *last + SILENCE_BYTES {
+            if !sheet.records.is_empty() || reached.is_some() || is_far {
                 *last = stream.reached();
                 passed = stands.passed();
             }

@@ -308,17 +308,27 @@ async fn a_burst_before_a_long_silence_is_let_go() {
             }
             assert_eq!(relay.read_all().await, ["a/1"]);
             carry_quietly(&mut relay).await;
-            let burst = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint";
-            let burst: i64 = query(&app, burst).await;
+            let end = "SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint";
+            let burst: i64 = query(&app, end).await;
             // The server notes which transactions run, as it does by itself every 15 s.
             app.batch_execute("CHECKPOINT").await.unwrap();
             let kept = "SELECT (restart_lsn - '0/0'::pg_lsn)::bigint FROM pg_replication_slots
                         WHERE slot_name = eventferry.tail_slot()";
-            let started = Instant::now();
-            while query::<i64>(&app, kept).await < burst {
-                carry_quietly(&mut relay).await;
-                assert!(started.elapsed() < PATIENCE, "the log of the burst is kept");
-            }
+            let lets_go = async |relay: &mut Relay, slot: &str, burst: i64| {
+                let started = Instant::now();
+                while query::<i64>(&app, slot).await < burst {
+                    carry_quietly(relay).await;
+                    assert!(started.elapsed() < PATIENCE, "the log of the burst is kept: {slot}");
+                }
+            };
+            lets_go(&mut relay, kept, burst).await;
+            // The same for others' burst, however long all was quiet before.
+            write_log(&app, 40 << 20).await;
+            let burst: i64 = query(&app, end).await;
+            let confirmed = kept.replace("restart_lsn", "confirmed_flush_lsn");
+            lets_go(&mut relay, &confirmed, burst).await;
+            app.batch_execute("CHECKPOINT").await.unwrap();
+            lets_go(&mut relay, kept, burst).await;
         }
     }
 }
