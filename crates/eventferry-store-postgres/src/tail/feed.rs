@@ -20,8 +20,8 @@ use crate::window::{Bounds, History, PostgresMark, TailPlace, Window};
 /// How far the log goes on without an event of ours before positions follow: a segment, which the server keeps whole.
 const SILENCE_BYTES: u64 = 16 << 20;
 
-/// After so many quiet readings in a row, which wait a second each, positions that moved follow once more: by then the server has
-/// noted which transactions run, as it does every 15 s, and lets the log before that go once it is passed.
+/// After so many quiet readings in a row, which wait a second each, positions that moved follow once more: by then the
+/// server has noted which transactions run, as it does every 15 s, and lets the log before that go once it is passed.
 const FOLLOW_AFTER: u32 = 30;
 
 /// How long the server may take to show that all has come that is on disk.
