@@ -28,7 +28,7 @@ use crate::arguments::DemoArguments;
 use crate::ending::{Ending, Trouble};
 use crate::output::print;
 use crate::place::StorePlace;
-use crate::settings::Given;
+use crate::settings::{Given, Settings};
 use crate::shutdown::{Signal, Signals};
 use broker::Broker;
 use reader::{Reader, Reading};
@@ -113,7 +113,7 @@ async fn open_broker(arguments: &DemoArguments, random: &str) -> Result<Broker, 
 async fn open_shop(arguments: &DemoArguments, random: &str) -> Result<Shop, Trouble> {
     let Some(url) = &arguments.store else { return SqliteShop::open_anywhere().await.map(Shop::Sqlite) };
     let given = Given::flag("store", url);
-    match StorePlace::of(&given)? {
+    match StorePlace::of(&given, &Settings::default())? {
         StorePlace::Sqlite(config) => SqliteShop::open(config).await.map(Shop::Sqlite),
         StorePlace::Postgres(config) => PostgresShop::open(given, config, random).await.map(Shop::Postgres),
     }

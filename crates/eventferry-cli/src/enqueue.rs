@@ -19,7 +19,7 @@ use crate::settings::Settings;
 /// Appends the event and prints its message id.
 pub(crate) async fn enqueue(settings: &Settings, arguments: EnqueueArguments) -> Result<Ending, Trouble> {
     let store = settings.require("store", arguments.store.store.as_deref())?;
-    let place = StorePlace::of(&store)?;
+    let place = StorePlace::of(&store, settings)?;
     let event = event(arguments)?;
     let id = match place {
         StorePlace::Postgres(config) => enqueue_postgres(&config, event).await?,

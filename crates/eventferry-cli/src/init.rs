@@ -21,7 +21,7 @@ pub(crate) async fn init(settings: &Settings, arguments: &InitArguments) -> Resu
         print(&sql)?;
         return Ok(Ending::Done);
     }
-    let place = StorePlace::of(&store)?;
+    let place = StorePlace::of(&store, settings)?;
     let place = match settings.find("doorbell", arguments.doorbell.as_deref()) {
         Some(given) => place.with_doorbell(&given)?,
         None => place,

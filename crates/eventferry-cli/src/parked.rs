@@ -40,7 +40,7 @@ pub(crate) async fn parked(settings: &Settings, arguments: ParkedArguments) -> R
         | ParkedCommand::Release(arguments) => &arguments.store,
     };
     let store = settings.require("store", store.store.as_deref())?;
-    match StorePlace::of(&store)? {
+    match StorePlace::of(&store, settings)? {
         StorePlace::Postgres(config) => perform(PostgresStore::new(config), &command).await,
         StorePlace::Sqlite(config) => perform(SqliteStore::new(config), &command).await,
     }

@@ -6,7 +6,7 @@ use eventferry::postgres::{FeedChoice, PostgresConfig};
 use eventferry::sqlite::SqliteConfig;
 
 use crate::ending::Trouble;
-use crate::settings::Given;
+use crate::settings::{Given, Settings};
 
 /// A database, by the scheme of its URL.
 #[derive(Clone, Debug)]
@@ -38,17 +38,25 @@ impl StoreKind {
 }
 
 impl StorePlace {
-    /// Reads a URL; connects to nothing.
+    /// Reads a URL, and what command prints the password for it, if the settings have one; connects to nothing.
     ///
     /// # Errors
-    /// It is none; the message never repeats it, for it may hold a password.
-    pub(crate) fn of(given: &Given) -> Result<Self, Trouble> {
-        match given.parse(StoreKind::of)? {
-            StoreKind::Postgres => {
-                given.parse(|url| PostgresConfig::from_url(url).map_err(message)).map(Self::Postgres)
+    /// It is none; the message never repeats it, for it may hold a password. Or SQLite is to have a password.
+    pub(crate) fn of(given: &Given, settings: &Settings) -> Result<Self, Trouble> {
+        let command = settings.find("password_command", None);
+        match (given.parse(StoreKind::of)?, command) {
+            (StoreKind::Postgres, command) => {
+                let config = given.parse(|url| PostgresConfig::from_url(url).map_err(message))?;
+                Ok(Self::Postgres(match command {
+                    Some(command) => config.password_command(command.text()),
+                    None => config,
+                }))
             }
-            StoreKind::Sqlite => {
+            (StoreKind::Sqlite, None) => {
                 given.parse(|url| SqliteConfig::from_url(url).map_err(message)).map(Self::Sqlite)
+            }
+            (StoreKind::Sqlite, Some(command)) => {
+                command.parse(|_| Err("a SQLite file has no password; leave it out"))
             }
         }
     }

@@ -37,7 +37,7 @@ pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result
     let (from, to) = (place::shown(store.text()), place::shown(publisher.text()));
     let feed = settings.find("feed", arguments.feed.as_deref());
     let replication = settings.find("replication_url", arguments.replication_url.as_deref());
-    let store = StorePlace::of(&store)?.fed(feed.as_ref(), replication.as_ref())?;
+    let store = StorePlace::of(&store, settings)?.fed(feed.as_ref(), replication.as_ref())?;
     let store = match settings.find("listen_url", arguments.listen_url.as_deref()) {
         Some(given) => store.listening_at(&given)?,
         None => store,

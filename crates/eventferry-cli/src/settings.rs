@@ -15,8 +15,9 @@ use crate::ending::Trouble;
 use file::{File, read_file};
 
 /// What can be set in a file, and as a variable: `relay_id` is EVENTFERRY_RELAY_ID and `--relay-id`.
-const KEYS: [&str; 19] = [
+const KEYS: [&str; 20] = [
     "store",
+    "password_command",
     "publisher",
     "listen_url",
     "doorbell",

@@ -30,7 +30,7 @@ const PARKED_PAGE_BYTES: u64 = 4 << 20;
 pub(crate) async fn status(settings: &Settings, arguments: &StatusArguments) -> Result<Ending, Trouble> {
     let store = settings.require("store", arguments.store.store.as_deref())?;
     let shown = place::shown(store.text());
-    let status = match StorePlace::of(&store)? {
+    let status = match StorePlace::of(&store, settings)? {
         StorePlace::Postgres(config) => Status::take(PostgresStore::new(config)).await?,
         StorePlace::Sqlite(config) => Status::take(SqliteStore::new(config)).await?,
     };

@@ -2,13 +2,14 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio_postgres::config::{Host, SslMode};
 
 use crate::connection;
-use crate::password::Passfile;
+use crate::password::{Passwords, Teller};
 use crate::tls::Tls;
 
 /// How to reach the database.
@@ -34,7 +35,7 @@ pub struct PostgresConfig {
 pub(crate) struct Way {
     pub(crate) driver: tokio_postgres::Config,
     pub(crate) tls: Tls,
-    passfile: Passfile,
+    passwords: Passwords,
 }
 
 /// How a relay reads the outbox.
@@ -85,8 +86,8 @@ impl PostgresConfig {
             ));
         }
         let (url, tls) = Tls::take(url).map_err(|why| misconfigured(format!("the store's URL: {why}")))?;
-        let (url, passfile) =
-            Passfile::take(&url).map_err(|why| misconfigured(format!("the store's URL: {why}")))?;
+        let (url, passwords) =
+            Passwords::take(&url).map_err(|why| misconfigured(format!("the store's URL: {why}")))?;
         let mut driver = tokio_postgres::Config::from_str(&url).map_err(|error| {
             let below = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             // An option that is not known may be what follows a `&` in a password.
@@ -137,7 +138,7 @@ impl PostgresConfig {
         driver.keepalives_idle(Duration::from_secs(10));
         driver.tcp_user_timeout(Duration::from_secs(20));
         Ok(Self {
-            way: Box::new(Way { driver, tls, passfile }),
+            way: Box::new(Way { driver, tls, passwords }),
             call_timeout: CALL_TIMEOUT_DEFAULT,
             slot: None,
             listen: None,
@@ -156,10 +157,11 @@ impl PostgresConfig {
     /// # Errors
     /// As [`PostgresConfig::from_url`].
     pub fn listen_url(mut self, url: &str) -> Result<Self, StoreFault> {
-        let listen = Self::from_url(url).map_err(|fault| {
+        let mut listen = Self::from_url(url).map_err(|fault| {
             let message = fault.message().replace("the store's URL", "the URL to listen at");
             StoreFault::new(*fault.kind(), message)
         })?;
+        listen.way.passwords.command.clone_from(&self.way.passwords.command);
         self.listen = Some(Box::new(listen));
         Ok(self)
     }
@@ -196,7 +198,9 @@ impl PostgresConfig {
     /// # Errors
     /// As [`PostgresConfig::from_url`].
     pub fn replication_url(mut self, url: &str) -> Result<Self, StoreFault> {
-        self.replication = Some(Box::new(Self::from_url(url)?));
+        let mut replication = Self::from_url(url)?;
+        replication.way.passwords.command.clone_from(&self.way.passwords.command);
+        self.replication = Some(Box::new(replication));
         Ok(self)
     }
 
@@ -227,13 +231,26 @@ impl PostgresConfig {
     /// What the driver is to connect by, with the password of now.
     ///
     /// # Errors
-    /// As of [`Passfile::complete`].
-    pub(crate) fn driver(&self) -> Result<tokio_postgres::Config, StoreFault> {
-        self.way.passfile.complete(&self.way.driver)
+    /// As of [`Passwords::complete`].
+    pub(crate) async fn driver(&self) -> Result<tokio_postgres::Config, StoreFault> {
+        self.way.passwords.complete(&self.way.driver).await
     }
 
     pub(crate) fn replication(&self) -> &Self {
         self.replication.as_deref().unwrap_or(self)
+    }
+
+    /// Sets a command that prints the password, for the shell: such as one that asks a cloud for a token. It is run for
+    /// connections, and what it has printed is used for 30 s; it may take 20 s. It goes before a password in a URL, and
+    /// counts for the URLs to listen and to replicate at, too.
+    #[must_use]
+    pub fn password_command(mut self, command: &str) -> Self {
+        let teller = Some(Arc::new(Teller::new(command)));
+        for config in [&mut self.listen, &mut self.replication].into_iter().flatten() {
+            config.way.passwords.command.clone_from(&teller);
+        }
+        self.way.passwords.command = teller;
+        self
     }
 
     /// Sets how long a call may take before its connection is given up; default 30 s.

@@ -185,7 +185,7 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<(Client, Untended), 
 /// more.
 async fn attempt(config: &PostgresConfig) -> Result<(Client, Untended), StoreFault> {
     let (last, before) = config.way.tls.attempts().split_last().unwrap_or((&SslMode::Disable, &[]));
-    let mut driver = config.driver()?;
+    let mut driver = config.driver().await?;
     for mode in before {
         match driver.ssl_mode(*mode).connect(config.way.tls.connector()?).await {
             Err(error)

@@ -1,12 +1,23 @@
-//! A password from a file of libpq's (<https://www.postgresql.org/docs/18/libpq-pgpass.html>), read for each connection:
-//! so it may change while relays run, and stands in no URL.
+//! Passwords that stand in no URL and may change while relays run: from a command, or from libpq's file
+//! (<https://www.postgresql.org/docs/18/libpq-pgpass.html>), read for each connection.
 
 use std::path::PathBuf;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use eventferry_core::{StoreFault, StoreFaultKind};
+use tokio::process::Command;
+use tokio::sync::Mutex;
 use tokio_postgres::config::Host;
 
 use crate::options;
+
+/// How long what a command has said is used: a relay connects several times at once, and tokens live for minutes.
+const KEEP: Duration = Duration::from_secs(30);
+
+/// How long a command may take.
+const COMMAND_MAX: Duration = Duration::from_secs(20);
 
 /// The variable that names the file.
 const VARIABLE: &str = "PGPASSFILE";
@@ -14,33 +25,99 @@ const VARIABLE: &str = "PGPASSFILE";
 /// The file in the user's home.
 const DEFAULT: &str = ".pgpass";
 
-/// Where a password is looked for that the URL does not have.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Passfile {
-    /// Named by the URL.
+/// Where a password comes from that the URL does not have.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Passwords {
+    /// The file that the URL names.
     named: Option<PathBuf>,
+    /// What says it, before any other.
+    pub(crate) command: Option<Arc<Teller>>,
 }
 
-impl Passfile {
+/// A command that prints a password.
+#[derive(Debug)]
+pub(crate) struct Teller {
+    command: String,
+    /// What it said last, and when.
+    last: Mutex<Option<Said>>,
+}
+
+struct Said {
+    at: Instant,
+    password: String,
+}
+
+/// Without the password.
+impl std::fmt::Debug for Said {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Said").finish_non_exhaustive()
+    }
+}
+
+impl Teller {
+    pub(crate) fn new(command: &str) -> Self {
+        Self { command: command.to_owned(), last: Mutex::default() }
+    }
+
+    async fn tell(&self) -> Result<String, StoreFault> {
+        let mut last = self.last.lock().await;
+        if let Some(said) = last.as_ref().filter(|said| said.at.elapsed() < KEEP) {
+            return Ok(said.password.clone());
+        }
+        *last = None;
+        let password = self.ask().await.map_err(|why| {
+            let message = format!("password_command: {why}; run it by hand, as the user that runs this");
+            StoreFault::new(StoreFaultKind::Unavailable, message)
+        })?;
+        *last = Some(Said { at: Instant::now(), password: password.clone() });
+        Ok(password)
+    }
+
+    /// Runs it. What it says of its troubles may hold secrets, and is not passed on.
+    async fn ask(&self) -> Result<String, String> {
+        let (shell, flag) = if cfg!(windows) { ("cmd", "/C") } else { ("sh", "-c") };
+        let mut command = Command::new(shell);
+        command.args([flag, &self.command]).stdin(Stdio::null()).stderr(Stdio::null()).kill_on_drop(true);
+        let output = tokio::time::timeout(COMMAND_MAX, command.output());
+        let output = output.await.map_err(|_| format!("it takes longer than {COMMAND_MAX:?}"))?;
+        let output = output.map_err(|error| format!("it cannot be run: {error}"))?;
+        if !output.status.success() {
+            return Err(format!("it failed ({})", output.status));
+        }
+        let said = String::from_utf8(output.stdout).map_err(|_| "what it prints is not UTF-8".to_owned())?;
+        let password = said.trim_end_matches(['\r', '\n']);
+        if password.is_empty() || password.contains('\n') {
+            return Err("it is to print the password, and nothing else".into());
+        }
+        Ok(password.to_owned())
+    }
+}
+
+impl Passwords {
     /// Takes the option out of a URL.
     ///
     /// # Errors
     /// What is wrong.
     pub(crate) fn take(url: &str) -> Result<(String, Self), String> {
         let (rest, [named]) = options::take(url, ["passfile"])?;
-        Ok((rest, Self { named: named.map(PathBuf::from) }))
+        Ok((rest, Self { named: named.map(PathBuf::from), command: None }))
     }
 
-    /// The driver's configuration with the password that the file has for it, if it has none of its own.
+    /// The driver's configuration with the password that the command prints; else, if it has none of its own, with the
+    /// one that the file has for it.
     ///
     /// # Errors
-    /// `Misconfigured`: a file that was named cannot be read, or others may read it; or the URL's hosts have different
-    /// passwords, and the driver takes one.
-    pub(crate) fn complete(
+    /// `Unavailable`: the command fails, which waiting may mend. `Misconfigured`: a file that was named cannot be read,
+    /// or others may read it; or the URL's hosts have different passwords, and the driver takes one.
+    pub(crate) async fn complete(
         &self,
         driver: &tokio_postgres::Config,
     ) -> Result<tokio_postgres::Config, StoreFault> {
         let mut driver = driver.clone();
+        if let Some(command) = &self.command {
+            driver.password(command.tell().await?);
+            return Ok(driver);
+        }
         if driver.get_password().is_some() {
             return Ok(driver);
         }

@@ -66,3 +66,26 @@ fn a_refused_event_is_named_without_its_payload() {
     let event = ["--topic", "", "--aggregate-type", "order", "--aggregate-id", "1", "--payload", "sesame"];
     keeps_it(&program.run(&[&["enqueue", "--store", &store], &event[..]].concat()), 2);
 }
+
+#[test]
+fn a_password_may_come_from_a_command_and_stays_in_no_message() {
+    let database = Database::new();
+    let right =
+        database.url.split_once("://").unwrap().1.split_once('@').unwrap().0.split_once(':').unwrap().1;
+    let store = database.url_as("postgres", "sesame");
+    let with = |command: &str| Program::new().with("EVENTFERRY_PASSWORD_COMMAND", command);
+    with(&format!("echo {right}")).done(&["init", "--store", &store]);
+    let wrong = with("echo sesame").run(&["status", "--store", &database.url]);
+    keeps_it(&wrong, 3);
+    let failing = with("echo sesame; exit 7").run(&["status", "--store", &database.url]);
+    keeps_it(&failing, 3);
+    assert!(failing.err.contains("password_command: it failed (exit status: 7)"), "{}", failing.err);
+    let program = with("echo sesame");
+    let sqlite = program.run(&["status", "--store", &program.sqlite()]);
+    keeps_it(&sqlite, 2);
+    assert!(
+        sqlite.err.contains("EVENTFERRY_PASSWORD_COMMAND: a SQLite file has no password"),
+        "{}",
+        sqlite.err
+    );
+}

@@ -266,7 +266,7 @@ struct Raw {
 impl Raw {
     async fn connect(config: &PostgresConfig) -> Result<Self, StoreFault> {
         let config = config.replication();
-        let driver = config.driver()?;
+        let driver = config.driver().await?;
         let connector = config.way.tls.connector()?;
         if config.way.driver.get_channel_binding() == ChannelBinding::Require && !config.way.tls.is_verified()
         {
@@ -349,7 +349,7 @@ impl Raw {
 
     /// Connects, and asks the server who it is.
     async fn identified(config: &PostgresConfig) -> Result<(Self, Identity), StoreFault> {
-        let mut raw = Self::connect(config).await?;
+        let mut raw = Box::pin(Self::connect(config)).await?;
         let row = raw.query("IDENTIFY_SYSTEM").await?;
         let text = |place: usize| row.get(place).cloned().unwrap_or_default();
         let identity = Identity {

@@ -9,6 +9,36 @@ use eventferry_store_postgres::{FeedChoice, PostgresConfig, PostgresStore};
 use crate::own_server::{NEWEST, OwnServer};
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_password_may_be_what_a_command_prints() {
+    let server = OwnServer::start(NEWEST, "").await;
+    let admin = crate::server::client(&server.url("postgres")).await;
+    admin.batch_execute("CREATE ROLE secret SUPERUSER LOGIN PASSWORD 'sesame'").await.unwrap();
+    server.lets_in("host all secret 127.0.0.1/32 scram-sha-256").await;
+    let folder = tempfile::tempdir().unwrap();
+    let runs = folder.path().join("runs");
+    let url = server.url("postgres").replace("postgres@", "secret:wrong@");
+    let config = PostgresConfig::from_url(&url).unwrap();
+    let with = |command: &str| config.clone().password_command(command);
+    let counted = with(&format!("echo >> {}; echo sesame", runs.display()));
+    counted.connect().await.unwrap();
+    // A relay makes several connections, and replication is one of them.
+    let tail = counted.feed(FeedChoice::TailTable);
+    PostgresStore::new(tail.clone()).prepare(Prepare::Apply).await.unwrap();
+    PostgresStore::new(tail.replication_url(&url).unwrap()).prepare(Prepare::Check).await.unwrap();
+    assert_eq!(std::fs::read_to_string(&runs).unwrap().lines().count(), 1);
+    for (command, words) in [
+        ("echo sesame >&2; exit 7", "it failed (exit status: 7)"),
+        ("true", "it is to print the password"),
+        ("echo sesame; echo sesame", "it is to print the password"),
+        ("no-such-command sesame", "it failed"),
+    ] {
+        let fault = with(command).connect().await.map(drop).unwrap_err();
+        assert!(fault.message().contains("password_command") && fault.message().contains(words), "{fault}");
+        assert!(!fault.message().contains("sesame"), "{fault}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_password_may_lie_in_a_file_and_change_there() {
     let server = OwnServer::start(NEWEST, "").await;
     let admin = crate::server::client(&server.url("postgres")).await;
