@@ -255,11 +255,13 @@ impl Reading {
         for partition in found.partitions() {
             asked.add_partition(&self.topic, partition.id());
         }
-        let answer = self.consumer()?.committed_offsets(asked, ANSWER_MAX);
-        let answer = answer.map_err(|error| self.fault(&error))?;
+        let answer = self.of_coordinator(|consumer| {
+            let answer = consumer.committed_offsets(asked.clone(), ANSWER_MAX)?;
+            answer.elements().iter().try_for_each(|element| element.error())?;
+            Ok(answer)
+        })?;
         let mut committed = Vec::new();
         for element in answer.elements() {
-            element.error().map_err(|error| self.fault(&error))?;
             let position = match element.offset() {
                 Offset::Offset(position) => Some(position),
                 _ => None,
@@ -350,13 +352,30 @@ impl Reading {
             let added = list.add_partition_offset(&self.topic, *partition, Offset::Offset(*position));
             added.map_err(|error| self.fault(&error))?;
         }
-        self.consumer()?.commit(&list, CommitMode::Sync).map_err(|error| self.fault(&error))?;
+        self.of_coordinator(|consumer| consumer.commit(&list, CommitMode::Sync))?;
         for (partition, position) in ahead {
             if let Some(known) = self.partitions.get_mut(&partition) {
                 known.committed = Some(position);
             }
         }
         Ok(())
+    }
+
+    /// Asks the group's coordinator, and again while there is none: the first group of a cluster's life has the topic
+    /// made where its position will be.
+    fn of_coordinator<T>(
+        &self,
+        ask: impl Fn(&BaseConsumer<Ear>) -> Result<T, KafkaError>,
+    ) -> Result<T, PublishFault> {
+        let asked = Instant::now();
+        loop {
+            match ask(self.consumer()?) {
+                Err(error) if has_no_coordinator(&error) && asked.elapsed() < ANSWER_MAX => {
+                    std::thread::sleep(LOOK);
+                }
+                answer => return answer.map_err(|error| self.fault(&error)),
+            }
+        }
     }
 
     fn consumer(&self) -> Result<&BaseConsumer<Ear>, PublishFault> {
@@ -395,6 +414,18 @@ impl Reading {
         let consumer = self.consumer.as_ref()?;
         consumer.context().reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
+}
+
+fn has_no_coordinator(error: &KafkaError) -> bool {
+    matches!(
+        code_of(error),
+        Some(
+            RDKafkaErrorCode::NotCoordinator
+                | RDKafkaErrorCode::CoordinatorNotAvailable
+                | RDKafkaErrorCode::CoordinatorLoadInProgress
+                | RDKafkaErrorCode::WaitingForCoordinator
+        )
+    )
 }
 
 impl Drop for Reading {

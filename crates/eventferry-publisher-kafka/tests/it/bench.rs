@@ -131,6 +131,11 @@ impl Kafka {
                  `cargo xtask services env` prints"
             )
         });
+        Self::at(brokers)
+    }
+
+    /// The one at this address.
+    pub(crate) fn at(brokers: String) -> Self {
         let admin = ClientConfig::new().set("bootstrap.servers", &brokers).create().unwrap();
         Self { brokers, admin }
     }

@@ -10,6 +10,7 @@ use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer};
 
 use crate::bench::{Kafka, PATIENCE};
+use crate::own_broker::{Door, OwnBroker};
 
 /// Sends records with their number as payload to a partition.
 async fn fill(kafka: &Kafka, topic: &str, partition: i32, numbers: Range<u64>) {
@@ -31,15 +32,8 @@ async fn fill_with(kafka: &Kafka, topic: &str, partition: i32, numbers: Range<u6
     }
 }
 
-/// Asks again while the broker says that it is busy: the first group of its life waits for a coordinator.
 async fn open(kafka: &Kafka, topic: &str, from: ReadFrom) -> DeadLetterReader {
-    let started = Instant::now();
-    loop {
-        match DeadLetterReader::open(&kafka.config(), topic, &format!("group-{topic}"), from).await {
-            Err(fault) if *fault.kind() == PublishFaultKind::Unavailable && started.elapsed() < PATIENCE => {}
-            opened => return opened.unwrap(),
-        }
-    }
+    DeadLetterReader::open(&kafka.config(), topic, &format!("group-{topic}"), from).await.unwrap()
 }
 
 /// Everything that is left, in batches of so many.
@@ -59,6 +53,19 @@ fn numbers(records: &[DeadLetterRecord], partition: i32) -> Vec<u64> {
     let of_it = records.iter().filter(|record| record.partition == partition);
     let payload = |record: &DeadLetterRecord| String::from_utf8(record.payload.clone().unwrap()).unwrap();
     of_it.map(|record| payload(record).trim_end().parse().unwrap()).collect()
+}
+
+/// The broker has yet to make the topic where groups' positions lie.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_group_of_a_clusters_life_is_waited_for() {
+    let door = Door { name: "OPEN", protocol: "PLAINTEXT", settings: String::new() };
+    let broker = OwnBroker::start(&[door], &[]);
+    let kafka = Kafka::at(format!("localhost:{}", broker.port("OPEN")));
+    let topic = kafka.topic(1, &[]).await;
+    fill(&kafka, &topic, 0, 0..3).await;
+    let mut reader = open(&kafka, &topic, ReadFrom::Group).await;
+    assert_eq!(numbers(&rest(&mut reader, 10).await, 0), [0, 1, 2]);
+    reader.commit(&[(0, 3)]).await.unwrap();
 }
 
 #[tokio::test]

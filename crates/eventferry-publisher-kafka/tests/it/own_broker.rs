@@ -54,7 +54,7 @@ impl OwnBroker {
              advertised.listeners=JUDGE://127.0.0.1:{judge}{advertised}\n\
              listener.security.protocol.map=CONTROLLER:PLAINTEXT,JUDGE:PLAINTEXT{protocols}\n\
              inter.broker.listener.name=JUDGE\nlog.dirs={data}\nauto.create.topics.enable=false\n\
-             offsets.topic.replication.factor=1\noffsets.topic.num.partitions=1\n\
+             offsets.topic.replication.factor=1\n\
              transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n{settings}",
             listeners = all(&|name, port| format!("{name}://127.0.0.1:{port}")),
             advertised = all(&|name, port| format!("{name}://localhost:{port}")),
