@@ -17,8 +17,8 @@ use file::{File, read_file};
 /// What can be set in a file, and as a variable: `relay_id` is EVENTFERRY_RELAY_ID and `--relay-id`.
 const KEYS: [&str; 20] = [
     "store",
-    "password_command",
     "publisher",
+    "password_command",
     "listen_url",
     "doorbell",
     "feed",
