@@ -85,7 +85,7 @@ fn what_the_database_keeps_of_its_log_for_relays_is_shown() {
     program.done(&["init", "--store", &database.url]);
     assert_eq!(json(&program, &database.url)["log"], Value::Null);
     program.done(&["init", "--store", &database.url, "--tail"]);
-    database.sql("SELECT pg_logical_emit_message(false, 'others', repeat('x', 3 << 20))");
+    database.sql("SELECT pg_logical_emit_message(true, 'others', repeat('x', 3 << 20))");
     let log = &json(&program, &database.url)["log"];
     assert!(log["kept_bytes"].as_u64().unwrap() > 3 << 20, "{log:#}");
     assert_eq!((&log["spare_bytes"], &log["lost"]), (&Value::Null, &false.into()));

@@ -190,7 +190,7 @@ fn a_database_that_lets_nobody_in_is_not_waited_for() {
     for (store, text) in [
         (&wrong, "check user and password in the store's URL"),
         (&nameless, "check user and password in the store's URL"),
-        (&without, "the server asks for a password, and the store's URL has none"),
+        (&without, "the server asks for a password, and neither the store's URL nor a passfile has one"),
         (&missing, "\"no_such_database\" does not exist (SQLSTATE 3D000); create it, or correct the name"),
     ] {
         for ended in asked_once(&program, store) {
