@@ -71,8 +71,8 @@ impl PostgresConfig {
     /// Connection parameters of libpq that the driver knows may follow as a query; the connection names itself
     /// `eventferry` unless `application_name` says otherwise. `sslmode`, `sslrootcert`, `sslcert` and `sslkey` mean
     /// what they mean to libpq, except that `verify-full` without `sslrootcert` asks the authorities of the system;
-    /// files are read for each connection. TLS needs the feature `tls`. A
-    /// password that the URL does not have is looked for in libpq's file: `passfile`, `PGPASSFILE` or `~/.pgpass`.
+    /// files are read for each connection. TLS needs the feature `tls`. A password that the URL does not have is looked
+    /// for in libpq's file: `passfile`, `PGPASSFILE` or `~/.pgpass`.
     ///
     /// # Errors
     /// `Misconfigured`: it is no such URL; the message says why and never repeats it, for it may hold a password.
@@ -85,9 +85,9 @@ impl PostgresConfig {
                     .into(),
             ));
         }
-        let (url, tls) = Tls::take(url).map_err(|why| misconfigured(format!("the store's URL: {why}")))?;
-        let (url, passwords) =
-            Passwords::take(&url).map_err(|why| misconfigured(format!("the store's URL: {why}")))?;
+        let wrong_option = |why| misconfigured(format!("the store's URL: {why}"));
+        let (url, tls) = Tls::take(url).map_err(wrong_option)?;
+        let (url, passwords) = Passwords::take(&url).map_err(wrong_option)?;
         let mut driver = tokio_postgres::Config::from_str(&url).map_err(|error| {
             let below = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
             // An option that is not known may be what follows a `&` in a password.
@@ -127,6 +127,7 @@ impl PostgresConfig {
                 driver.host(address.to_string());
             }
         }
+        let is_remote = |host: &Host| matches!(host, Host::Tcp(_));
         let is_here = driver.get_hostaddrs().is_empty() && !driver.get_hosts().iter().any(is_remote);
         let tls = if is_here { tls.never() } else { tls };
         if driver.get_application_name().is_none() {
@@ -157,12 +158,11 @@ impl PostgresConfig {
     /// # Errors
     /// As [`PostgresConfig::from_url`].
     pub fn listen_url(mut self, url: &str) -> Result<Self, StoreFault> {
-        let mut listen = Self::from_url(url).map_err(|fault| {
+        let listen = self.beside(url).map_err(|fault| {
             let message = fault.message().replace("the store's URL", "the URL to listen at");
             StoreFault::new(*fault.kind(), message)
         })?;
-        listen.way.passwords.command.clone_from(&self.way.passwords.command);
-        self.listen = Some(Box::new(listen));
+        self.listen = Some(listen);
         Ok(self)
     }
 
@@ -198,10 +198,15 @@ impl PostgresConfig {
     /// # Errors
     /// As [`PostgresConfig::from_url`].
     pub fn replication_url(mut self, url: &str) -> Result<Self, StoreFault> {
-        let mut replication = Self::from_url(url)?;
-        replication.way.passwords.command.clone_from(&self.way.passwords.command);
-        self.replication = Some(Box::new(replication));
+        self.replication = Some(self.beside(url)?);
         Ok(self)
+    }
+
+    /// Another way to the same database: the same command prints its password.
+    fn beside(&self, url: &str) -> Result<Box<Self>, StoreFault> {
+        let mut beside = Self::from_url(url)?;
+        beside.way.passwords.command.clone_from(&self.way.passwords.command);
+        Ok(Box::new(beside))
     }
 
     /// Sets how long a reading of the log's tail waits for the next event before it says that all is quiet; default 1
@@ -276,21 +281,13 @@ impl PostgresConfig {
             #[cfg(unix)]
             Host::Unix(folder) => folder.display().to_string(),
         });
-        let mut hosts: Vec<String> = named.collect();
-        if hosts.is_empty() {
-            hosts = self.way.driver.get_hostaddrs().iter().map(ToString::to_string).collect();
-        }
         let ports = self.way.driver.get_ports();
         let at = |(place, host): (usize, String)| {
             let port = ports.get(place).or_else(|| ports.first()).copied().unwrap_or(5432);
             if host.contains('/') { host } else { format!("{host}:{port}") }
         };
-        hosts.into_iter().enumerate().map(at).collect::<Vec<_>>().join(", ")
+        named.enumerate().map(at).collect::<Vec<_>>().join(", ")
     }
-}
-
-fn is_remote(host: &Host) -> bool {
-    matches!(host, Host::Tcp(_))
 }
 
 /// The driver would look an empty name up, and wait for it to resolve.
@@ -355,7 +352,7 @@ mod tests {
     fn a_socket_of_this_machine_needs_no_tls() {
         let first = |place: &str| {
             let config = PostgresConfig::from_url(&format!("postgres://u@{place}sslmode=prefer")).unwrap();
-            config.way.tls.attempts()[0]
+            config.way.tls.attempts().0
         };
         assert_eq!(first("/d?host=/run/postgresql&"), SslMode::Disable);
         let preferred = if cfg!(feature = "tls") { SslMode::Prefer } else { SslMode::Disable };

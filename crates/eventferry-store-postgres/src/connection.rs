@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use eventferry_core::{StoreFault, StoreFaultKind};
 use tokio::sync::watch;
-use tokio_postgres::config::SslMode;
 use tokio_postgres::error::SqlState;
 use tokio_postgres::{Client, Socket};
 
@@ -184,21 +183,16 @@ pub(crate) async fn open(config: &PostgresConfig) -> Result<(Client, Untended), 
 /// Connects with or without TLS, and if the server's rules want the other, or TLS is only preferred and fails, once
 /// more.
 async fn attempt(config: &PostgresConfig) -> Result<(Client, Untended), StoreFault> {
-    let (last, before) = config.way.tls.attempts().split_last().unwrap_or((&SslMode::Disable, &[]));
+    let tls = &config.way.tls;
+    let (mode, other) = tls.attempts();
     let mut driver = config.driver().await?;
-    for mode in before {
-        match driver.ssl_mode(*mode).connect(config.way.tls.connector()?).await {
-            Err(error)
-                if error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION)
-                    || tls::is_handshake(&error) => {}
-            connected => return connected.map_err(|error| refused(&config.place(), error)),
-        }
+    let mut connected = driver.ssl_mode(mode).connect(tls.connector()?).await;
+    if let (Err(error), Some(other)) = (&connected, other)
+        && (error.code() == Some(&SqlState::INVALID_AUTHORIZATION_SPECIFICATION) || tls::is_handshake(error))
+    {
+        connected = driver.ssl_mode(other).connect(tls.connector()?).await;
     }
-    driver
-        .ssl_mode(*last)
-        .connect(config.way.tls.connector()?)
-        .await
-        .map_err(|error| refused(&config.place(), error))
+    connected.map_err(|error| refused(&config.place(), error))
 }
 
 fn left_behind(what: &str) -> StoreFault {

@@ -109,22 +109,19 @@ impl Tls {
 
     /// Whether somebody in between would be noticed.
     pub(crate) fn is_verified(&self) -> bool {
-        self.mode >= Mode::VerifyCa || (self.mode == Mode::Require && self.root.is_some())
+        self.verify() != Verify::Nothing
     }
 
-    /// The ways to try in turn: the next one if the server's rules let the one before not in, or hands could not be
-    /// shaken.
-    pub(crate) fn attempts(&self) -> &'static [SslMode] {
+    /// The way to try, and the other one if the server's rules do not let us in by it, or hands could not be shaken.
+    pub(crate) fn attempts(&self) -> (SslMode, Option<SslMode>) {
         match self.mode {
-            Mode::Disable => &[SslMode::Disable],
-            Mode::Allow if library::HAS_TLS => &[SslMode::Disable, SslMode::Require],
-            Mode::Prefer if library::HAS_TLS => &[SslMode::Prefer, SslMode::Disable],
-            Mode::Allow | Mode::Prefer => &[SslMode::Disable],
-            Mode::Require | Mode::VerifyCa | Mode::VerifyFull => &[SslMode::Require],
+            Mode::Allow if library::HAS_TLS => (SslMode::Disable, Some(SslMode::Require)),
+            Mode::Prefer if library::HAS_TLS => (SslMode::Prefer, Some(SslMode::Disable)),
+            Mode::Disable | Mode::Allow | Mode::Prefer => (SslMode::Disable, None),
+            Mode::Require | Mode::VerifyCa | Mode::VerifyFull => (SslMode::Require, None),
         }
     }
 
-    #[cfg_attr(not(feature = "tls"), expect(dead_code))]
     fn verify(&self) -> Verify {
         match self.mode {
             Mode::VerifyFull => Verify::ChainAndName,
@@ -220,7 +217,7 @@ mod tests {
             ("sslrootcert=system", Verify::ChainAndName, SslMode::Require),
         ] {
             let (_, tls) = Tls::take(&format!("postgres://h/d?{options}")).unwrap();
-            assert_eq!((tls.verify(), tls.attempts()[0]), (verify, first), "{options}");
+            assert_eq!((tls.verify(), tls.attempts().0), (verify, first), "{options}");
         }
     }
 

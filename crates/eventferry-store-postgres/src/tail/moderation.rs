@@ -30,7 +30,7 @@ pub(super) struct Moderation {
 impl Moderation {
     /// How long events are left to gather before the next page; `None`: it is read as soon as there is something.
     pub(super) fn rest(&self) -> Option<Duration> {
-        (self.is_crowd() && !self.many).then_some(REST)
+        (self.count >= CROWD && !self.many).then_some(REST)
     }
 
     /// A page was read: with so many events, the first of which was waited for so long; a full one left some behind.
@@ -42,10 +42,6 @@ impl Moderation {
             true => (self.count + 1).min(COUNT_MAX),
             false => self.count.saturating_sub(1),
         };
-    }
-
-    fn is_crowd(&self) -> bool {
-        self.count >= CROWD
     }
 }
 

@@ -268,8 +268,7 @@ impl Raw {
         let config = config.replication();
         let driver = config.driver().await?;
         let connector = config.way.tls.connector()?;
-        if config.way.driver.get_channel_binding() == ChannelBinding::Require && !config.way.tls.is_verified()
-        {
+        if driver.get_channel_binding() == ChannelBinding::Require && !config.way.tls.is_verified() {
             let message = format!(
                 "{WHAT}: channel_binding=require: replication cannot be bound, so the certificate must be verified: \
                  give sslmode=verify-ca or verify-full with sslrootcert"
@@ -278,10 +277,11 @@ impl Raw {
         }
         let mut last =
             StoreFault::new(StoreFaultKind::Misconfigured, format!("{WHAT}: the URL names no host"));
-        for place in 0..config.way.driver.get_hosts().len().max(config.way.driver.get_hostaddrs().len()) {
-            for mode in config.way.tls.attempts() {
-                match Self::connect_to(&driver, place, *mode, &connector).await {
-                    Ok(mut raw) => match raw.is_wanted(&config.way.driver).await {
+        let (mode, other) = config.way.tls.attempts();
+        for place in 0..driver.get_hosts().len().max(driver.get_hostaddrs().len()) {
+            for mode in [Some(mode), other].into_iter().flatten() {
+                match Self::connect_to(&driver, place, mode, &connector).await {
+                    Ok(mut raw) => match raw.is_wanted(&driver).await {
                         Ok(()) => return Ok(raw),
                         Err(fault) => {
                             last = fault;

@@ -12,8 +12,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_postgres::config::SslMode;
+use tokio_postgres::tls::{MakeTlsConnect, TlsConnect as _};
 use tokio_postgres_rustls::MakeRustlsConnect;
-use tokio_rustls::TlsConnector;
 
 use super::{SYSTEM, Tls, Verify};
 use crate::tail::Socket;
@@ -21,11 +21,7 @@ use crate::tail::Socket;
 pub(super) const HAS_TLS: bool = true;
 
 /// How the driver makes its connections safe; and we ours.
-#[derive(Clone)]
-pub(crate) struct Connector {
-    driver: MakeRustlsConnect,
-    ours: TlsConnector,
-}
+pub(crate) type Connector = MakeRustlsConnect;
 
 impl Tls {
     /// Of these options and what is in their files now, for one connection.
@@ -54,8 +50,7 @@ impl Tls {
             }
         };
         config.alpn_protocols = vec![b"postgresql".to_vec()];
-        let ours = TlsConnector::from(Arc::new(config.clone()));
-        Ok(Connector { driver: MakeRustlsConnect::new(config), ours })
+        Ok(MakeRustlsConnect::new(config))
     }
 
     fn verifier(&self, provider: &Arc<CryptoProvider>) -> Result<Arc<dyn ServerCertVerifier>, StoreFault> {
@@ -154,19 +149,6 @@ impl ServerCertVerifier for Lenient {
     }
 }
 
-impl<S> tokio_postgres::tls::MakeTlsConnect<S> for Connector
-where
-    MakeRustlsConnect: tokio_postgres::tls::MakeTlsConnect<S>,
-{
-    type Stream = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<S>>::Stream;
-    type TlsConnect = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<S>>::TlsConnect;
-    type Error = <MakeRustlsConnect as tokio_postgres::tls::MakeTlsConnect<S>>::Error;
-
-    fn make_tls_connect(&mut self, host: &str) -> Result<Self::TlsConnect, Self::Error> {
-        tokio_postgres::tls::MakeTlsConnect::<S>::make_tls_connect(&mut self.driver, host)
-    }
-}
-
 /// `SSLRequest`: its length, and its number (<https://www.postgresql.org/docs/18/protocol-message-formats.html>).
 const REQUEST: [u8; 8] = [0, 0, 0, 8, 4, 210, 22, 47];
 
@@ -185,9 +167,8 @@ pub(crate) async fn secure(
     // One byte and no more: what came with it unencrypted, an attacker may have put there.
     let has_tls = socket.read_u8().await? == b'S';
     if has_tls {
-        let name = ServerName::try_from(host.to_owned())
-            .map_err(|error| io::Error::new(io::ErrorKind::InvalidInput, error))?;
-        return Ok(Box::pin(connector.ours.connect(name, socket).await?));
+        let Ok(handshake) = MakeTlsConnect::<Socket>::make_tls_connect(&mut connector.clone(), host);
+        return Ok(Box::pin(handshake.connect(socket).await?));
     }
     if mode == SslMode::Prefer { Ok(socket) } else { Err(io::Error::other("server does not support TLS")) }
 }
