@@ -23,7 +23,7 @@ pub(crate) struct Door {
 
 /// One node in a folder of its own, until this is dropped.
 pub(crate) struct OwnBroker {
-    _folder: TempDir,
+    folder: TempDir,
     process: Child,
     ports: Vec<(&'static str, u16)>,
 }
@@ -74,7 +74,7 @@ impl OwnBroker {
         server.arg("kafka.Kafka").arg(&properties).stdin(Stdio::null());
         server.stdout(log.try_clone().unwrap()).stderr(log);
         let process = server.spawn().unwrap();
-        let this = Self { _folder: folder, process, ports };
+        let this = Self { folder, process, ports };
         this.await_start(judge);
         this
     }
@@ -85,7 +85,7 @@ impl OwnBroker {
         let started = Instant::now();
         let answers = || asking.fetch_metadata(None, Duration::from_millis(500));
         while !answers().is_ok_and(|metadata| !metadata.brokers().is_empty()) {
-            let log = std::fs::read_to_string(self._folder.path().join("log")).unwrap_or_default();
+            let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             assert!(started.elapsed() < START_MAX, "{log}");
         }
     }

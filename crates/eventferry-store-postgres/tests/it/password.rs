@@ -5,15 +5,23 @@ use std::os::unix::fs::PermissionsExt as _;
 use eventferry_core::StoreFaultKind::Misconfigured;
 use eventferry_core::store::{Prepare, Store as _};
 use eventferry_store_postgres::{FeedChoice, PostgresConfig, PostgresStore};
+use tokio_postgres::Client;
 
 use crate::own_server::{NEWEST, OwnServer};
+use crate::server::{client, start_a_tail};
+
+/// A server that wants a password, `sesame`, of the role `secret`; and who may change that.
+async fn guarded() -> (OwnServer, Client) {
+    let server = OwnServer::start(NEWEST, "").await;
+    let admin = client(&server.url("postgres")).await;
+    admin.batch_execute("CREATE ROLE secret SUPERUSER LOGIN PASSWORD 'sesame'").await.unwrap();
+    server.lets_in("host all secret 127.0.0.1/32 scram-sha-256").await;
+    (server, admin)
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_may_be_what_a_command_prints() {
-    let server = OwnServer::start(NEWEST, "").await;
-    let admin = crate::server::client(&server.url("postgres")).await;
-    admin.batch_execute("CREATE ROLE secret SUPERUSER LOGIN PASSWORD 'sesame'").await.unwrap();
-    server.lets_in("host all secret 127.0.0.1/32 scram-sha-256").await;
+    let (server, _) = guarded().await;
     let folder = tempfile::tempdir().unwrap();
     let runs = folder.path().join("runs");
     let url = server.url("postgres").replace("postgres@", "secret:wrong@");
@@ -40,10 +48,7 @@ async fn a_password_may_be_what_a_command_prints() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_password_may_lie_in_a_file_and_change_there() {
-    let server = OwnServer::start(NEWEST, "").await;
-    let admin = crate::server::client(&server.url("postgres")).await;
-    admin.batch_execute("CREATE ROLE secret SUPERUSER LOGIN PASSWORD 'sesame'").await.unwrap();
-    server.lets_in("host all secret 127.0.0.1/32 scram-sha-256").await;
+    let (server, admin) = guarded().await;
     let folder = tempfile::tempdir().unwrap();
     let file = folder.path().join("pass");
     let write = |text: &str, mode: u32| {
@@ -62,9 +67,7 @@ async fn a_password_may_lie_in_a_file_and_change_there() {
     write("# ours\n127.0.0.1:*:postgres:secret:sesame\n", 0o600);
     config.connect().await.unwrap();
     // Replication, too.
-    let tail = config.clone().feed(FeedChoice::TailTable);
-    PostgresStore::new(tail.clone()).prepare(Prepare::Apply).await.unwrap();
-    PostgresStore::new(tail).prepare(Prepare::Check).await.unwrap();
+    start_a_tail(config.clone()).await;
     admin.batch_execute("ALTER ROLE secret PASSWORD 'open'").await.unwrap();
     let wrong = refused().await;
     assert!(!wrong.message().contains("sesame"), "{wrong}");

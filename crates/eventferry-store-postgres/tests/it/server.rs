@@ -121,6 +121,13 @@ impl Database {
     }
 }
 
+/// Makes an outbox with its slot, and asks for all that a relay of the log's tail needs at its start.
+pub(crate) async fn start_a_tail(config: PostgresConfig) {
+    let config = config.feed(FeedChoice::TailTable);
+    PostgresStore::new(config.clone()).prepare(Prepare::Apply).await.unwrap();
+    PostgresStore::new(config).prepare(Prepare::Check).await.unwrap();
+}
+
 /// Every lease runs out, by the database's clock.
 pub(crate) async fn expire(database: &Database) {
     let past = "UPDATE eventferry.beat SET until = clock_timestamp() - interval '1 ms'";
@@ -222,16 +229,12 @@ impl Relay {
     }
 
     pub(crate) async fn read(&mut self) -> Page<PostgresMark, PackedRow> {
-        let lanes = self.lanes();
-        let wish = Wish { lanes: &lanes, records_max: 1000, bytes_max: 1 << 20 };
-        self.roles.feed.read(wish).await.unwrap()
+        self.try_read().await.unwrap()
     }
 
-    /// A reading that fails.
-    pub(crate) async fn refused(&mut self) -> StoreFault {
+    pub(crate) async fn try_read(&mut self) -> Result<Page<PostgresMark, PackedRow>, StoreFault> {
         let lanes = self.lanes();
-        let wish = Wish { lanes: &lanes, records_max: 1000, bytes_max: 1 << 20 };
-        self.roles.feed.read(wish).await.map(|page| page.records.len()).unwrap_err()
+        self.roles.feed.read(Wish { lanes: &lanes, records_max: 1000, bytes_max: 1 << 20 }).await
     }
 
     /// Reads until nothing more comes; the events' payloads as text, in the order of reading.

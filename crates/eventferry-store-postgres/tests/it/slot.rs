@@ -252,17 +252,24 @@ async fn a_transaction_that_waits_for_its_standby_is_not_lost_at_the_hand_over()
     }
 }
 
+/// A server of its own, and a relay that reads its log.
+async fn streaming(programs: &str, feed: FeedChoice) -> (OwnServer, tokio_postgres::Client, Relay) {
+    let server = OwnServer::start(programs, "").await;
+    let database = server.database(feed);
+    database.store().prepare(Prepare::Apply).await.unwrap();
+    let app = database.client().await;
+    let mut relay = database.owner().await;
+    come_to_the_tail(&mut relay, &app).await;
+    (server, app, relay)
+}
+
 /// An outbox that is quiet while others write much: positions follow, and the server lets go of its log.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_outbox_in_a_busy_database_lets_the_log_go() {
     for programs in [NEWEST, OLDEST] {
         for feed in [FeedChoice::TailTable, FeedChoice::TailMessages] {
-            let server = OwnServer::start(programs, "").await;
+            let (server, app, mut relay) = streaming(programs, feed).await;
             let database = server.database(feed);
-            database.store().prepare(Prepare::Apply).await.unwrap();
-            let app = database.client().await;
-            let mut relay = database.owner().await;
-            come_to_the_tail(&mut relay, &app).await;
             let mut others = database.relay("stands by").await;
             others.take(64).await;
             assert!(others.leases.is_empty());
@@ -296,12 +303,7 @@ async fn a_quiet_outbox_in_a_busy_database_lets_the_log_go() {
 async fn a_burst_before_a_long_silence_is_let_go() {
     for programs in [NEWEST, OLDEST] {
         for feed in [FeedChoice::TailTable, FeedChoice::TailMessages] {
-            let server = OwnServer::start(programs, "").await;
-            let database = server.database(feed);
-            database.store().prepare(Prepare::Apply).await.unwrap();
-            let app = database.client().await;
-            let mut relay = database.owner().await;
-            come_to_the_tail(&mut relay, &app).await;
+            let (_server, app, mut relay) = streaming(programs, feed).await;
             match feed {
                 FeedChoice::TailMessages => emit(&app, "a", "1").await,
                 _ => enqueue(&app, "a", "1").await,

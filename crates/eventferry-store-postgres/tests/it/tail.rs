@@ -6,6 +6,10 @@ use eventferry_store_postgres::FeedChoice;
 
 use crate::server::{Database, Relay, enqueue, expire, on_every_server_by, query, text};
 
+/// How many read from the slot.
+pub(crate) const STREAMS: &str =
+    "SELECT count(*) FROM pg_replication_slots WHERE slot_name = eventferry.tail_slot() AND active";
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_tail_hands_over_what_is_committed_once_and_in_order() {
     on_every_server_by(FeedChoice::TailTable, async |database| {
@@ -14,11 +18,7 @@ async fn the_tail_hands_over_what_is_committed_once_and_in_order() {
         let mut relay = database.owner().await;
         assert_eq!(relay.read_all().await, ["a/0"]);
         // Others' transactions in the same cluster may keep it at windows for a while.
-        let streams =
-            "SELECT count(*) FROM pg_replication_slots WHERE slot_name = eventferry.tail_slot() AND active";
-        while query::<i64>(&app, streams).await == 0 {
-            assert!(relay.read_all().await.is_empty());
-        }
+        come_to_the_tail(&mut relay, &app).await;
         let tx = app.transaction().await.unwrap();
         enqueue(&tx, "a", "1").await;
         assert!(relay.read_all().await.is_empty(), "nothing before the commit");
@@ -81,9 +81,7 @@ pub(crate) async fn emit(client: &impl tokio_postgres::GenericClient, aggregate:
 
 /// Reads on, quietly, until the relay streams: others' transactions in the same cluster may keep it at windows.
 pub(crate) async fn come_to_the_tail(relay: &mut Relay, app: &tokio_postgres::Client) {
-    let streams =
-        "SELECT count(*) FROM pg_replication_slots WHERE slot_name = eventferry.tail_slot() AND active";
-    while query::<i64>(app, streams).await == 0 {
+    while query::<i64>(app, STREAMS).await == 0 {
         assert!(relay.read_all().await.is_empty());
     }
 }

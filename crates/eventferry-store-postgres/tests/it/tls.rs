@@ -10,7 +10,7 @@ use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, 
 use tempfile::TempDir;
 
 use crate::own_server::{NEWEST, OLDEST, OwnServer, own};
-use crate::server::{Database, enqueue, query};
+use crate::server::{Database, enqueue, query, start_a_tail};
 use crate::tail::come_to_the_tail;
 
 /// The name in the server's certificate.
@@ -187,9 +187,7 @@ async fn a_rule_that_wants_the_other_way_is_followed() {
         server.lets_in(&format!("{rule} all ruled 127.0.0.1/32 reject")).await;
         let url = url(&server, NAME, &format!("sslmode={mode}")).replace("postgres@", "ruled@");
         assert_eq!(encrypted(&url).await, is_encrypted, "{mode}");
-        let config = PostgresConfig::from_url(&url).unwrap().feed(FeedChoice::TailTable);
-        PostgresStore::new(config.clone()).prepare(Prepare::Apply).await.unwrap();
-        PostgresStore::new(config).prepare(Prepare::Check).await.unwrap();
+        start_a_tail(PostgresConfig::from_url(&url).unwrap()).await;
         server.lets_in("host all ruled 127.0.0.1/32 trust").await;
     }
 }
@@ -210,9 +208,7 @@ async fn a_certificate_of_ours_lets_us_in_and_none_or_anothers_does_not() {
         url(&server, NAME, &options).replace("postgres@", "certified@")
     };
     assert!(encrypted(&of(&authority)).await);
-    let config = PostgresConfig::from_url(&of(&authority)).unwrap().feed(FeedChoice::TailTable);
-    PostgresStore::new(config.clone()).prepare(Prepare::Apply).await.unwrap();
-    PostgresStore::new(config).prepare(Prepare::Check).await.unwrap();
+    start_a_tail(PostgresConfig::from_url(&of(&authority)).unwrap()).await;
     let none = url(&server, NAME, "sslmode=require").replace("postgres@", "certified@");
     for url in [of(&stranger), none] {
         for (kind, message) in told(&url, &server.url("postgres")).await {
@@ -241,9 +237,7 @@ async fn where_tls_is_only_preferred_it_may_fail() {
     let server = authority.server_with(NEWEST, 2100, old).await;
     let preferred = url(&server, NAME, "sslmode=prefer");
     assert!(!encrypted(&preferred).await);
-    let config = PostgresConfig::from_url(&preferred).unwrap().feed(FeedChoice::TailTable);
-    PostgresStore::new(config.clone()).prepare(Prepare::Apply).await.unwrap();
-    PostgresStore::new(config).prepare(Prepare::Check).await.unwrap();
+    start_a_tail(PostgresConfig::from_url(&preferred).unwrap()).await;
     for (kind, message) in told(&url(&server, NAME, "sslmode=require"), &server.url("postgres")).await {
         assert!(kind == Misconfigured && message.contains("in common"), "{kind:?}: {message}");
     }
@@ -265,7 +259,7 @@ async fn a_stream_that_is_begun_anew_waits_for_certificates() {
     std::fs::write(&file, "").unwrap();
     app.batch_execute("SELECT pg_terminate_backend(pid) FROM pg_stat_replication").await.unwrap();
     for _ in 0..3 {
-        assert_eq!(*relay.refused().await.kind(), Unavailable);
+        assert_eq!(*relay.try_read().await.unwrap_err().kind(), Unavailable);
     }
     std::fs::copy(authority.file("ca.pem"), &file).unwrap();
     enqueue(&app, "a", "1").await;

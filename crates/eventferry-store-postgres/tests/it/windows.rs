@@ -4,7 +4,8 @@ use eventferry_core::store::{Feed as _, Prepare, Rest, Store as _, Wish};
 use eventferry_store_postgres::FeedChoice;
 
 use crate::own_server::{NEWEST, OLDEST, OwnServer};
-use crate::server::{Database, PATIENCE, by_aggregate, enqueue, on_every_server, query, text, until};
+use crate::server::{Database, PATIENCE, Relay, by_aggregate, enqueue, on_every_server, query, text, until};
+use crate::tail::STREAMS;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn committed_events_come_once_and_others_never() {
@@ -238,16 +239,22 @@ async fn events_are_found_however_little_the_sequence_knows_of_them() {
     .await;
 }
 
+/// A server that writes its log to disk late, a relay, and a session that does not wait for that.
+async fn beside_others(programs: &str, feed: FeedChoice) -> (OwnServer, Relay, tokio_postgres::Client) {
+    let server = OwnServer::start(programs, "wal_writer_delay = '10s'").await;
+    let database = server.database(feed);
+    database.store().prepare(Prepare::Apply).await.unwrap();
+    let relay = database.owner().await;
+    let others = database.client().await;
+    others.batch_execute("CREATE TABLE others (); SET synchronous_commit = off").await.unwrap();
+    (server, relay, others)
+}
+
 /// Where others write all the time, the log is never all on disk.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_outbox_in_a_busy_cluster_is_only_glanced_at() {
     for programs in [NEWEST, OLDEST] {
-        let server = OwnServer::start(programs, "wal_writer_delay = '10s'").await;
-        let database = server.database(FeedChoice::Table);
-        database.store().prepare(Prepare::Apply).await.unwrap();
-        let mut relay = database.owner().await;
-        let others = database.client().await;
-        others.batch_execute("CREATE TABLE others (); SET synchronous_commit = off").await.unwrap();
+        let (_server, mut relay, others) = beside_others(programs, FeedChoice::Table).await;
         let mut rests = Vec::new();
         while rests.last() != Some(&Rest::Still) {
             others.batch_execute("INSERT INTO others DEFAULT VALUES").await.unwrap();
@@ -262,16 +269,9 @@ async fn a_quiet_outbox_in_a_busy_cluster_is_only_glanced_at() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_quiet_outbox_in_a_busy_cluster_comes_to_the_tail() {
-    let server = OwnServer::start(NEWEST, "wal_writer_delay = '10s'").await;
-    let database = server.database(FeedChoice::TailTable);
-    database.store().prepare(Prepare::Apply).await.unwrap();
-    let mut relay = database.owner().await;
-    let others = database.client().await;
-    others.batch_execute("CREATE TABLE others (); SET synchronous_commit = off").await.unwrap();
-    let streams =
-        "SELECT count(*) FROM pg_replication_slots WHERE slot_name = eventferry.tail_slot() AND active";
+    let (_server, mut relay, others) = beside_others(NEWEST, FeedChoice::TailTable).await;
     let started = std::time::Instant::now();
-    while query::<i64>(&others, streams).await == 0 {
+    while query::<i64>(&others, STREAMS).await == 0 {
         others.batch_execute("INSERT INTO others DEFAULT VALUES").await.unwrap();
         assert!(relay.read().await.records.is_empty());
         assert!(started.elapsed() < PATIENCE, "it stays at windows");

@@ -91,12 +91,8 @@ const DUAL_WRITE: Contender = Contender {
 
 /// What the insert alone costs: the same application writes its event into the outbox, too, and nobody carries it. No
 /// relay can be faster.
-const DUAL_WRITE_INSERT: Contender = Contender {
-    name: "dual-write-insert",
-    writes: Writes { one: INSERT_EVENT, many: INSERT_EVENTS },
-    prepare: |url| Box::pin(apply(url, |config| config.doorbell(false))),
-    carrier: Carrier::Application,
-};
+const DUAL_WRITE_INSERT: Contender =
+    Contender { name: "dual-write-insert", carrier: Carrier::Application, ..POLL };
 
 /// A relay that looks again and again.
 const POLL: Contender = Contender {
