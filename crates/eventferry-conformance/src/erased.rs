@@ -269,6 +269,7 @@ impl<S: Store> AnyRoles for Hands<S> {
                     prefix,
                     park: one.park.iter().map(|parking| park(parking, marks, rows)).collect(),
                     changes: one.changes.clone(),
+                    carries: None,
                 })
                 .collect();
             roles.ledger.settle(&settlements).await

@@ -69,8 +69,10 @@ impl<'b> Relay<'b> {
 
     /// Beats once, keeping what it holds; a fault is an answer too.
     pub(crate) async fn try_beat(&mut self) -> Result<Held, StoreFault> {
-        let held =
-            self.roles.hold(Claim { keep: self.leases.clone(), take_max: 0, lease: LEASE_LONG }).await?;
+        let held = self
+            .roles
+            .hold(Claim { keep: self.leases.clone(), take_max: 0, lease: LEASE_LONG, whole: false })
+            .await?;
         self.leases.clone_from(&held.leases);
         Ok(held)
     }
@@ -82,12 +84,13 @@ impl<'b> Relay<'b> {
 
     /// Keeps what it holds and takes whatever else it can get, for a lease of this length.
     pub(crate) async fn take(&mut self, lease: Duration) -> Result<Held, Broken> {
-        self.hold(Claim { keep: self.leases.clone(), take_max: self.bench.lanes(), lease }).await
+        self.hold(Claim { keep: self.leases.clone(), take_max: self.bench.lanes(), lease, whole: false })
+            .await
     }
 
     /// Keeps what it holds and takes at most so many lanes beside.
     pub(crate) async fn take_some(&mut self, take_max: u16) -> Result<Held, Broken> {
-        self.hold(Claim { keep: self.leases.clone(), take_max, lease: LEASE_LONG }).await
+        self.hold(Claim { keep: self.leases.clone(), take_max, lease: LEASE_LONG, whole: false }).await
     }
 
     /// Takes every lane; breaks the clause if one is not to be had.
@@ -112,12 +115,12 @@ impl<'b> Relay<'b> {
 
     /// Frees every lane and lives on.
     pub(crate) async fn give_up_all(&mut self) -> Result<Held, Broken> {
-        self.hold(Claim { keep: Vec::new(), take_max: 0, lease: LEASE_LONG }).await
+        self.hold(Claim { keep: Vec::new(), take_max: 0, lease: LEASE_LONG, whole: false }).await
     }
 
     /// Frees every lane and is gone.
     pub(crate) async fn leave(&mut self) -> Result<Held, Broken> {
-        self.hold(Claim { keep: Vec::new(), take_max: 0, lease: Duration::ZERO }).await
+        self.hold(Claim { keep: Vec::new(), take_max: 0, lease: Duration::ZERO, whole: false }).await
     }
 
     /// Its lease of this lane.

@@ -20,6 +20,7 @@ pub mod record;
 pub mod ringer;
 mod sha256;
 pub mod store;
+pub mod transaction;
 
 pub use enqueue::{Enqueue, EnqueueFault, EnqueueFaultKind};
 pub use envelope::{DeadLetter, Envelope};
@@ -29,3 +30,4 @@ pub use lane::{Lane, Lease};
 pub use packed::PackedRow;
 pub use record::{Record, Row, StoredEvent, Timestamp};
 pub use ringer::{Ringer, Ringing};
+pub use transaction::{OutboxId, Stamp};

@@ -34,21 +34,26 @@ mod retry;
 mod session;
 mod settings;
 mod topics;
+mod transactions;
 #[cfg(test)]
 mod tests;
 
 use alloc::collections::{BTreeMap, VecDeque};
 use alloc::vec::Vec;
+use core::num::NonZeroU32;
 use core::time::Duration;
 
-pub use action::{Action, ChangeOrder, ChangeWhat, Notice, ParkOrder, ParkWhy, SettleOrder, Stop, TopicId};
+pub use action::{
+    Action, ChangeOrder, ChangeWhat, IntendOrder, Notice, ParkOrder, ParkWhy, SettleOrder, Stop, TopicId,
+};
 pub use due::{DecidedItem, DueArrival, DueList};
 pub use entry::{AggregateKey, Routed};
 pub use feed::Arrival;
 pub use ledger::{ParkedItem, ParkedList};
 pub use retry::{Backoff, OnDead, RetryPolicy};
 pub use session::Outcome;
-pub use settings::{Settings, SettingsDisagree};
+pub use settings::{Delivery, Settings, SettingsDisagree};
+pub use transactions::{ABORT, BEGIN, COMMIT};
 
 use crate::fault::StoreFaultKind;
 use crate::lane::Lane;
@@ -64,6 +69,7 @@ use lanes::{HoldDesk, LaneState};
 use ledger::LedgerDesk;
 use session::Port;
 use topics::Topics;
+use transactions::Transactions;
 
 /// The state machine of one relay. `M` is its store's mark.
 pub struct Core<M> {
@@ -87,6 +93,12 @@ pub struct Core<M> {
     ledger: LedgerDesk,
     due: DueDesk,
     dice: Dice,
+    /// Only where events are delivered exactly once.
+    transactions: Option<Transactions>,
+    /// What the transaction settles that was sealed last.
+    intended: Vec<SettleOrder<M>>,
+    /// Records of transactions just committed.
+    shipped: Vec<Token>,
     drain: Option<Drain>,
     stop: Option<Stop>,
     store_away: bool,
@@ -113,11 +125,20 @@ impl Drain {
 
 impl<M: Clone> Core<M> {
     /// A relay that owns nothing yet. `settings` have been checked.
-    pub fn new(settings: Settings, capabilities: &Capabilities, abilities: Abilities) -> Self {
+    pub fn new(mut settings: Settings, capabilities: &Capabilities, mut abilities: Abilities) -> Self {
         let items_max = capabilities.settle_items_max.max(1) as usize;
+        let (mut ownership, mut transactions) = (capabilities.ownership, None);
+        if settings.delivery == Delivery::ExactlyOnce {
+            let rotation = abilities.transactions.map_or(1, NonZeroU32::get);
+            transactions = Some(Transactions::new(u64::from(rotation)));
+            // One relay has the broker's transactions. In them a broker that would take a gap does no harm, for what has
+            // one is never committed. And what waits for its topic must not hold up its lane, whose records go in order.
+            (ownership, abilities.first_alone) = (Ownership::Whole, None);
+            settings.topic_patience = Duration::ZERO;
+        }
         Self {
             keeps: capabilities.keeps,
-            ownership: capabilities.ownership,
+            ownership,
             abilities,
             now: Duration::ZERO,
             entries: Entries::new(),
@@ -134,6 +155,9 @@ impl<M: Clone> Core<M> {
             ledger: LedgerDesk::new(items_max),
             due: DueDesk::new(),
             dice: Dice::new(settings.seed),
+            transactions,
+            intended: Vec::new(),
+            shipped: Vec::new(),
             drain: None,
             stop: None,
             store_away: false,
@@ -166,6 +190,9 @@ impl<M: Clone> Core<M> {
     /// What to do next. To be called until it returns [`Action::Sleep`] or [`Action::Stop`].
     pub fn poll(&mut self, now: Duration) -> Action<M> {
         self.now = now;
+        if !self.shipped.is_empty() {
+            return Action::Shipped(core::mem::take(&mut self.shipped));
+        }
         if let Some(notice) = self.notices.pop_front() {
             return Action::Say(notice);
         }
@@ -184,6 +211,9 @@ impl<M: Clone> Core<M> {
         if let Some(action) = self.next_feed_ahead() {
             return action;
         }
+        if let Some(action) = self.next_transaction() {
+            return action;
+        }
         if let Some((role, token, domain)) = self.next_send() {
             return Action::Send(role, token, domain);
         }
@@ -198,7 +228,8 @@ impl<M: Clone> Core<M> {
         if let Some(action) = action {
             return action;
         }
-        if !self.notices.is_empty()
+        if !self.shipped.is_empty()
+            || !self.notices.is_empty()
             || !self.forget.is_empty()
             || !self.routes.is_empty()
             || self.stop.is_some()
@@ -226,6 +257,7 @@ impl<M: Clone> Core<M> {
             self.bell_due(),
             self.session_due(),
             self.learn_due(),
+            self.transaction_due(),
             self.topics.patience_due(self.settings.topic_patience),
         ]
         .into_iter()
@@ -288,10 +320,6 @@ impl<M: Clone> Core<M> {
 
     /// The pause before a failed call is made again.
     fn store_pause(&self, kind: StoreFaultKind, failures: u32) -> Duration {
-        match kind {
-            StoreFaultKind::Contended => self.settings.retry_min / 10,
-            StoreFaultKind::Throttled(after) => after,
-            _ => self.settings.retry_pause(failures),
-        }
+        self.settings.store_pause(kind, failures)
     }
 }

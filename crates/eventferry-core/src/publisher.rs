@@ -6,10 +6,12 @@
 use alloc::boxed::Box;
 use alloc::vec::Vec;
 use core::future::Future;
+use core::num::NonZeroU32;
 use core::time::Duration;
 
 use crate::envelope::Envelope;
 use crate::fault::PublishFault;
+use crate::transaction::{OutboxId, Stamp};
 
 /// A broker to publish to.
 pub trait Publisher: Send + Sync + 'static {
@@ -24,6 +26,20 @@ pub trait Publisher: Send + Sync + 'static {
     /// # Errors
     /// `Unavailable`: the broker is away; ask again later. `Misconfigured`: waiting does not help.
     fn connect(&self, role: Role) -> impl Future<Output = Result<Self::Session, PublishFault>> + Send;
+
+    /// Opens a session whose messages travel in transactions, in the place of all that were ever opened for this outbox:
+    /// when it is open, none of those can commit anything any more, what they had committed can be read, and the rest is
+    /// thrown away. Answers with the stamp of the transaction committed last.
+    ///
+    /// Who calls: a relay that holds all lanes and delivers exactly once, if [`Abilities::transactions`] says that it
+    /// can; before it reads anything. Such a session is the only one of its relay, for both roles.
+    ///
+    /// # Errors
+    /// As those of [`Publisher::connect`].
+    fn take_over(
+        &self,
+        outbox: &OutboxId,
+    ) -> impl Future<Output = Result<(Self::Session, Option<Stamp>), PublishFault>> + Send;
 
     /// Learns what [`Publisher::route`] must know of a topic: called before the first envelope for it, and again
     /// after [`Route::Unknown`] or a refusal of the topic.
@@ -71,6 +87,28 @@ pub trait Session: Send + 'static {
     /// Hands a message over for the domain that [`Publisher::route`] named, without waiting. What was taken is
     /// reported exactly once, by [`Session::reports`] or by [`Session::abandon`].
     fn send(&mut self, token: Token, domain: Domain, envelope: &Envelope<'_>) -> Taken;
+
+    /// Begins a transaction, in which everything travels that is sent until the next is begun; only for sessions opened by
+    /// [`Publisher::take_over`]. Everything sent before has been acknowledged, and at most one transaction before it is
+    /// not committed yet. It carries its stamp, for the next session to take over.
+    ///
+    /// Reported as a message's fate is, under this token: `Acknowledged` when the broker has begun it, and then all
+    /// transactions of this session can be read that were begun [`Abilities::transactions`] before it or earlier.
+    fn begin(&mut self, token: Token, stamp: Stamp) -> Taken;
+
+    /// Commits the earliest transaction that is not committed; everything in it has been acknowledged.
+    ///
+    /// Reported under this token: `Acknowledged` when it is committed, `Refused` when it is not and never will be,
+    /// `Uncertain` when it may be.
+    fn commit(&mut self, token: Token);
+
+    /// Throws away the transaction begun last, because a record of it was refused; the one before it is committed. The
+    /// next may be begun when this is reported.
+    ///
+    /// What of it has not been reported is, as anything but `Acknowledged`; then the end, under this token:
+    /// `Acknowledged` when nobody will ever read anything of it, anything else when that is not so: the session is to be
+    /// abandoned.
+    fn abort(&mut self, token: Token);
 
     /// Waits until there is something to report and adds it to `into`. Dropping the future loses no report.
     ///
@@ -126,6 +164,9 @@ pub struct Abilities {
     pub refusal: Refusal,
     /// Whether an acknowledged message survives the crash of a broker.
     pub durable_ack: bool,
+    /// Whether it can deliver exactly once, by [`Publisher::take_over`], and how many transactions later it is known that
+    /// one can be read everywhere: its end is answered before every partition knows.
+    pub transactions: Option<NonZeroU32>,
 }
 
 /// How sends of one aggregate may overlap.

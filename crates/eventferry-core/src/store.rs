@@ -18,6 +18,7 @@ use crate::fault::StoreFault;
 use crate::lane::{Lane, Lease};
 use crate::parked::{Change, Desk, DueAsk, DuePage, Park, ParkedAsk, ParkedKey, ParkedPage};
 use crate::record::{Record, Row, Timestamp};
+use crate::transaction::{OutboxId, Resolved, Stamp};
 
 /// A database that keeps an outbox.
 pub trait Store: Sized + Send + 'static {
@@ -92,6 +93,8 @@ pub struct Prepared {
     pub upgraded_from: Option<u32>,
     /// How many lanes the outbox has.
     pub lanes: u16,
+    /// What the outbox is called at the broker.
+    pub outbox: OutboxId,
 }
 
 /// What a store can do, as declared by it. The conformance suite reads this and asks no more.
@@ -118,6 +121,8 @@ pub struct Capabilities {
     pub payload_bytes_max: u64,
     /// The most items (marks, parked events and changes) that one settlement call applies at once.
     pub settle_items_max: u32,
+    /// Whether it can write intents down, by [`Ledger::intend`]: what exactly-once delivery needs of it.
+    pub intents: bool,
 }
 
 /// Between which transactions order holds.
@@ -183,6 +188,8 @@ pub struct Claim {
     pub keep: Vec<Lease>,
     /// The most lanes it takes beside them.
     pub take_max: u16,
+    /// Whether it takes all lanes or none: none while another relay that lives has one.
+    pub whole: bool,
     /// How long its leases last from now on, unless renewed. Zero: it leaves, and counts no longer as alive.
     pub lease: Duration,
 }
@@ -353,6 +360,33 @@ pub trait Ledger: Send + 'static {
         settlements: &[Settlement<'_, Self::Mark, Self::Row>],
     ) -> impl Future<Output = Result<Vec<Verdict>, StoreFault>> + Send;
 
+    /// Writes down what will be settled when the transaction of this stamp is committed: all of it or nothing, durably,
+    /// and only if every lane is held under its lease. Nothing is settled by it. A settlement here may have more items
+    /// than [`Capabilities::settle_items_max`].
+    ///
+    /// Intents form a chain: each names the one before that was committed. Repeating a call changes nothing; one that
+    /// comes after another with a greater number changes nothing either.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended`: repeat it. `HistoryLost`: as for [`Ledger::settle`]. `Misconfigured`: the store has
+    /// no intents.
+    fn intend(
+        &mut self,
+        intent: Intent<'_, Self::Mark, Self::Row>,
+    ) -> impl Future<Output = Result<Verdict, StoreFault>> + Send;
+
+    /// Carries out the intents of the chain that ends at `committed`, in its order, as far as they are not settled, and
+    /// forgets all others: for leases just gained, after the broker was taken over and before anything of them is
+    /// read. Repeating it changes nothing.
+    ///
+    /// # Errors
+    /// `Unavailable`, `Contended`: repeat it. `Misconfigured`: the store has no intents.
+    fn resolve(
+        &mut self,
+        leases: &[Lease],
+        committed: Option<Stamp>,
+    ) -> impl Future<Output = Result<Resolved, StoreFault>> + Send;
+
     /// Lists the unsettled parked events of lanes, oldest first: after [`Feed::open`] and before the first reading,
     /// page by page to the end, because a relay must know which aggregates wait.
     ///
@@ -382,6 +416,24 @@ pub struct Settlement<'a, M, R> {
     /// What became of events that are parked already, in the order in which it happened: applied before
     /// [`park`](Self::park).
     pub changes: Vec<(ParkedKey, Change<'a>)>,
+    /// The number of the last transaction all of whose intent for this lane is settled with this, or was before; 0: of
+    /// none. `None`: the events are not carried in transactions, and whatever intents there are speak of nothing any more.
+    pub carries: Option<u64>,
+}
+
+/// What is settled when a transaction of the broker's is committed.
+#[derive(Debug)]
+pub struct Intent<'a, M, R> {
+    /// The transaction.
+    pub stamp: Stamp,
+    /// The number of the one committed before it; 0: none that the ledger knows.
+    pub after: u64,
+    /// Intents with smaller numbers may be forgotten: every lane has settled them, and this one too.
+    pub settled: u64,
+    /// At most one for each lane; none at all for an empty transaction.
+    pub settlements: Vec<Settlement<'a, M, R>>,
+    /// Every lease that must hold, those of the settlements among them.
+    pub leases: &'a [Lease],
 }
 
 /// What became of one settlement.

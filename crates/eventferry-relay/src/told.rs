@@ -71,6 +71,7 @@ impl<M, R> ToldLane<M, R> {
             prefix: &self.prefix,
             park: park.collect(),
             changes: changes.collect(),
+            carries: None,
         }
     }
 }

@@ -3,13 +3,16 @@
 //! | idea | where |
 //! |---|---|
 //! | partitions and what they know of producers | `partition.rs` |
+//! | transactions, and what a reader of committed records sees | `coordinator.rs` |
 //! | a producer: its queue, its batches, its connection | `producer.rs` |
 //!
 //! Who decides when things happen is `world/wire.rs`.
 
+mod coordinator;
 mod partition;
 mod producer;
 
+pub(crate) use coordinator::{Coordinator, IDS, Trouble};
 pub(crate) use partition::{Partition, Verdict};
 pub(crate) use producer::{Life, Message, Producer, Wire};
 
@@ -24,6 +27,7 @@ pub(crate) struct Broker {
     /// The first domain of each topic.
     first: Vec<usize>,
     pub(crate) producers: Vec<Producer>,
+    pub(crate) coordinator: Coordinator,
     pub(crate) down_until: Time,
     pub(crate) frozen_until: Time,
     /// What came in while it was frozen.
@@ -48,6 +52,7 @@ impl Broker {
             all.extend((0..*count).map(|_| Partition::new(topic)));
         }
         Self {
+            coordinator: Coordinator::new(all.len()),
             partitions: all,
             first,
             producers: Vec::new(),

@@ -7,6 +7,7 @@
 //! | who owns which lane | `lanes.rs` |
 //! | opening windows and reading pages | `feed.rs` |
 //! | moving positions, parking, retention | `ledger.rs` |
+//! | what is settled when a transaction of the broker's is committed | `intents.rs` |
 //! | parked events: due, changed, decided upon | `parked.rs` |
 //!
 //! Each method is one statement: it happens at one instant. What takes several statements takes several instants,
@@ -14,6 +15,7 @@
 
 mod books;
 mod feed;
+mod intents;
 mod lanes;
 mod ledger;
 mod parked;
@@ -21,6 +23,7 @@ mod window;
 
 pub(crate) use books::{Books, LOADED_BY, Row as LogRow};
 pub(crate) use feed::{Opening, PageRead, PageWish};
+pub(crate) use intents::ToldIntent;
 pub(crate) use lanes::Claimant;
 pub(crate) use ledger::{Settled, ToldChange, ToldLane, ToldPark};
 pub(crate) use parked::{Applied, DueRead, DueRow, DueWish, ParkedRow};

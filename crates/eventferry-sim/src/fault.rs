@@ -169,6 +169,11 @@ impl FaultKind {
         }
     }
 
+    /// Whether the database forgets what it had confirmed.
+    pub(crate) fn rewinds(self) -> bool {
+        matches!(self, Self::Failover { .. } | Self::Restore { .. })
+    }
+
     pub(crate) fn number(self) -> usize {
         match self {
             Self::Join => 0,

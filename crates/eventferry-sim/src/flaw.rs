@@ -122,6 +122,39 @@ flaws! {
     LettersNeedNoAnswer,
     /// A dead letter that is refused is taken for acknowledged.
     LetterRefusalIsAnswer,
+    // Transactions.
+    /// What was committed last is read before anybody is fenced.
+    ReadsBeforeFencing,
+    /// Only one transactional id is taken from its former owner.
+    FencesOneId,
+    /// A transaction is ended for whoever began it.
+    FencesNobody,
+    /// A transaction counts as readable everywhere when the next one has begun.
+    EndsAreReadable,
+    /// A transaction is committed before its intent is on disk.
+    CommitsBeforeIntent,
+    /// An intent is taken from whoever sends it.
+    IntendsWithoutEpoch,
+    /// An intent says nothing of what is parked.
+    IntendsNoParks,
+    /// An intent says nothing of what became of parked events.
+    IntendsNoChanges,
+    /// What was shipped before is told to whoever asks.
+    ResolvesWithoutEpoch,
+    /// What was committed is not carried out.
+    ResolvesNothing,
+    /// The newest intent is taken for committed.
+    TrustsTheNewestIntent,
+    /// Intents of transactions that were aborted are carried out too.
+    CarriesOutTheAborted,
+    /// Intents are carried out though the broker's last transaction is not known.
+    CarriesOutTheUnknown,
+    /// Intents of another cluster are carried out.
+    CarriesOutElsewhere,
+    /// Intents are carried out though they are settled.
+    CarriesOutTwice,
+    /// A transaction of which nobody said that it was committed is taken for aborted.
+    DoubtIsAborted,
     // The engine.
     /// An event that was given up goes to its own topic.
     SendsTheDyingHome,

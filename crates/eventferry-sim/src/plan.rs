@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventferry_core::machine::{Backoff, OnDead, RetryPolicy, Settings};
+use eventferry_core::machine::{Backoff, Delivery, OnDead, RetryPolicy, Settings};
 use eventferry_core::parked::Decision;
 
 use crate::agenda::{MILLISECOND, SECOND, Time};
@@ -41,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) retention: Time,
     /// The store has a doorbell, of whose rings so many in a hundred are missed.
     pub(crate) bell: Option<u64>,
+    /// Events are carried in transactions of the broker's.
+    pub(crate) exactly_once: bool,
     pub(crate) transactions: Vec<Transaction>,
     pub(crate) faults: Vec<Fault>,
     pub(crate) decrees: Vec<Decree>,
@@ -124,14 +126,27 @@ impl Plan {
             latency: dice.between(1, 20) * MILLISECOND,
             retention: dice.between(1, 5) * SECOND,
             bell: bell(&mut Dice::new(seed, 6)),
+            exactly_once: false,
             transactions: Vec::new(),
             faults: Vec::new(),
             decrees: Vec::new(),
         };
+        plan.deliver(&mut Dice::new(seed, 7));
         plan.transactions = plan.write(&mut Dice::new(seed, 2));
         plan.faults = plan.go_wrong(&mut Dice::new(seed, 3));
         plan.decrees = plan.decree(&mut Dice::new(seed, 4));
         plan
+    }
+
+    /// A third of all relays delivers exactly once.
+    fn deliver(&mut self, dice: &mut Dice) {
+        self.exactly_once = dice.chance(33);
+        if self.exactly_once {
+            self.settings.delivery = Delivery::ExactlyOnce;
+            let most = (self.settings.memory_records_max / 2).min(20) as u64;
+            self.settings.transaction_records_max = dice.between(1, most) as usize;
+            self.settings.transaction_linger = Duration::from_millis(dice.below(30));
+        }
     }
 
     /// Whether a lane may have so much parked that it is not read on.

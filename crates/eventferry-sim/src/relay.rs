@@ -1,16 +1,18 @@
 //! A relay's process: the state machine, what its engine keeps beside it, and the store's client.
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use eventferry_core::machine::{Core, TopicId};
 use eventferry_core::parked::ParkedKey;
 use eventferry_core::publisher::{Abilities, Pipeline, Refusal, Token};
 use eventferry_core::store::{Capabilities, Keeps, Order, Ownership, Stall};
-use eventferry_core::{Lane, Lease};
+use eventferry_core::{Lane, Lease, Stamp};
 
 use crate::agenda::{SECOND, Time};
-use crate::database::{Mark, ToldLane};
+use crate::broker::IDS;
+use crate::database::{Mark, ToldIntent, ToldLane};
 use crate::flaw::Flaw;
 use crate::plan::Plan;
 use crate::world::What;
@@ -36,6 +38,10 @@ pub(crate) struct Relay {
     pub(crate) held: BTreeMap<Token, InHand>,
     /// The last settlement, until it is answered for good.
     pub(crate) told: Option<Vec<ToldLane>>,
+    /// The last intent, until it is answered for good.
+    pub(crate) intended: Option<ToldIntent>,
+    /// What the broker had committed last, as this relay heard it first.
+    pub(crate) heard: Option<Stamp>,
     pub(crate) client: Client,
     pub(crate) topics_known: Vec<bool>,
     /// What came while it stood still.
@@ -118,6 +124,8 @@ impl Relay {
             sessions: [None; 2],
             held: BTreeMap::new(),
             told: None,
+            intended: None,
+            heard: None,
             client: Client {
                 cursors: BTreeMap::new(),
                 known: BTreeMap::new(),
@@ -200,6 +208,7 @@ fn capabilities(doorbell: bool) -> Capabilities {
         in_table: true,
         payload_bytes_max: 1 << 20,
         settle_items_max: 4,
+        intents: true,
     }
 }
 
@@ -215,6 +224,7 @@ fn abilities(flaw: Option<Flaw>) -> Abilities {
             Refusal::PerBatch
         },
         durable_ack: true,
+        transactions: NonZeroU32::new(if flaw == Some(Flaw::EndsAreReadable) { 1 } else { IDS as u32 }),
     }
 }
 

@@ -88,6 +88,10 @@ pub(crate) struct Event {
     pub(crate) letters: u32,
     /// When it was first handed to a client of the broker.
     pub(crate) handed_at: Option<Time>,
+    /// A transaction of the broker's that holds it was committed.
+    pub(crate) committed: bool,
+    /// The same of its dead letter.
+    pub(crate) letter_committed: bool,
     pub(crate) deliveries: u32,
     pub(crate) delivered_at: Option<Time>,
 }

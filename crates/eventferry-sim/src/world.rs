@@ -6,6 +6,7 @@
 //! | the engine: performs the core's actions | `engine.rs` |
 //! | calls of the store, which take time and may fail | `calls.rs`, `reading.rs` |
 //! | batches and answers on the wire | `wire.rs` |
+//! | transactions of the broker's | `transactions.rs` |
 //! | parked events: due again, decided upon | `parking.rs` |
 //! | the doorbell | `bell.rs` |
 //! | what goes wrong, and its repair | `weather.rs` |
@@ -16,6 +17,7 @@ mod calls;
 mod engine;
 mod parking;
 mod reading;
+mod transactions;
 mod weather;
 mod wire;
 mod witness;
@@ -26,6 +28,8 @@ use std::fmt::Write as _;
 use bell::Bell;
 pub(crate) use bell::Sleeper;
 pub(crate) use calls::{Answer, Statement};
+pub(crate) use transactions::Transacting;
+use transactions::{Reply, Request};
 use writers::Writer;
 
 use crate::agenda::{Agenda, MILLISECOND, SECOND, Time};
@@ -91,6 +95,25 @@ pub(crate) enum What {
     GiveUp {
         producer: u32,
     },
+    /// A session's request reaches the coordinator of transactions.
+    Coordinate {
+        producer: u32,
+        request: Request,
+    },
+    /// A session hears of it.
+    Coordinated {
+        producer: u32,
+        reply: Reply,
+    },
+    /// A partition hears of a transaction's end.
+    Mark {
+        transaction: usize,
+        domain: usize,
+    },
+    /// A transaction may have been open for too long.
+    TimeOut {
+        transaction: usize,
+    },
     /// A relay asks for the doorbell's lock.
     LieDown(Sleeper),
     /// An application takes the next step of a transaction.
@@ -153,6 +176,8 @@ impl World {
         truth.incidents = plan
             .faults
             .iter()
+            // Exactly once has no excuse but that the database forgot.
+            .filter(|fault| !plan.exactly_once || fault.kind.rewinds())
             .filter_map(|fault| {
                 let (aftermath, repeats) = fault.kind.aftermath()?;
                 let until = fault.at + fault.kind.lasts() + aftermath;
@@ -258,6 +283,10 @@ impl World {
             What::ConnectionLost { producer, connection } => self.connection_lost(producer, connection),
             What::Reconnect { producer, connection } => self.reconnect(producer, connection),
             What::GiveUp { producer } => self.give_up(producer),
+            What::Coordinate { producer, request } => self.coordinate(producer, request),
+            What::Coordinated { producer, reply } => self.coordinated(producer, reply),
+            What::Mark { transaction, domain } => self.mark(transaction, domain),
+            What::TimeOut { transaction } => self.time_out_transaction(transaction),
             What::LieDown(sleeper) => self.try_to_lie_down(sleeper),
             What::Step(writer) => self.step(writer),
             What::WriteLog => {
@@ -286,6 +315,7 @@ impl World {
             | What::Response { producer, .. }
             | What::ConnectionLost { producer, .. }
             | What::Reconnect { producer, .. }
+            | What::Coordinated { producer, .. }
             | What::GiveUp { producer } => producer_of(producer),
             _ => return Some(what),
         };

@@ -155,7 +155,7 @@ async fn fence_is_for_each_lane(bench: &Bench) -> Kept {
     let mut calls = relay.carried_under(&relay.leases, &seen);
     calls.sort_by_key(|one| one.lease.lane);
     let keep: Vec<_> = relay.leases.iter().copied().filter(|lease| lease.lane != Lane(1)).collect();
-    relay.hold(Claim { keep, take_max: 0, lease: LEASE_LONG }).await?;
+    relay.hold(Claim { keep, take_max: 0, lease: LEASE_LONG, whole: false }).await?;
     let mut other = bench.relay("b").await?;
     other.take(LEASE_LONG).await?;
     other.open_all().await?;

@@ -116,7 +116,7 @@ async fn applying_twice_is_harmless(bench: &Bench) -> Kept {
 
 async fn dropped_call_leaves_its_role_usable(bench: &Bench) -> Kept {
     let mut relay = bench.relay("a").await?;
-    let claim = Claim { keep: Vec::new(), take_max: bench.lanes(), lease: LEASE_LONG };
+    let claim = Claim { keep: Vec::new(), take_max: bench.lanes(), lease: LEASE_LONG, whole: false };
     // Twice: the first call of a role connects.
     for _ in 0..2 {
         poll_once(relay.roles.hold(claim.clone())).await;

@@ -179,7 +179,7 @@ async fn lane_left_out_is_freed(bench: &Bench) -> Kept {
     one.take_all().await?;
     let all = one.leases.clone();
     let keep: Vec<_> = all.iter().copied().filter(|lease| lease.lane != Lane(1)).collect();
-    let held = one.hold(Claim { keep: keep.clone(), take_max: 0, lease: LEASE_LONG }).await?;
+    let held = one.hold(Claim { keep: keep.clone(), take_max: 0, lease: LEASE_LONG, whole: false }).await?;
     ensure!(
         sorted(&held.leases) == sorted(&keep),
         "kept all lanes but one, and holds {:?} instead of {:?}",
@@ -313,7 +313,11 @@ async fn living_relays_are_counted(bench: &Bench) -> Kept {
     counted(&one.take(LEASE_LONG).await?, 1, "alone")?;
     counted(&other.beat().await?, 2, "as the second, without a lane")?;
     counted(&one.beat().await?, 2, "after the second came")?;
-    counted(&third.hold(Claim { keep: vec![], take_max: 0, lease: LEASE_SHORT }).await?, 3, "as the third")?;
+    counted(
+        &third.hold(Claim { keep: vec![], take_max: 0, lease: LEASE_SHORT, whole: false }).await?,
+        3,
+        "as the third",
+    )?;
     drop(third);
     other.leave().await?;
     let mut patience = Patience::new(bench.site());
@@ -330,13 +334,14 @@ async fn living_relays_are_counted(bench: &Bench) -> Kept {
 async fn one_name_one_relay(bench: &Bench) -> Kept {
     let (mut one, mut other) = (bench.relay("same").await?, bench.relay("same").await?);
     one.take(LEASE_LONG).await?;
-    let mut told = match other.roles.hold(Claim { keep: vec![], take_max: 1, lease: LEASE_LONG }).await {
-        Ok(held) => {
-            other.leases = held.leases;
-            false
-        }
-        Err(fault) => *fault.kind() == StoreFaultKind::Misconfigured,
-    };
+    let mut told =
+        match other.roles.hold(Claim { keep: vec![], take_max: 1, lease: LEASE_LONG, whole: false }).await {
+            Ok(held) => {
+                other.leases = held.leases;
+                false
+            }
+            Err(fault) => *fault.kind() == StoreFaultKind::Misconfigured,
+        };
     for _ in 0..3 {
         for relay in [&mut one, &mut other] {
             match relay.try_beat().await {

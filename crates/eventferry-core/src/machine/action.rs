@@ -8,6 +8,7 @@ use crate::lane::{Lane, Lease};
 use crate::parked::{Decision, End, Next, ParkedKey};
 use crate::publisher::{Domain, Role, Token};
 use crate::store::{Anchor, Claim};
+use crate::transaction::Stamp;
 
 /// What to do next. Each is performed once; what it answers comes back through the method named with it.
 #[derive(Debug)]
@@ -58,6 +59,29 @@ pub enum Action<M> {
     Settle(Vec<SettleOrder<M>>),
     /// Make the last [`Action::Settle`] again, unchanged.
     SettleAgain,
+    /// Call `Ledger::intend` with this, and keep it until it answered; answer by
+    /// [`Core::handle_intended`](super::Core::handle_intended). Its records are still wanted afterwards.
+    Intend(IntendOrder<M>),
+    /// Make the last [`Action::Intend`] again, unchanged.
+    IntendAgain,
+    /// Call `Ledger::resolve`; answer by [`Core::handle_resolved`](super::Core::handle_resolved).
+    Resolve {
+        /// Every lease held.
+        leases: Vec<Lease>,
+        /// What the broker committed last.
+        committed: Option<Stamp>,
+    },
+    /// Call `Publisher::take_over`; answer by [`Core::handle_taken_over`](super::Core::handle_taken_over). The session is
+    /// for both roles, and is abandoned as [`Role::Main`]'s.
+    TakeOver,
+    /// Call `Session::begin` under the token [`BEGIN`](super::BEGIN); as for [`Action::Send`] if it was not taken.
+    Begin(Stamp),
+    /// Call `Session::commit` under the token [`COMMIT`](super::COMMIT).
+    Commit,
+    /// Call `Session::abort` under the token [`ABORT`](super::ABORT).
+    Abort,
+    /// The transaction of these records is committed: they are needed no longer.
+    Shipped(Vec<Token>),
     /// Call `Publisher::connect`; answer by [`Core::handle_connected`](super::Core::handle_connected).
     Connect(Role),
     /// Call `Publisher::learn`; answer by [`Core::handle_learned`](super::Core::handle_learned).
@@ -95,6 +119,23 @@ pub struct SettleOrder<M> {
     pub park: Vec<ParkOrder<M>>,
     /// What became of events that are parked already. The engine adds causes, which the core does not know.
     pub changes: Vec<ChangeOrder>,
+    /// See [`Settlement::carries`](crate::store::Settlement::carries).
+    pub carries: Option<u64>,
+}
+
+/// What a transaction settles when it is committed; see [`Intent`](crate::store::Intent).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IntendOrder<M> {
+    /// See [`Intent::stamp`](crate::store::Intent::stamp).
+    pub stamp: Stamp,
+    /// See [`Intent::after`](crate::store::Intent::after).
+    pub after: u64,
+    /// See [`Intent::settled`](crate::store::Intent::settled).
+    pub settled: u64,
+    /// See [`Intent::leases`](crate::store::Intent::leases).
+    pub leases: Vec<Lease>,
+    /// See [`Intent::settlements`](crate::store::Intent::settlements).
+    pub settlements: Vec<SettleOrder<M>>,
 }
 
 /// A record to park.
@@ -171,6 +212,9 @@ pub enum Notice {
     StoreBack,
     /// The database's history changed: everything in memory was thrown away, and lanes are opened again.
     HistoryLost,
+    /// Database and broker do not speak of the same history, so events that had been shipped may be shipped again: one of
+    /// both was restored or replaced, or the events were carried in another mode since.
+    Parted,
     /// A session ended by a fault.
     SessionEnded(Role, Option<PublishFaultKind>),
     /// The broker cannot be reached: tried again and again.

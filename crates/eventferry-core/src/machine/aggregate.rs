@@ -87,6 +87,12 @@ impl Aggregates {
         core::mem::take(&mut self.get_mut(number).waiting)
     }
 
+    /// Whether a record waits for those of it that are pending.
+    pub(super) fn is_waited_for(&self, number: u32) -> bool {
+        let aggregate = &self.slots[number as usize];
+        !aggregate.free && !aggregate.waiting.is_empty()
+    }
+
     /// One of its pending records is no longer pending.
     pub(super) fn unpend(&mut self, number: u32) {
         self.get_mut(number).pending -= 1;
@@ -193,7 +199,12 @@ impl<M: Clone> Core<M> {
         let aggregate = self.aggregates.get_mut(entry.aggregate_number);
         aggregate.pending += 1;
         aggregate.channel = channel;
-        self.port_mut(channel.role).enqueue(channel, index);
+        match &mut self.transactions {
+            None => self.port_mut(channel.role).enqueue(channel, index),
+            // What comes from the log is found there.
+            Some(_) if matches!(self.entries[index].origin, Origin::Log(_)) => {}
+            Some(transactions) => transactions.queues[channel.role as usize].push_back(index),
+        }
     }
 
     /// Takes these records' aggregates apart, the records that wait behind them included, and takes them all in

@@ -99,7 +99,7 @@ impl<M: Clone> Core<M> {
     }
 
     /// A parked event was acknowledged, by its topic or the dead-letter topic.
-    pub(super) fn settle_parked(&mut self, index: u32) {
+    pub(super) fn settle_parked(&mut self, index: u32, lands: bool) {
         let token = self.entries.token(index);
         let entry = self.take_out(index);
         let (lane, aggregate, number) = (entry.lane, entry.aggregate, entry.aggregate_number);
@@ -126,9 +126,24 @@ impl<M: Clone> Core<M> {
                 self.put_behind(behind);
             }
         }
-        self.land(number);
-        self.advance_lane(lane);
+        if lands {
+            self.land(number);
+            self.advance_lane(lane);
+        }
         self.let_go_behind(lane, aggregate);
+    }
+
+    /// What will be told of a parked event once its topic or the dead-letter topic has it for good.
+    pub(super) fn end_of_parked(&self, index: u32) -> Option<ChangeOrder> {
+        let entry = &self.entries[index];
+        let Origin::Parked { ordinal, dying, own_topic, .. } = entry.origin else { return None };
+        let policy = self.topics.retry(own_topic, &self.settings.retry);
+        let what = match (dying, policy.on_dead) {
+            (true, OnDead::Hold) => ChangeWhat::Held,
+            (true, OnDead::Continue) => ChangeWhat::Settled(End::DeadLettered),
+            (false, _) => ChangeWhat::Settled(End::Shipped),
+        };
+        Some(ChangeOrder { key: ParkedKey { lane: entry.lane, ordinal }, what })
     }
 
     /// A topic takes something again: its records that were to be parked go after all, with what waits behind them, if
@@ -153,6 +168,10 @@ impl<M: Clone> Core<M> {
 
     /// Lets an aggregate's records go that were to be parked, if they are all there are and nothing of it is parked.
     fn let_go(&mut self, lane: Lane, aggregate: AggregateKey, records: Vec<u32>) {
+        // In a transaction later records of the lane may have gone: they went because these are to be parked.
+        if self.transactions.is_some() {
+            return;
+        }
         let Some(state) = self.lanes.get_mut(&lane).filter(|state| state.phase == LanePhase::Active) else {
             return;
         };

@@ -21,6 +21,11 @@ impl Dice {
         Duration::from_micros(micros as u64)
     }
 
+    /// Any number.
+    pub(super) fn number(&mut self) -> u64 {
+        self.roll()
+    }
+
     fn roll(&mut self) -> u64 {
         self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let mixed = (self.state ^ (self.state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);

@@ -31,7 +31,9 @@ pub(super) enum State {
     Queued,
     /// In a session's hands.
     Flying,
-    /// Acknowledged.
+    /// Acknowledged, in a transaction that is not committed.
+    Carried,
+    /// Acknowledged, for good.
     Settled,
     /// To be parked, or being parked.
     Parking(ParkWhy),
@@ -132,6 +134,10 @@ impl<M> Entries<M> {
 
     pub(super) fn token(&self, index: u32) -> Token {
         Token(u64::from(self.slots[index as usize].generation) << 32 | u64::from(index))
+    }
+
+    pub(super) fn has(&self, index: u32) -> bool {
+        self.slots.get(index as usize).is_some_and(|slot| slot.entry.is_some())
     }
 
     pub(super) fn indices(&self) -> Vec<u32> {

@@ -124,7 +124,7 @@ impl<M: Clone> Core<M> {
     }
 
     fn next_open(&mut self) -> Option<Action<M>> {
-        if self.ledger.settling() || !self.feed.listing.is_empty() || !self.may_send() {
+        if self.ledger.settling() || !self.feed.listing.is_empty() || !self.may_send() || !self.may_open() {
             return None;
         }
         let mut leases: Vec<Lease> = Vec::new();

@@ -17,6 +17,9 @@ impl<M: Clone> Core<M> {
         if !self.may_send() {
             return None;
         }
+        if self.transactions.is_some() {
+            return self.next_send_in_transaction();
+        }
         [Role::Main, Role::Alone].into_iter().find_map(|role| self.next_send_of(role))
     }
 
@@ -77,6 +80,9 @@ impl<M: Clone> Core<M> {
     /// A session reports what became of a record. Reports of tokens that are no longer here are passed over.
     pub fn handle_report(&mut self, now: core::time::Duration, token: Token, outcome: Outcome) {
         self.now = now;
+        if self.handle_transaction_report(token, outcome) {
+            return;
+        }
         let Some(index) =
             self.entries.find(token).filter(|index| self.entries[*index].state == State::Flying)
         else {
@@ -84,6 +90,8 @@ impl<M: Clone> Core<M> {
         };
         match outcome {
             Outcome::Acknowledged => self.acknowledge(index),
+            // What is thrown away is taken back when that is certain.
+            Outcome::Uncertain if self.is_doomed() => {}
             Outcome::Uncertain => {
                 let role = self.entries[index].channel.role;
                 self.end_session(role, None);
@@ -97,15 +105,15 @@ impl<M: Clone> Core<M> {
         let now = self.now;
         self.leave_flight(index);
         self.acknowledged += 1;
+        self.session_mut(channel.role).failures = 0;
         let port = self.port_mut(channel.role);
-        port.failures = 0;
         port.channels[channel.number as usize].acknowledged_at = Some(now);
         port.list(channel.number);
         if channel.role == Role::Alone {
             self.topic_acknowledged(self.entries[index].topic);
         }
-        let entry = &mut self.entries[index];
-        let (number, lane, size_bytes) = (entry.aggregate_number, entry.lane, u64::from(entry.size_bytes));
+        let entry = &self.entries[index];
+        let (number, size_bytes) = (entry.aggregate_number, u64::from(entry.size_bytes));
         if entry.orphan {
             self.payload_bytes -= size_bytes;
             let entry = self.entries.remove(index);
@@ -113,17 +121,31 @@ impl<M: Clone> Core<M> {
             self.land(number);
             return;
         }
+        if self.transactions.is_some() {
+            self.carry(index);
+        } else {
+            self.settle_acknowledged(index, true);
+        }
+    }
+
+    /// The broker has a record for good. `lands`: what waits for it may go.
+    pub(super) fn settle_acknowledged(&mut self, index: u32, lands: bool) {
+        let entry = &mut self.entries[index];
+        let (number, lane, size_bytes) = (entry.aggregate_number, entry.lane, u64::from(entry.size_bytes));
         if matches!(entry.origin, Origin::Parked { .. }) {
-            self.settle_parked(index);
+            self.settle_parked(index, lands);
             return;
         }
         entry.state = State::Settled;
         self.payload_bytes -= size_bytes;
         if let Some(lane) = self.lanes.get_mut(&lane) {
             lane.payload_bytes -= size_bytes;
+            lane.note_settled();
         }
-        self.land(number);
-        self.advance_lane(lane);
+        if lands {
+            self.land(number);
+            self.advance_lane(lane);
+        }
     }
 
     fn refuse(&mut self, index: u32, kind: PublishFaultKind) {
@@ -132,8 +154,13 @@ impl<M: Clone> Core<M> {
             self.stop = Some(Stop::PublisherMisconfigured);
             return;
         }
-        if !self.believe(index, kind) {
+        let believed = self.believe(index, kind);
+        if !believed {
             self.suspect(index, kind);
+        }
+        if self.transactions.is_some() {
+            self.doom(role, kind);
+        } else if !believed {
             self.end_session(role, Some(kind));
         }
     }
@@ -167,7 +194,7 @@ impl<M: Clone> Core<M> {
                     entry.acknowledged_before = self.acknowledged;
                 }
                 entry.refusals = entry.refusals.saturating_add(1);
-                let session = (role, self.port_mut(role).sessions);
+                let session = (role, self.session_mut(role).sessions);
                 self.topics.strike(topic, session, self.now, &self.settings);
             }
             PublishFaultKind::TopicRefused => self.hold_topic(topic, kind, true),
@@ -187,6 +214,10 @@ impl<M: Clone> Core<M> {
     }
 
     fn take_back(&mut self, index: u32) {
+        if self.transactions.is_some() {
+            self.take_back_in_transaction(index);
+            return;
+        }
         self.leave_flight(index);
         self.entries[index].state = State::Queued;
         let channel = self.entries[index].channel;

@@ -4,7 +4,7 @@ use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::action::{Action, Notice, ParkOrder, ParkWhy, TopicId};
+use super::action::{Action, Notice, ParkOrder, ParkWhy, SettleOrder, TopicId};
 use super::entry::{AggregateKey, Entries, Entry, Origin, State};
 use super::held::{Loaded, ParkedBook};
 use super::ledger::{Effect, Telling};
@@ -32,6 +32,12 @@ pub(super) struct LaneState<M> {
     pub(super) carried: bool,
     pub(super) settled_at: Duration,
     pub(super) told_full: bool,
+    /// So many at the front of the log are in a transaction, settled or to be parked.
+    sent: usize,
+    /// So many of the log are settled and not behind the prefix, which waits for others to be parked.
+    settled_in_log: usize,
+    /// See [`Settlement::carries`](crate::store::Settlement::carries).
+    pub(super) carries: u64,
 }
 
 enum Handed<M> {
@@ -69,6 +75,9 @@ impl<M: Clone> LaneState<M> {
             carried: false,
             settled_at: now,
             told_full: false,
+            sent: 0,
+            settled_in_log: 0,
+            carries: 0,
         }
     }
 
@@ -95,6 +104,7 @@ impl<M: Clone> LaneState<M> {
                 Handed::Record(index) => match entries[*index].state {
                     State::Settled => {
                         self.carried = true;
+                        self.settled_in_log = self.settled_in_log.saturating_sub(1);
                         match entries.remove(*index).origin {
                             Origin::Log(mark) => mark,
                             // Parked events are not in the log.
@@ -112,11 +122,84 @@ impl<M: Clone> LaneState<M> {
                 },
             };
             self.log.pop_front();
+            self.sent = self.sent.saturating_sub(1);
             if keeps == Keeps::Log {
                 self.prefix.clear();
             }
             self.prefix.push(mark);
         }
+    }
+
+    /// The next record to be sent in a transaction, if everything before it in the log is in one, settled or to be
+    /// parked.
+    pub(super) fn next_unsent(&mut self, entries: &Entries<M>) -> Option<u32> {
+        loop {
+            match self.log.get(self.sent)? {
+                Handed::Passed(_) => {}
+                Handed::Record(index) => match entries[*index].state {
+                    State::Flying | State::Carried | State::Settled | State::Parking(_) => {}
+                    State::Queued => return Some(*index),
+                    State::Waiting | State::Telling => return None,
+                },
+            }
+            self.sent += 1;
+        }
+    }
+
+    /// What was sent may have to go again.
+    pub(super) fn look_again(&mut self) {
+        self.sent = 0;
+    }
+
+    /// How far this lane is carried when the transaction in which its records travel is committed, with what is parked on
+    /// the way and has not been told yet; `None`: nowhere.
+    pub(super) fn intended(&self, entries: &Entries<M>, keeps: Keeps) -> Option<SettleOrder<M>> {
+        let (mut prefix, mut park) = (self.prefix.clone(), self.park.clone());
+        // Up to the last record that travels in it: what comes after that may be settled before it.
+        let mut cut = None;
+        for handed in &self.log {
+            let mark = match handed {
+                Handed::Passed(mark) => mark,
+                Handed::Record(index) => {
+                    let Origin::Log(mark) = &entries[*index].origin else { continue };
+                    match entries[*index].state {
+                        State::Flying | State::Carried => {
+                            cut = Some((mark.clone(), park.len(), prefix.len()))
+                        }
+                        State::Settled => {}
+                        State::Parking(why) => {
+                            park.push(ParkOrder { token: entries.token(*index), mark: mark.clone(), why });
+                        }
+                        State::Waiting | State::Queued | State::Telling => break,
+                    }
+                    mark
+                }
+            };
+            if keeps == Keeps::UntilSettled {
+                prefix.push(mark.clone());
+            }
+        }
+        let (last, parks, prefixes) = cut?;
+        park.truncate(parks);
+        prefix.truncate(prefixes);
+        if keeps == Keeps::Log {
+            prefix.clear();
+        }
+        prefix.push(last);
+        // What became of parked events in earlier transactions is in their intents, and what did not become of them in
+        // any is found again.
+        let (lease, changes) = (self.lease, Vec::new());
+        Some(SettleOrder { lease, prefix, park, changes, carries: None })
+    }
+
+    /// A record of the log is settled, wherever the prefix ends.
+    pub(super) fn note_settled(&mut self) {
+        self.settled_in_log += 1;
+    }
+
+    /// Whether the ledger has been told all that was settled.
+    pub(super) fn has_told_all(&self) -> bool {
+        !self.carried && self.settled_in_log == 0
     }
 
     /// Something of a parked event is to be told with the next settlement.
@@ -208,6 +291,16 @@ impl HoldDesk {
             asked: false,
             rests: false,
         }
+    }
+
+    /// Renews at once.
+    pub(super) fn hurry(&mut self, now: Duration) {
+        self.next_at = self.next_at.min(now);
+    }
+
+    /// The leases count as over.
+    pub(super) fn expire(&mut self, now: Duration) {
+        self.send_until = self.send_until.map(|until| until.min(now));
     }
 
     /// Renews as often again as a relay at work.
@@ -316,7 +409,8 @@ impl<M: Clone> Core<M> {
         let take_max =
             if self.drain.is_some() { 0 } else { self.hold.share.saturating_sub(self.lanes.len() as u16) };
         let lease = if leaving { Duration::ZERO } else { self.settings.lease };
-        Some(Action::Hold(Claim { keep, take_max, lease }))
+        let whole = self.ownership == Ownership::Whole;
+        Some(Action::Hold(Claim { keep, take_max, whole, lease }))
     }
 
     pub(super) fn hold_due(&self) -> Option<Duration> {
@@ -405,6 +499,9 @@ impl<M: Clone> Core<M> {
                 gained.push(lease.lane);
             }
         }
+        if !gained.is_empty() {
+            self.lose_agreement();
+        }
         let gone = lost.iter().chain(&released).copied();
         self.feed.close.extend(gone.filter(|lane| !gained.contains(lane)));
         for (lanes, notice) in [
@@ -457,7 +554,9 @@ impl<M: Clone> Core<M> {
         while let Some(handed) = state.log.back() {
             let sent = match handed {
                 Handed::Passed(_) => false,
-                Handed::Record(index) => matches!(self.entries[*index].state, State::Flying | State::Settled),
+                Handed::Record(index) => {
+                    matches!(self.entries[*index].state, State::Flying | State::Carried | State::Settled)
+                }
             };
             if sent {
                 break;
@@ -500,6 +599,7 @@ impl<M: Clone> Core<M> {
             }
             self.lanes.insert(lease.lane, fresh);
         }
+        self.lose_agreement();
         let parking = self.ledger.throw_away();
         self.due.reset(self.now);
         self.drop_tokens(parking);
@@ -537,6 +637,9 @@ impl<M: Clone> Core<M> {
                 channel.queue.retain(|index| !gone.contains(index));
             }
         }
+        for queue in self.transactions.iter_mut().flat_map(|transactions| &mut transactions.queues) {
+            queue.retain(|index| !gone.contains(index));
+        }
         for aggregate in self.aggregates.iter_mut() {
             aggregate.waiting.retain(|index| !gone.contains(index));
         }
@@ -553,7 +656,7 @@ impl<M: Clone> Core<M> {
     pub(super) fn drop_entry(&mut self, index: u32) {
         let entry = self.take_out(index);
         match entry.state {
-            State::Queued | State::Flying => self.land(entry.aggregate_number),
+            State::Queued | State::Flying | State::Carried => self.land(entry.aggregate_number),
             State::Waiting => self.advance_aggregate(entry.aggregate_number),
             State::Settled | State::Parking(_) | State::Telling => {}
         }

@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 use core::time::Duration;
 
-use super::Core;
 use super::action::{Action, ChangeOrder, Notice, ParkWhy, SettleOrder};
 use super::entry::{AggregateKey, State};
 use super::lanes::{LanePhase, LaneState};
+use super::{Core, Settings};
 use crate::fault::StoreFaultKind;
 use crate::lane::{Lane, Lease};
 use crate::parked::ParkedKey;
@@ -68,6 +68,11 @@ enum Call {
     ListAgain(Duration),
     /// Parked events are being asked for.
     Asking,
+    /// An intent is being written down.
+    Intending,
+    IntendAgain(Duration),
+    /// It is being asked what was shipped before.
+    Resolving,
 }
 
 impl LedgerDesk {
@@ -103,10 +108,36 @@ impl LedgerDesk {
     pub(super) fn throw_away(&mut self) -> Vec<Token> {
         self.listed = None;
         self.call = match self.call {
-            Call::Settling | Call::Listing | Call::Asking | Call::Void => Call::Void,
+            Call::Settling
+            | Call::Listing
+            | Call::Asking
+            | Call::Intending
+            | Call::Resolving
+            | Call::Void => Call::Void,
             _ => Call::None,
         };
         self.told.drain(..).flat_map(|told| told.parked).collect()
+    }
+
+    /// An intent was answered: whether its answer counts. One that failed is made again, unchanged.
+    pub(super) fn intended<T>(
+        &mut self,
+        now: Duration,
+        settings: &Settings,
+        result: Result<T, StoreFaultKind>,
+    ) -> bool {
+        if self.answered() {
+            return false;
+        }
+        match result {
+            Err(StoreFaultKind::HistoryLost) => {}
+            Err(kind) => {
+                self.call = Call::IntendAgain(now + settings.store_pause(kind, self.failures));
+                self.failures = self.failures.saturating_add(1);
+            }
+            Ok(_) => self.failures = 0,
+        }
+        true
     }
 
     /// A call was answered that is not repeated. Whether its answer counts for nothing.
@@ -122,9 +153,24 @@ impl<M: Clone> Core<M> {
                 self.ledger.call = Call::Settling;
                 return Some(Action::SettleAgain);
             }
+            Call::IntendAgain(at) if self.now >= at => {
+                self.ledger.call = Call::Intending;
+                return Some(Action::IntendAgain);
+            }
             Call::None => {}
             Call::ListAgain(at) if self.now >= at => {}
             _ => return None,
+        }
+        // Nothing can be committed before it.
+        if self.ledger.call == Call::None
+            && let Some(action) = self.next_intend()
+        {
+            self.ledger.call = Call::Intending;
+            return Some(action);
+        }
+        if let Some(action) = self.next_resolve() {
+            self.ledger.call = Call::Resolving;
+            return Some(action);
         }
         if let Some(action) = self.next_listing() {
             return Some(action);
@@ -175,20 +221,30 @@ impl<M: Clone> Core<M> {
             }
             items += size;
             let cut = state.park.len() >= self.ledger.parks_max();
-            let (order, told) = settle_order(state, items_max);
+            let (mut order, told) = settle_order(state, items_max);
+            if let Some(transactions) = &self.transactions {
+                if state.has_told_all() {
+                    state.carries = transactions.last_number();
+                }
+                order.carries = Some(state.carries);
+            }
             if cut || state.has_news() {
                 self.ledger.left_out.get_or_insert(lane);
             }
             self.ledger.told.push(told);
             orders.push(order);
         }
+        let all_told = self.lanes.values().all(|state| state.has_told_all());
+        if let Some(transactions) = &mut self.transactions {
+            transactions.note_telling(all_told);
+        }
         orders
     }
 
     pub(super) fn ledger_due(&self) -> Option<Duration> {
         match self.ledger.call {
-            Call::SettleAgain(at) | Call::ListAgain(at) => Some(at),
-            Call::None => [self.settle_at(), self.due_at()].into_iter().flatten().min(),
+            Call::SettleAgain(at) | Call::ListAgain(at) | Call::IntendAgain(at) => Some(at),
+            Call::None => [self.settle_at(), self.due_at(), self.resolve_due()].into_iter().flatten().min(),
             _ => None,
         }
     }
@@ -215,6 +271,11 @@ impl<M: Clone> Core<M> {
         self.store_answered();
         self.ledger.failures = 0;
         self.ledger.call = Call::None;
+        if let Some(transactions) =
+            self.transactions.as_mut().filter(|_| !verdicts.contains(&Verdict::Fenced))
+        {
+            transactions.note_told();
+        }
         let mut lost = Vec::new();
         for (told, verdict) in core::mem::take(&mut self.ledger.told).into_iter().zip(verdicts) {
             let lane = told.lease.lane;
@@ -389,7 +450,7 @@ fn settle_order<M: Clone>(state: &mut LaneState<M>, items_max: usize) -> (Settle
     let parked = park.iter().map(|park| park.token).collect();
     let told = Told { lease: state.lease, parked, changes: changes.clone() };
     let changes = changes.into_iter().map(|telling| telling.order).collect();
-    (SettleOrder { lease: state.lease, prefix, park, changes }, told)
+    (SettleOrder { lease: state.lease, prefix, park, changes, carries: None }, told)
 }
 
 /// A parked event as the core must know it.

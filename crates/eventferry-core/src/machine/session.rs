@@ -5,7 +5,8 @@ use alloc::vec::Vec;
 use core::time::Duration;
 
 use super::action::{Action, Notice, Stop, TopicId};
-use super::entry::{ChannelId, State};
+use super::entry::{ChannelId, Entry, State};
+use super::lanes::LaneState;
 use super::{Core, Drain};
 use crate::fault::PublishFaultKind;
 use crate::publisher::{Domain, Role, Token};
@@ -149,19 +150,44 @@ impl<M: Clone> Core<M> {
         }
     }
 
+    /// The session that has the records of this role.
+    pub(super) fn session_mut(&mut self, role: Role) -> &mut Port {
+        if self.transactions.is_some() { &mut self.main } else { self.port_mut(role) }
+    }
+
+    /// Whether a session is wanted: the main one always, the other when there is something for it.
+    fn is_wanted(&self, role: Role) -> bool {
+        match (&self.transactions, role) {
+            (Some(_), Role::Main) => self.wants_to_take_over(),
+            (Some(_), Role::Alone) => false,
+            (None, Role::Main) => true,
+            (None, Role::Alone) => self.alone.channels.iter().any(|channel| !channel.queue.is_empty()),
+        }
+    }
+
     pub(super) fn next_session(&mut self) -> Option<Action<M>> {
+        if self.transactions.is_some() && self.lanes.is_empty() {
+            self.end_session(Role::Main, None);
+        }
         for role in [Role::Main, Role::Alone] {
             let now = self.now;
             let within = self.reports_wait();
+            let wanted = self.is_wanted(role);
             let port = self.port_mut(role);
             match port.phase {
                 Phase::Ending => {
                     port.phase = Phase::Abandoning;
                     return Some(Action::Abandon(role, within));
                 }
-                Phase::Down { retry_at } if now >= retry_at && port.wanted() => {
+                Phase::Down { retry_at } if now >= retry_at && wanted => {
                     port.phase = Phase::Connecting;
-                    return Some(Action::Connect(role));
+                    return Some(match &mut self.transactions {
+                        None => Action::Connect(role),
+                        Some(transactions) => {
+                            transactions.note_asked();
+                            Action::TakeOver
+                        }
+                    });
                 }
                 _ => {}
             }
@@ -177,7 +203,7 @@ impl<M: Clone> Core<M> {
     }
 
     pub(super) fn session_due(&self) -> Option<Duration> {
-        let due = [&self.main, &self.alone].into_iter().filter(|port| port.wanted());
+        let due = [&self.main, &self.alone].into_iter().filter(|port| self.is_wanted(port.role));
         due.filter_map(|port| if let Phase::Down { retry_at } = port.phase { Some(retry_at) } else { None })
             .min()
     }
@@ -211,7 +237,7 @@ impl<M: Clone> Core<M> {
 
     /// Ends a session, once: nothing more is sent through it, and its last reports are waited for.
     pub(super) fn end_session(&mut self, role: Role, kind: Option<PublishFaultKind>) {
-        let port = self.port_mut(role);
+        let port = self.session_mut(role);
         if port.phase != Phase::Open {
             return;
         }
@@ -227,6 +253,9 @@ impl<M: Clone> Core<M> {
     pub fn handle_abandoned(&mut self, now: Duration, role: Role, reports: &[(Token, Outcome)]) {
         self.now = now;
         for (token, outcome) in reports {
+            if self.handle_transaction_report(*token, *outcome) {
+                continue;
+            }
             let flying =
                 self.entries.find(*token).filter(|index| self.entries[*index].state == State::Flying);
             let Some(index) = flying else { continue };
@@ -243,17 +272,29 @@ impl<M: Clone> Core<M> {
         let port = self.port_mut(role);
         let pause = pause.max(core::mem::take(&mut port.throttled));
         port.phase = Phase::Down { retry_at: now + pause };
-        self.queue_again(role);
+        if self.transactions.is_some() {
+            self.end_transactions();
+        } else {
+            self.queue_again(role);
+        }
         self.finish_forced_lanes();
     }
 
     /// Takes back all that a session had in its hands or before it, in the order of arrival.
-    fn queue_again(&mut self, role: Role) {
+    pub(super) fn queue_again(&mut self, role: Role) {
         self.port_mut(role).reset();
+        let all = self.transactions.is_some();
+        if let Some(transactions) = &mut self.transactions {
+            // One session had the records of both.
+            transactions.queues.iter_mut().for_each(VecDeque::clear);
+            self.alone.reset();
+            self.lanes.values_mut().for_each(LaneState::look_again);
+        }
         let (mut again, mut orphans) = (Vec::new(), Vec::new());
         for index in self.entries.indices() {
             let entry = &self.entries[index];
-            if matches!(entry.state, State::Queued | State::Flying) && entry.channel.role == role {
+            let sent = matches!(entry.state, State::Queued | State::Flying | State::Carried);
+            if sent && (all || entry.channel.role == role) {
                 if entry.orphan { &mut orphans } else { &mut again }.push(index);
             }
         }
@@ -274,6 +315,13 @@ impl<M: Clone> Core<M> {
     /// Takes what is queued for a topic out of its channels: it waits again, first of its aggregates.
     pub(super) fn take_back_queued(&mut self, role: Role, topic: TopicId) {
         let mut queued = Vec::new();
+        if self.transactions.is_some() {
+            let of_topic = |entry: &Entry<M>| {
+                entry.state == State::Queued && entry.topic == topic && entry.channel.role == role
+            };
+            queued.extend(self.entries.indices().into_iter().filter(|index| of_topic(&self.entries[*index])));
+            self.unlist(&queued.iter().copied().collect());
+        }
         for channel in self.port_mut(role).channels.iter_mut().filter(|channel| channel.topic == topic) {
             queued.extend(channel.queue.drain(..));
         }
@@ -289,12 +337,5 @@ impl<M: Clone> Core<M> {
     pub(super) fn unknown_is_rejected(&self, index: u32) -> bool {
         let entry = &self.entries[index];
         entry.refusals >= UNKNOWN_REFUSALS_MAX && self.acknowledged > entry.acknowledged_before
-    }
-}
-
-impl Port {
-    /// The main session is always wanted; the other when there is something for it.
-    fn wanted(&self) -> bool {
-        self.role == Role::Main || self.channels.iter().any(|channel| !channel.queue.is_empty())
     }
 }

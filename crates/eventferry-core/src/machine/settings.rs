@@ -6,6 +6,7 @@ use core::fmt;
 use core::time::Duration;
 
 use super::retry::{Backoff, RetryPolicy};
+use crate::fault::StoreFaultKind;
 
 /// No time is longer: a year, beyond which nobody waits for the end.
 const LONGEST: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -106,10 +107,31 @@ pub struct Settings {
     pub topic_patience: Duration,
     /// How refused events are retried, where their topic has no policy of its own; see [`RetryPolicy`].
     pub retry: RetryPolicy,
+    /// How often an event comes to its consumers. Default [`Delivery::AtLeastOnce`].
+    pub delivery: Delivery,
+    /// The most records in a transaction, where [`Settings::delivery`] has them; at least 1 and at most half of
+    /// [`Settings::memory_records_max`], for while one is committed the next is filled. Default 10,000.
+    pub transaction_records_max: usize,
+    /// How long a transaction waits to be filled, at most; it is also as long as the one before takes to commit. Default
+    /// 5 ms: a transaction costs a broker as much as some hundred records.
+    pub transaction_linger: Duration,
     /// Whether there is a dead-letter topic. Default false: what was refused too often waits for a person.
     pub dead_letters: bool,
     /// What chance begins with: two relays should not have the same. Default 0.
     pub seed: u64,
+}
+
+/// How often an event comes to its consumers.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Delivery {
+    /// Once, and again where a crash or an outage left open whether it was written.
+    #[default]
+    AtLeastOnce,
+    /// Once to whoever reads what is committed, by transactions of the broker's: with a publisher that has them
+    /// ([`Abilities::transactions`](crate::publisher::Abilities::transactions)) and a store that writes down what they
+    /// settle ([`Capabilities::intents`](crate::store::Capabilities::intents)). One relay carries all lanes; others stand
+    /// by.
+    ExactlyOnce,
 }
 
 /// The longest time between two renewals by default. A renewal is one statement of about a millisecond.
@@ -147,6 +169,9 @@ impl Default for Settings {
             parked_poll: Duration::from_secs(1),
             topic_patience: Duration::from_secs(2),
             retry: RetryPolicy::default(),
+            delivery: Delivery::AtLeastOnce,
+            transaction_records_max: 10_000,
+            transaction_linger: Duration::from_millis(5),
             dead_letters: false,
             seed: 0,
         }
@@ -238,6 +263,7 @@ impl Settings {
             ("settle_pause", self.settle_pause),
             ("settle_idle", self.settle_idle),
             ("quarantine", self.quarantine),
+            ("transaction_linger", self.transaction_linger),
         ] {
             ensure(time <= LONGEST, || {
                 format!("{name} ({time:?}) and {LONGEST:?}: nobody waits that long; give less")
@@ -261,6 +287,15 @@ impl Settings {
                 "page_bytes_max ({page_bytes_max}) and memory_bytes_max ({memory_bytes_max}): a page of at least 1 \
                  byte must fit into memory; give a memory of at least {}",
                 page_bytes_max.max(1)
+            )
+        })?;
+        let Self { transaction_records_max, delivery, .. } = *self;
+        let fits = transaction_records_max > 0 && transaction_records_max <= memory_records_max / 2;
+        ensure(delivery == Delivery::AtLeastOnce || fits, || {
+            format!(
+                "transaction_records_max ({transaction_records_max}) and memory_records_max ({memory_records_max}): \
+                 one is filled while another is committed; give 1 to {}",
+                memory_records_max / 2
             )
         })?;
         for (name, max) in
@@ -316,6 +351,15 @@ impl Settings {
     /// How often leases are renewed while nothing happens: as often as a lease needs it, if that is more.
     pub(super) fn renewal_at_rest(&self) -> Duration {
         self.renewal_idle.min(self.lease.saturating_sub(self.margin) / 2).max(self.renewal)
+    }
+
+    /// The pause before a call of the store's that failed is made again.
+    pub(super) fn store_pause(&self, kind: StoreFaultKind, failures: u32) -> Duration {
+        match kind {
+            StoreFaultKind::Contended => self.retry_min / 10,
+            StoreFaultKind::Throttled(after) => after,
+            _ => self.retry_pause(failures),
+        }
     }
 
     /// The pause after this many failures in a row.

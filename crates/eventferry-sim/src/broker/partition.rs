@@ -68,7 +68,7 @@ mod tests {
 
     fn wire(epoch: u16, sequence: u32, records: u32) -> Wire {
         let events = (0..records).collect();
-        Wire { producer: 1, connection: 0, domain: 0, sequence, epoch, events }
+        Wire { producer: 1, connection: 0, domain: 0, sequence, epoch, events, transaction: None }
     }
 
     #[test]

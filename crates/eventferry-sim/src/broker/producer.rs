@@ -6,6 +6,7 @@ use eventferry_core::machine::Outcome;
 use eventferry_core::publisher::{Role, Token};
 
 use crate::agenda::Time;
+use crate::world::Transacting;
 
 /// A message as its producer holds it.
 #[derive(Clone, Copy, Debug)]
@@ -31,6 +32,8 @@ pub(crate) struct Wire {
     pub(crate) sequence: u32,
     pub(crate) epoch: u16,
     pub(crate) events: Vec<u32>,
+    /// In which transaction.
+    pub(crate) transaction: Option<usize>,
 }
 
 /// What one producer has for one partition.
@@ -69,6 +72,8 @@ pub(crate) struct Producer {
     pub(crate) wire_free_at: Time,
     pub(crate) answers_free_at: Time,
     pub(crate) streams: Vec<Stream>,
+    /// Its transactions, if it has any.
+    pub(crate) transacting: Option<Transacting>,
     /// Its relay waits for its last reports.
     pub(crate) ending: bool,
     /// Reports that come back with its end.
@@ -92,6 +97,7 @@ impl Producer {
             wire_free_at: 0,
             answers_free_at: 0,
             streams: Vec::new(),
+            transacting: None,
             ending: false,
             last_reports: Vec::new(),
         }
@@ -110,8 +116,9 @@ impl Producer {
     pub(crate) fn next_batch(&mut self, stream: usize, records: usize, now: Time) -> bool {
         let (records, in_flight) =
             if self.role == Role::Main { (records, BATCHES_IN_FLIGHT) } else { (1, 1) };
+        let begun = self.transacting.is_none_or(|transacting| transacting.open.is_some());
         let stream = &mut self.streams[stream];
-        if self.life != Life::Open || stream.queue.is_empty() || stream.flying.len() >= in_flight {
+        if !begun || self.life != Life::Open || stream.queue.is_empty() || stream.flying.len() >= in_flight {
             return false;
         }
         let count = stream.queue.len().min(records);
@@ -131,6 +138,7 @@ impl Producer {
             sequence: *sequence,
             epoch: *epoch,
             events: messages.iter().map(|message| message.event).collect(),
+            transaction: self.transacting.and_then(|transacting| transacting.open),
         }
     }
 
@@ -160,6 +168,11 @@ impl Producer {
                 stream.queue.len() + stream.flying.iter().map(|batch| batch.messages.len()).sum::<usize>()
             })
             .sum()
+    }
+
+    /// Whether something is to be answered that cannot be taken back.
+    pub(crate) fn waits(&self) -> bool {
+        self.holds() > 0 || self.transacting.is_some_and(|transacting| transacting.committing)
     }
 
     /// Gives up what is queued.

@@ -41,7 +41,8 @@ pub(crate) fn changed(change: &ToldChange, before: &ParkedRow, truth: &Truth, pl
         return None;
     }
     let policy = &plan.retries[usize::from(event.topic)];
-    let lettered = event.letters > 0 && before.stage == Stage::DeadLetterTopic;
+    let shipped = event.deliveries > 0 || event.committed;
+    let lettered = (event.letters > 0 || event.letter_committed) && before.stage == Stage::DeadLetterTopic;
     let released = before.stage == Stage::Held && before.decision == Some(Decision::Release);
     let right = match change.what {
         ChangeWhat::Refused { .. } => before.stage == Stage::Topic && change.cause == Some(before.event),
@@ -52,7 +53,7 @@ pub(crate) fn changed(change: &ToldChange, before: &ParkedRow, truth: &Truth, pl
                 && !event.died
         }
         ChangeWhat::Held => lettered && policy.on_dead == OnDead::Hold,
-        ChangeWhat::Settled(End::Shipped) => event.deliveries > 0 && before.stage == Stage::Topic,
+        ChangeWhat::Settled(End::Shipped) => shipped && before.stage == Stage::Topic,
         ChangeWhat::Settled(End::DeadLettered) => {
             (lettered && policy.on_dead == OnDead::Continue) || released
         }

@@ -6,7 +6,12 @@ use crate::truth::{Event, Fate};
 
 /// A position has passed an event: nobody will read it again.
 pub(crate) fn passed(number: u32, event: &Event) -> Option<String> {
-    let kept = event.is_carried() || event.parked || event.ended.is_some() || !event.exists();
+    let kept = event.is_carried()
+        || event.committed
+        || event.letter_committed
+        || event.parked
+        || event.ended.is_some()
+        || !event.exists();
     (!kept).then(|| format!("a position passed e{number}, which is neither delivered nor parked"))
 }
 

@@ -1,6 +1,7 @@
 //! Transactions, the log and the tables beside it, and what of them is on disk.
 
 use crate::agenda::Time;
+use crate::database::intents::IntentRow;
 use crate::database::parked::ParkedRow;
 use crate::database::window::{Mark, Snapshot, Window};
 
@@ -22,6 +23,8 @@ pub(crate) struct Books {
     durable_id: u64,
     /// Grows with each failover and each restore.
     pub(crate) timeline: u32,
+    /// Which cluster it is in: grows with each restore.
+    pub(super) cluster: u32,
     /// It was restored into this cluster, and no lane was opened since.
     pub(super) restored: bool,
     /// The timeline on which the log was last read.
@@ -29,6 +32,7 @@ pub(crate) struct Books {
     pub(crate) lanes: Vec<LaneRow>,
     pub(super) beats: Vec<Option<Beat>>,
     pub(crate) positions: Vec<Position>,
+    pub(super) intents: Vec<IntentRow>,
     pub(crate) parked: Vec<ParkedRow>,
     pub(super) ordinals: i64,
     /// Pairs (xid, id): every event of a transaction with a greater xid has a greater id.
@@ -77,6 +81,8 @@ pub(crate) struct Position {
     pub(crate) mark: Mark,
     /// Which call moved it.
     pub(super) call: u64,
+    /// The last transaction all of whose intent for this lane is settled.
+    pub(super) carries: u64,
 }
 
 /// The transaction that loads a dump.
@@ -84,7 +90,7 @@ pub(crate) const LOADED_BY: u64 = 3;
 
 impl Books {
     pub(super) fn new(lanes: u16) -> Self {
-        let position = Position { version: 0, epoch: 0, mark: Window::beginning(), call: 0 };
+        let position = Position { version: 0, epoch: 0, mark: Window::beginning(), call: 0, carries: 0 };
         Self {
             xid_next: 3,
             running: Vec::new(),
@@ -98,11 +104,13 @@ impl Books {
             durable_xid: 2,
             durable_id: 0,
             timeline: 1,
+            cluster: 0,
             restored: false,
             known_timeline: 1,
             lanes: vec![LaneRow::default(); usize::from(lanes)],
             beats: Vec::new(),
             positions: vec![position; usize::from(lanes)],
+            intents: Vec::new(),
             parked: Vec::new(),
             ordinals: 0,
             anchors: Vec::new(),
@@ -214,6 +222,7 @@ impl Books {
         (self.xid_next, self.latest_completed, self.durable_xid) = (LOADED_BY + 1, LOADED_BY, LOADED_BY);
         self.anchors.clear();
         self.restored = true;
+        self.cluster += 1;
     }
 
     /// Whether it came out of a dump and no lane was opened since.

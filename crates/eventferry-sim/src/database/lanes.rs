@@ -52,10 +52,21 @@ impl Database {
                 }
             }
         }
-        self.take(now, relay, claim.take_max);
+        self.take(now, relay, self.may_take(now, relay, claim));
         self.books.write_and_flush();
         let leases = self.leases_of(relay, claim);
         Held { leases, relays_live: self.live(now), lanes_total: total }
+    }
+
+    /// Who wants all lanes takes none while another that lives has one.
+    fn may_take(&self, now: Time, relay: usize, claim: &Claim) -> u16 {
+        let others = |owner: usize| owner != relay && self.lives(now, owner);
+        let taken = self.books.lanes.iter().any(|row| row.owner.is_some_and(others));
+        match (claim.whole && claim.take_max > 0, taken && !self.has(Flaw::TakesFromTheLiving)) {
+            (true, true) => 0,
+            (true, false) => self.books.lanes.len() as u16,
+            (false, _) => claim.take_max,
+        }
     }
 
     fn take(&mut self, now: Time, relay: usize, take_max: u16) {

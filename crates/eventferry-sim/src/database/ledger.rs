@@ -23,6 +23,8 @@ pub(crate) struct ToldLane {
     pub(crate) mark: Option<Mark>,
     pub(crate) park: Vec<ToldPark>,
     pub(crate) changes: Vec<ToldChange>,
+    /// The last transaction whose intent is settled with this; 0: none.
+    pub(crate) carries: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -79,7 +81,8 @@ impl Database {
         if (owned || self.has(Flaw::SettlesWithoutEpoch)) && follows {
             let (version, epoch, call) = (position.version + 1, told.lease.epoch, told.call);
             let mark = told.mark.clone().unwrap_or_else(|| position.mark.clone());
-            self.books.positions[at] = Position { version, epoch, mark, call };
+            let carries = told.carries;
+            self.books.positions[at] = Position { version, epoch, mark, call, carries };
             self.apply(now, told);
             return Settled::Moved;
         }
@@ -97,7 +100,7 @@ impl Database {
         }
     }
 
-    fn apply(&mut self, now: Time, told: &ToldLane) {
+    pub(super) fn apply(&mut self, now: Time, told: &ToldLane) {
         told.changes.iter().for_each(|change| self.change(now, *change));
         told.park.iter().for_each(|park| self.park(now, told.lease.lane.0, *park));
     }

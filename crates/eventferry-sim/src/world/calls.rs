@@ -6,12 +6,13 @@ use eventferry_core::machine::{AggregateKey, Outcome, ParkedItem, ParkedList, To
 use eventferry_core::parked::ParkedKey;
 use eventferry_core::publisher::{Role, Token};
 use eventferry_core::store::{Anchor, Claim, Held, Opened, Verdict};
-use eventferry_core::{Lane, Lease};
+use eventferry_core::transaction::Resolved;
+use eventferry_core::{Lane, Lease, Stamp};
 
 use super::reading::Reading;
 use super::{What, World};
 use crate::agenda::{MILLISECOND, Time};
-use crate::database::{Claimant, DueRead, DueWish, Mark, ParkedRow, Settled, ToldLane};
+use crate::database::{Claimant, DueRead, DueWish, Mark, ParkedRow, Settled, ToldIntent, ToldLane};
 use crate::flaw::Flaw;
 
 /// How the way to the database is now.
@@ -31,6 +32,8 @@ pub(crate) enum Call {
     Parked { lanes: Vec<Lane>, after: Option<ParkedKey> },
     Due(DueWish),
     Settle(Vec<ToldLane>),
+    Intend(ToldIntent),
+    Resolve { leases: Vec<Lease>, committed: Option<Stamp> },
     Read(Reading),
 }
 
@@ -60,6 +63,10 @@ pub(crate) enum Answer {
     Parked(Result<ParkedList, StoreFaultKind>),
     Due(Result<DueRead, StoreFaultKind>),
     Settled(Vec<ToldLane>, Result<Vec<Settled>, StoreFaultKind>),
+    Intended(ToldIntent, Result<Verdict, StoreFaultKind>),
+    Resolved(Result<Resolved, StoreFaultKind>),
+    /// The session's producer, and the stamp of the transaction committed last.
+    TakenOver(Result<(u32, Option<Stamp>), PublishFaultKind>),
     Read(Result<Box<Reading>, StoreFaultKind>),
     Connected(Role, Result<u32, PublishFaultKind>),
     Learned(TopicId, Result<(), PublishFaultKind>),
@@ -143,6 +150,14 @@ impl World {
                 let settled = self.settled(relay, name, &told);
                 Answer::Settled(told, settled.ok_or(StoreFaultKind::HistoryLost))
             }
+            Call::Intend(told) => {
+                let verdict = self.flushed_with(|database| database.intend(name, &told));
+                self.note(|| format!("relay {relay} intends {:?}: {verdict:?}", told.stamp));
+                Answer::Intended(told, verdict.ok_or(StoreFaultKind::HistoryLost))
+            }
+            Call::Resolve { leases, committed } => {
+                Answer::Resolved(Ok(self.resolved(relay, name, &leases, committed)))
+            }
             Call::Read(reading) => {
                 if answers {
                     self.read_on(relay, incarnation, reading);
@@ -212,6 +227,14 @@ impl World {
             Answer::Parked(list) => self.relays[relay].core.handle_parked(clock, list),
             Answer::Due(read) => self.was_due(relay, read),
             Answer::Settled(told, settled) => self.was_settled(relay, told, settled),
+            Answer::Intended(told, verdict) => {
+                let process = &mut self.relays[relay];
+                let stamp = told.stamp;
+                process.intended = verdict.is_err().then_some(told);
+                process.core.handle_intended(clock, stamp, verdict);
+            }
+            Answer::Resolved(resolved) => self.relays[relay].core.handle_resolved(clock, resolved),
+            Answer::TakenOver(result) => self.was_taken_over(relay, result),
             Answer::Read(reading) => self.was_read(relay, reading),
             Answer::Rung { bed, stirred } => self.was_rung(relay, bed, stirred),
             Answer::GotUp => self.relays[relay].core.handle_got_up(clock),
@@ -231,8 +254,9 @@ impl World {
             }
             Answer::Abandoned(role, reports) => {
                 let process = &mut self.relays[relay];
+                let at_once = !self.plan.exactly_once;
                 for (token, outcome) in &reports {
-                    if *outcome == Outcome::Acknowledged {
+                    if at_once && *outcome == Outcome::Acknowledged {
                         process.held.remove(token);
                     }
                 }
@@ -311,6 +335,8 @@ pub(super) fn failure_of(call: &Call, kind: StoreFaultKind) -> Answer {
         Call::Parked { .. } => Answer::Parked(Err(kind)),
         Call::Due(_) => Answer::Due(Err(kind)),
         Call::Settle(told) => Answer::Settled(told.clone(), Err(kind)),
+        Call::Intend(told) => Answer::Intended(told.clone(), Err(kind)),
+        Call::Resolve { .. } => Answer::Resolved(Err(kind)),
         Call::Read(_) => Answer::Read(Err(kind)),
     }
 }

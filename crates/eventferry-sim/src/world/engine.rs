@@ -2,19 +2,20 @@
 
 use eventferry_core::fault::PublishFaultKind;
 use eventferry_core::machine::{
-    Action, AggregateKey, Arrival, ChangeOrder, ChangeWhat, Outcome, Routed, SettleOrder, TopicId,
+    Action, AggregateKey, Arrival, ChangeOrder, ChangeWhat, IntendOrder, Outcome, Routed, SettleOrder,
+    TopicId,
 };
 use eventferry_core::parked::Next;
 use eventferry_core::publisher::{Domain, Role, Token};
-use eventferry_core::store::Rest;
-use eventferry_core::{Lane, Lease};
+use eventferry_core::store::{Rest, Verdict};
+use eventferry_core::{Lane, Lease, Stamp};
 
 use super::calls::{Answer, Call};
 use super::{What, World};
 use crate::agenda::{MILLISECOND, SECOND, Time};
 use crate::broker::{Life, Message, Producer};
 use crate::checks::{fencing, memory, punctual};
-use crate::database::{DueWish, Mark, ToldChange, ToldLane, ToldPark};
+use crate::database::{DueWish, Mark, ToldChange, ToldIntent, ToldLane, ToldPark};
 use crate::flaw::Flaw;
 use crate::plan::Temper;
 use crate::relay::{InHand, Relay};
@@ -161,6 +162,22 @@ impl World {
                 }
             }
             Action::Connect(role) => self.connect(relay, role),
+            Action::TakeOver => self.take_over(relay),
+            Action::Begin(stamp) => self.begin_transaction(relay, stamp),
+            Action::Commit => self.commit_transaction(relay),
+            Action::Abort => self.abort_transaction(relay),
+            Action::Intend(order) => self.intend(relay, order),
+            Action::IntendAgain => {
+                if let Some(told) = self.relays[relay].intended.take() {
+                    self.call(relay, Call::Intend(told));
+                }
+            }
+            Action::Resolve { leases, committed } => self.call(relay, Call::Resolve { leases, committed }),
+            Action::Shipped(tokens) => {
+                for token in tokens {
+                    self.relays[relay].held.remove(&token);
+                }
+            }
             Action::Learn(topic) => self.learn(relay, topic),
             Action::Route(token) => {
                 let held = self.relays[relay].held.get(&token).copied();
@@ -198,7 +215,42 @@ impl World {
         let read = read.filter(|_| self.has(Flaw::SettlesWhatWasRead)).cloned();
         let mark = order.prefix.into_iter().next_back().map(|mark| read.unwrap_or(mark));
         let call = self.calls;
-        ToldLane { lease: order.lease, version: None, timeline: None, call, mark, park, changes }
+        let carries = order.carries.unwrap_or(0);
+        ToldLane { lease: order.lease, version: None, timeline: None, call, mark, park, changes, carries }
+    }
+
+    /// Writes down what a transaction settles.
+    fn intend(&mut self, relay: usize, order: IntendOrder<Mark>) {
+        let IntendOrder { stamp, after, settled, leases, settlements } = order;
+        let mut lanes: Vec<ToldLane> = settlements.into_iter().map(|order| self.told(relay, order)).collect();
+        for lane in &mut lanes {
+            lane.timeline = self.relays[relay].client.version_before(lane.lease, lane.call).1;
+        }
+        self.call(relay, Call::Intend(ToldIntent { stamp, after, settled, leases, lanes }));
+        if self.has(Flaw::CommitsBeforeIntent) {
+            let process = &mut self.relays[relay];
+            let clock = process.clock(self.now);
+            process.core.handle_intended(clock, stamp, Ok(Verdict::Done));
+        }
+    }
+
+    /// A relay has taken the broker over, or could not.
+    pub(super) fn was_taken_over(
+        &mut self,
+        relay: usize,
+        result: Result<(u32, Option<Stamp>), PublishFaultKind>,
+    ) {
+        let doubts = self.has(Flaw::DoubtIsAborted);
+        let process = &mut self.relays[relay];
+        let clock = process.clock(self.now);
+        if let Ok((producer, stamp)) = result {
+            process.sessions[Role::Main as usize] = Some(producer);
+            if process.heard.is_none() || !doubts {
+                process.heard = stamp;
+            }
+        }
+        let heard = process.heard;
+        process.core.handle_taken_over(clock, result.map(|_| heard));
     }
 
     /// The words of a refusal are those that came with the refusal of its token.
@@ -262,7 +314,8 @@ impl World {
     fn send(&mut self, relay: usize, role: Role, token: Token) {
         let process = &self.relays[relay];
         let clock = process.clock(self.now);
-        let (session, held) = (process.sessions[role as usize], process.held.get(&token).copied());
+        let session = process.sessions[if self.plan.exactly_once { 0 } else { role as usize }];
+        let held = process.held.get(&token).copied();
         let (Some(number), Some(held)) = (session, held) else {
             self.relays[relay].core.handle_ended(clock, token);
             return;
@@ -303,7 +356,7 @@ impl World {
     pub(super) fn reported(&mut self, relay: usize, reports: &[(Token, Outcome)]) {
         for (token, outcome) in reports {
             let process = &mut self.relays[relay];
-            if *outcome == Outcome::Acknowledged {
+            if *outcome == Outcome::Acknowledged && !self.plan.exactly_once {
                 process.held.remove(token);
             }
             let clock = process.clock(self.now);
@@ -383,6 +436,7 @@ impl World {
         use eventferry_core::machine::Stop;
         match stop {
             Stop::Drained if self.relays[relay].draining => {}
+            Stop::GraceOver if self.plan.exactly_once => {}
             Stop::GraceOver => {
                 let (from, until) = (self.now, self.now + 10 * SECOND);
                 self.truth.incidents.push(Incident { from, until, repeats: 2 });

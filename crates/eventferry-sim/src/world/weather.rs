@@ -115,7 +115,7 @@ impl World {
         process.draining = true;
         let (name, incarnation) = (process.name, process.incarnation);
         if self.has(Flaw::LeavesAtOnce) {
-            let claim = Claim { keep: Vec::new(), take_max: 0, lease: Duration::ZERO };
+            let claim = Claim { keep: Vec::new(), take_max: 0, lease: Duration::ZERO, whole: false };
             let now = self.now;
             self.flushed_with(|database| {
                 database.hold(now, name, Claimant { incarnation, claimed_at: now }, &claim)

@@ -103,9 +103,13 @@ impl World {
 
     /// The broker works on a batch. If its connection breaks, the answer is lost.
     pub(super) fn process(&mut self, wire: Wire, breaks: bool) {
-        let answer = self.judge(wire.domain, &wire.events);
+        let fenced = wire.transaction.filter(|number| !self.broker.coordinator.takes(*number, wire.producer));
+        let answer = match fenced {
+            Some(_) => Some(Written::Refused(PublishFaultKind::Fenced)),
+            None => self.judge(wire.domain, &wire.events),
+        };
         let verdict = answer.is_none().then(|| self.broker.partitions[wire.domain].admit(self.now, &wire));
-        let Wire { producer: number, connection, domain, sequence, epoch, events } = wire;
+        let Wire { producer: number, connection, domain, sequence, epoch, events, transaction } = wire;
         let answer = answer.unwrap_or_else(|| {
             match verdict.unwrap_or(Verdict::Write) {
                 Verdict::OutOfOrder => return Written::OutOfOrder,
@@ -113,7 +117,10 @@ impl World {
                 Verdict::Write => {}
             }
             for event in &events {
-                self.deliver(*event, domain, number);
+                match transaction {
+                    Some(transaction) => self.broker.coordinator.write(transaction, domain, *event),
+                    None => self.deliver(*event, domain, number),
+                }
             }
             Written::Yes
         });
@@ -207,7 +214,7 @@ impl World {
         let (relay, incarnation) = (producer.relay, producer.incarnation);
         if producer.ending {
             producer.last_reports.extend_from_slice(reports);
-            if producer.holds() == 0 {
+            if !producer.waits() {
                 self.finish(number);
             }
         } else if self.runs(relay, incarnation) {
@@ -298,7 +305,7 @@ impl World {
         let within = if self.has(Flaw::WaitsForNoReport) { 0 } else { within };
         let producer = &mut self.broker.producers[number as usize];
         producer.ending = true;
-        if producer.holds() == 0 || within == 0 {
+        if !producer.waits() || within == 0 {
             self.finish(number);
         } else {
             self.agenda.enter(self.now + within, What::GiveUp { producer: number });

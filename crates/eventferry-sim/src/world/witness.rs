@@ -1,9 +1,10 @@
 //! What people outside see: a consumer, a reader of parked events, a user of the database; and what it tells the
 //! checkers.
 
-use eventferry_core::Lane;
 use eventferry_core::machine::ParkWhy;
 use eventferry_core::parked::Next;
+use eventferry_core::transaction::Resolved;
+use eventferry_core::{Lane, Lease, Stamp};
 
 use super::World;
 use crate::agenda::Time;
@@ -145,8 +146,38 @@ impl World {
         settled
     }
 
+    /// A relay asks what was shipped before: what is carried out for that is seen.
+    pub(super) fn resolved(
+        &mut self,
+        relay: usize,
+        name: usize,
+        leases: &[Lease],
+        committed: Option<Stamp>,
+    ) -> Resolved {
+        let now = self.now;
+        let (resolved, moved) =
+            self.flushed_with(|database| database.resolve(now, name, (leases, committed)));
+        self.note(|| {
+            format!("relay {relay} resolves up to {committed:?}: {resolved:?}, {} moved", moved.len())
+        });
+        self.changed(name, &moved, &vec![true; moved.len()]);
+        // One after the other they were parked before anybody looked.
+        for lane in &moved {
+            self.parked(lane);
+        }
+        for lane in &moved {
+            self.passed(lane);
+        }
+        resolved
+    }
+
     /// A lane's position has moved.
     fn moved(&mut self, told: &ToldLane) {
+        self.parked(told);
+        self.passed(told);
+    }
+
+    fn parked(&mut self, told: &ToldLane) {
         for park in &told.park {
             let event = self.truth.event(park.event);
             if !matches!(self.flaw, Some(Flaw::ParksNothing)) && event.ended.is_none() {
@@ -167,6 +198,10 @@ impl World {
             let found = memory::parked(lane, parked, &self.plan.settings, told.lease.epoch);
             self.check(9, found);
         }
+    }
+
+    fn passed(&mut self, told: &ToldLane) {
+        let lane = told.lease.lane.0;
         let mark = self.database.books.positions[usize::from(lane)].mark.clone();
         let found = duplicates::moved_back(&self.truth, lane, &mark);
         self.check(4, found);

@@ -148,6 +148,8 @@ impl World {
             letters: 0,
             handed_at: None,
             deliveries: 0,
+            committed: false,
+            letter_committed: false,
             delivered_at: None,
         };
         let event = self.truth.add(event);

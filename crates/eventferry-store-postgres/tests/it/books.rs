@@ -11,8 +11,13 @@ use crate::server::{
 
 async fn settle(relay: &mut Relay, record: &Read) -> Verdict {
     let prefix = [record.mark.clone()];
-    let settlement =
-        Settlement { lease: relay.lease(record.lane), prefix: &prefix, park: vec![], changes: vec![] };
+    let settlement = Settlement {
+        lease: relay.lease(record.lane),
+        prefix: &prefix,
+        park: vec![],
+        changes: vec![],
+        carries: None,
+    };
     relay.roles.ledger.settle(&[settlement]).await.unwrap()[0]
 }
 
@@ -120,7 +125,7 @@ async fn no_statement_touches_an_event_and_books_are_only_added_to() {
                 assert_eq!(settle(&mut relay, &record).await, Verdict::Done);
             }
             let keep = relay.leases.clone();
-            relay.roles.lanes.hold(Claim { keep, take_max: 0, lease: LEASE }).await.unwrap();
+            relay.roles.lanes.hold(Claim { keep, take_max: 0, lease: LEASE, whole: false }).await.unwrap();
         }
         // A row's xmax is set by whoever updates, deletes or locks it.
         for table in ["outbox", "position", "beat", "read_window", "anchor"] {
@@ -141,7 +146,7 @@ async fn a_second_relay_of_the_same_name_is_told_so() {
         let mut first = database.relay("twin").await;
         first.take(4).await;
         let mut second = database.relay("twin").await;
-        let claim = || Claim { keep: Vec::new(), take_max: 4, lease: LEASE };
+        let claim = || Claim { keep: Vec::new(), take_max: 4, lease: LEASE, whole: false };
         let held = second.roles.lanes.hold(claim()).await.unwrap();
         assert!(held.leases.is_empty(), "it may just have died: wait");
         first.take(0).await;
@@ -173,9 +178,10 @@ async fn two_relays_never_hold_one_lane_and_see_each_other() {
         assert_eq!((one.leases.len(), two.leases.len()), (40, 24));
         assert!(one.lanes().iter().all(|lane| !two.lanes().contains(lane)));
         let keep = one.leases[..32].to_vec();
-        let held = one.roles.lanes.hold(Claim { keep, take_max: 0, lease: LEASE }).await.unwrap();
+        let held =
+            one.roles.lanes.hold(Claim { keep, take_max: 0, lease: LEASE, whole: false }).await.unwrap();
         assert_eq!((held.leases.len(), held.relays_live, held.lanes_total), (32, 2, 64));
-        let leave = Claim { keep: Vec::new(), take_max: 0, lease: Duration::ZERO };
+        let leave = Claim { keep: Vec::new(), take_max: 0, lease: Duration::ZERO, whole: false };
         let held = one.roles.lanes.hold(leave).await.unwrap();
         assert_eq!((held.leases.len(), held.relays_live), (0, 1));
         two.take(64).await;
@@ -194,7 +200,7 @@ async fn lanes_opened_on_another_timeline_say_so_for_those_open_before() {
             enqueue(&app, &format!("a{aggregate}"), "1").await;
         }
         fail_over(&database).await;
-        let claim = Claim { keep: relay.leases.clone(), take_max: 32, lease: LEASE };
+        let claim = Claim { keep: relay.leases.clone(), take_max: 32, lease: LEASE, whole: false };
         let held = relay.roles.lanes.hold(claim).await.unwrap();
         let new: Vec<Lease> =
             held.leases.iter().filter(|lease| !relay.leases.contains(lease)).copied().collect();

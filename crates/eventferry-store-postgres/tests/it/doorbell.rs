@@ -40,7 +40,7 @@ impl Database {
         let mut store = PostgresStore::new(config);
         store.prepare(Prepare::Check).await.unwrap();
         let mut roles = store.roles(&RelayId(name.into()));
-        let claim = eventferry_core::store::Claim { keep: vec![], take_max: 64, lease: LEASE };
+        let claim = eventferry_core::store::Claim { keep: vec![], take_max: 64, lease: LEASE, whole: false };
         let leases = roles.lanes.hold(claim).await.unwrap().leases;
         let lanes: Vec<Lane> = if leases.is_empty() { vec![] } else { (0..64).map(Lane).collect() };
         assert!(!lanes.is_empty(), "{name} got no lanes");

@@ -37,7 +37,8 @@ async fn carry(relay: &mut Relay, last: &str) {
         let page = relay.read().await;
         for record in &page.records {
             let (lease, prefix) = (relay.lease(record.lane), [record.mark.clone()]);
-            let settlement = Settlement { lease, prefix: &prefix, park: vec![], changes: vec![] };
+            let settlement =
+                Settlement { lease, prefix: &prefix, park: vec![], changes: vec![], carries: None };
             assert_eq!(relay.settle(settlement).await, Verdict::Done);
         }
         if page.records.iter().any(|record| text(&record.row) == last) {

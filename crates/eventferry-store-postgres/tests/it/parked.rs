@@ -145,8 +145,13 @@ async fn settled_from_the_front(database: &Database) -> Vec<Vec<String>> {
         reason: ParkReason::Behind,
     }];
     let prefix = [record.mark.clone()];
-    let settlement =
-        Settlement { lease: relay.lease(record.lane), prefix: &prefix, park, changes: settled.to_vec() };
+    let settlement = Settlement {
+        lease: relay.lease(record.lane),
+        prefix: &prefix,
+        park,
+        changes: settled.to_vec(),
+        carries: None,
+    };
     assert_eq!(relay.roles.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
     seen.push(texts(&relay.due().await.events));
     seen
@@ -422,7 +427,7 @@ async fn a_relay_that_waits_for_a_settlement_sees_what_it_changed_and_parked() {
         next.take(64).await;
         assert_eq!(next.leases.len(), 63, "its lane is not taken meanwhile");
         settling.commit().await.unwrap();
-        let claim = Claim { keep: next.leases.clone(), take_max: 1, lease: LEASE };
+        let claim = Claim { keep: next.leases.clone(), take_max: 1, lease: LEASE, whole: false };
         next.leases = next.roles.lanes.hold(claim).await.unwrap().leases;
         next.open_again().await;
         assert_eq!(next.keys().await, keys[1..]);

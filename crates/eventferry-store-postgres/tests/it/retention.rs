@@ -46,6 +46,7 @@ async fn a_lane_that_stood_still_keeps_its_place_when_it_goes_on() {
             prefix: std::slice::from_ref(&records[at].mark),
             park: vec![],
             changes: vec![],
+            carries: None,
         };
         assert_eq!(relay.roles.ledger.settle(&[told(a, 0)]).await.unwrap(), [Verdict::Done]);
         // a goes on to the next window; b waits for its topic, for longer than a minute.
@@ -55,8 +56,13 @@ async fn a_lane_that_stood_still_keeps_its_place_when_it_goes_on() {
                 break next;
             }
         };
-        let go_on =
-            Settlement { lease: a, prefix: std::slice::from_ref(&next.mark), park: vec![], changes: vec![] };
+        let go_on = Settlement {
+            lease: a,
+            prefix: std::slice::from_ref(&next.mark),
+            park: vec![],
+            changes: vec![],
+            carries: None,
+        };
         assert_eq!(relay.roles.ledger.settle(&[go_on]).await.unwrap(), [Verdict::Done]);
         app.batch_execute("UPDATE eventferry.read_window SET opened_at = opened_at - interval '2 minutes'")
             .await
@@ -109,6 +115,7 @@ pub(crate) async fn carry_all(relay: &mut Relay) -> usize {
                 prefix: mark,
                 park: vec![],
                 changes: vec![],
+                carries: None,
             })
             .collect();
         for verdict in relay.roles.ledger.settle(&told).await.unwrap() {

@@ -74,7 +74,8 @@ async fn a_relays_role_may_do_all_that_a_relay_does() {
         let mut store = PostgresStore::new(PostgresConfig::from_url(&url).unwrap());
         store.prepare(Prepare::Check).await.unwrap();
         let mut roles = store.roles(&RelayId("r".into()));
-        let held = roles.lanes.hold(Claim { keep: vec![], take_max: 64, lease: LEASE }).await.unwrap();
+        let held =
+            roles.lanes.hold(Claim { keep: vec![], take_max: 64, lease: LEASE, whole: false }).await.unwrap();
         roles.feed.open(&held.leases).await.unwrap();
         let lanes: Vec<_> = held.leases.iter().map(|lease| lease.lane).collect();
         let wish = Wish { lanes: &lanes, records_max: 10, bytes_max: 1000 };
@@ -83,7 +84,7 @@ async fn a_relays_role_may_do_all_that_a_relay_does() {
         let lease = *held.leases.iter().find(|lease| lease.lane == record.lane).unwrap();
         let prefix = [record.mark.clone()];
         let park = vec![Park { mark: &record.mark, row: &record.row, reason: REFUSED }];
-        let settlement = Settlement { lease, prefix: &prefix, park, changes: vec![] };
+        let settlement = Settlement { lease, prefix: &prefix, park, changes: vec![], carries: None };
         assert_eq!(roles.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
         let ask = ParkedAsk { lanes: &lanes, after: None, limit: 10 };
         assert_eq!(roles.ledger.parked(ask).await.unwrap().events.len(), 1);
@@ -96,7 +97,7 @@ async fn a_relays_role_may_do_all_that_a_relay_does() {
         assert_eq!(roles.desk.decide(&filter, Decision::Discard, &act).await.unwrap().taken, 1);
         roles.desk.record("a look around", &act).await.unwrap();
         let changes = vec![(key, Change::Settled(End::Discarded))];
-        let settlement = Settlement { lease, prefix: &[], park: vec![], changes };
+        let settlement = Settlement { lease, prefix: &[], park: vec![], changes, carries: None };
         assert_eq!(roles.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
         // The event is old enough: its slot is another one.
         app.execute("UPDATE eventferry.outbox SET slot = (slot + 4) % 8", &[]).await.unwrap();
@@ -154,7 +155,7 @@ async fn a_login_or_privilege_that_is_taken_from_a_running_relay_is_waited_for()
         let mut store = PostgresStore::new(PostgresConfig::from_url(&url).unwrap());
         store.prepare(Prepare::Check).await.unwrap();
         let mut roles = store.roles(&RelayId("taken".into()));
-        let claim = || Claim { keep: Vec::new(), take_max: 64, lease: LEASE };
+        let claim = || Claim { keep: Vec::new(), take_max: 64, lease: LEASE, whole: false };
         roles.lanes.hold(claim()).await.unwrap();
         for (take, give, says) in [
             ("ALTER ROLE THE_ROLE NOLOGIN", "ALTER ROLE THE_ROLE LOGIN", "28000"),

@@ -152,7 +152,7 @@ pub(crate) const LEASE: Duration = Duration::from_secs(600);
 impl Relay {
     /// Takes up to `most` lanes more and opens what is new.
     pub(crate) async fn take(&mut self, most: u16) {
-        let claim = Claim { keep: self.leases.clone(), take_max: most, lease: LEASE };
+        let claim = Claim { keep: self.leases.clone(), take_max: most, lease: LEASE, whole: false };
         let held = self.roles.lanes.hold(claim).await.unwrap();
         let new: Vec<Lease> =
             held.leases.iter().filter(|lease| !self.leases.contains(lease)).copied().collect();
@@ -176,7 +176,8 @@ impl Relay {
         let park =
             park.map(|(record, reason)| Park { mark: &record.mark, row: &record.row, reason: *reason });
         let lease = self.lease(records[0].lane);
-        let settlement = Settlement { lease, prefix: &prefix, park: park.collect(), changes: vec![] };
+        let settlement =
+            Settlement { lease, prefix: &prefix, park: park.collect(), changes: vec![], carries: None };
         assert_eq!(self.roles.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
     }
 
@@ -186,7 +187,7 @@ impl Relay {
 
     /// How many relays share the lanes, as this one is told.
     pub(crate) async fn relays_live(&mut self) -> u32 {
-        let claim = Claim { keep: self.leases.clone(), take_max: 0, lease: LEASE };
+        let claim = Claim { keep: self.leases.clone(), take_max: 0, lease: LEASE, whole: false };
         self.roles.lanes.hold(claim).await.unwrap().relays_live
     }
 
@@ -196,7 +197,8 @@ impl Relay {
         changes: &[(ParkedKey, Change<'_>)],
     ) -> Result<Verdict, StoreFault> {
         let lease = self.lease(changes[0].0.lane);
-        let settlement = Settlement { lease, prefix: &[], park: vec![], changes: changes.to_vec() };
+        let settlement =
+            Settlement { lease, prefix: &[], park: vec![], changes: changes.to_vec(), carries: None };
         Ok(self.roles.ledger.settle(&[settlement]).await?[0])
     }
 

@@ -65,7 +65,7 @@ async fn nobody_waits_on_an_old_connection_when_leases_had_to_be_asked_for_on_a_
         let mut store = PostgresStore::new(PostgresConfig::from_url(&way.url).unwrap());
         store.prepare(Prepare::Check).await.unwrap();
         let mut roles = store.roles(&RelayId("forgotten".into()));
-        let claim = || Claim { keep: Vec::new(), take_max: 64, lease: Duration::from_secs(2) };
+        let claim = || Claim { keep: Vec::new(), take_max: 64, lease: Duration::from_secs(2), whole: false };
         let leases = roles.lanes.hold(claim()).await.unwrap().leases;
         roles.feed.open(&leases).await.unwrap();
         way.forget();
@@ -93,7 +93,7 @@ async fn a_lease_waits_no_longer_than_itself_for_a_server_that_takes_connections
         store.prepare(Prepare::Check).await.unwrap();
         let mut roles = store.roles(&RelayId("unheard".into()));
         way.closed.store(true, Ordering::SeqCst);
-        let claim = Claim { keep: Vec::new(), take_max: 64, lease: Duration::from_secs(2) };
+        let claim = Claim { keep: Vec::new(), take_max: 64, lease: Duration::from_secs(2), whole: false };
         let asked = Instant::now();
         let fault = roles.lanes.hold(claim).await.unwrap_err();
         assert_eq!(*fault.kind(), StoreFaultKind::Unavailable, "{fault}");

@@ -341,7 +341,7 @@ async fn carry_quietly(relay: &mut Relay) {
     assert!(page.records.is_empty());
     for (lane, mark) in page.passed {
         let (lease, prefix) = (relay.lease(lane), [mark]);
-        let settlement = Settlement { lease, prefix: &prefix, park: vec![], changes: vec![] };
+        let settlement = Settlement { lease, prefix: &prefix, park: vec![], changes: vec![], carries: None };
         assert_eq!(relay.settle(settlement).await, Verdict::Done);
     }
 }

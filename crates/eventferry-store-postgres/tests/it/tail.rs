@@ -98,8 +98,13 @@ pub(crate) async fn settle_all(relay: &mut Relay) {
     }
     for (lane, mark) in marks {
         let prefix = [mark];
-        let settlement =
-            Settlement { lease: relay.lease(lane), prefix: &prefix, park: vec![], changes: vec![] };
+        let settlement = Settlement {
+            lease: relay.lease(lane),
+            prefix: &prefix,
+            park: vec![],
+            changes: vec![],
+            carries: None,
+        };
         assert_eq!(relay.settle(settlement).await, Verdict::Done);
     }
 }
@@ -170,7 +175,7 @@ async fn the_tail_goes_on_inside_a_transaction_that_was_settled_in_part() {
         assert_eq!(records.len(), 20);
         let prefix = [records[11].mark.clone()];
         let lease = relay.lease(records[0].lane);
-        let settlement = Settlement { lease, prefix: &prefix, park: vec![], changes: vec![] };
+        let settlement = Settlement { lease, prefix: &prefix, park: vec![], changes: vec![], carries: None };
         assert_eq!(relay.settle(settlement).await, Verdict::Done);
         relay.open_again().await;
         let expected: Vec<String> = (13..=20).map(|number| format!("a/{number}")).collect();

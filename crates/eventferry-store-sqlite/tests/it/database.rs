@@ -123,13 +123,16 @@ pub(crate) async fn hold(
     keep: &[Lease],
     take_max: u16,
 ) -> Result<Vec<Lease>, StoreFault> {
-    let claim = Claim { keep: keep.to_vec(), take_max, lease: LEASE };
+    let claim = Claim { keep: keep.to_vec(), take_max, lease: LEASE, whole: false };
     Ok(relay.lanes.hold(claim).await?.leases)
 }
 
 pub(crate) async fn leave(relay: &mut Roles<SqliteStore>) {
-    let held =
-        relay.lanes.hold(Claim { keep: Vec::new(), take_max: 0, lease: Duration::ZERO }).await.unwrap();
+    let held = relay
+        .lanes
+        .hold(Claim { keep: Vec::new(), take_max: 0, lease: Duration::ZERO, whole: false })
+        .await
+        .unwrap();
     assert_eq!(held.leases, []);
 }
 
@@ -171,6 +174,7 @@ pub(crate) async fn settle(
         prefix: std::slice::from_ref(&up_to.mark),
         park: park.collect(),
         changes: Vec::new(),
+        carries: None,
     };
     let verdicts = relay.ledger.settle(&[settlement]).await?;
     assert_eq!(verdicts.len(), 1);
@@ -189,6 +193,7 @@ pub(crate) async fn settle_page(relay: &mut Roles<SqliteStore>, leases: &[Lease]
             prefix: std::slice::from_ref(last),
             park: Vec::new(),
             changes: Vec::new(),
+            carries: None,
         };
         assert_eq!(relay.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
     }
@@ -210,7 +215,8 @@ pub(crate) async fn change(
     lease: Lease,
     changes: &[(ParkedKey, Change<'_>)],
 ) -> Result<Verdict, StoreFault> {
-    let settlement = Settlement { lease, prefix: &[], park: Vec::new(), changes: changes.to_vec() };
+    let settlement =
+        Settlement { lease, prefix: &[], park: Vec::new(), changes: changes.to_vec(), carries: None };
     Ok(relay.ledger.settle(&[settlement]).await?[0])
 }
 

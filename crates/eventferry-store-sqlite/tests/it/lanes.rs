@@ -28,7 +28,8 @@ async fn two_relays_share_the_lanes() {
     let taken = hold(&mut b, &of_b, 1).await.unwrap();
     assert!(taken.contains(&Lease { lane: of_a[0].lane, epoch: of_a[0].epoch + 1 }), "{taken:?}");
 
-    let held = a.lanes.hold(Claim { keep: kept.clone(), take_max: 8, lease: LEASE }).await.unwrap();
+    let held =
+        a.lanes.hold(Claim { keep: kept.clone(), take_max: 8, lease: LEASE, whole: false }).await.unwrap();
     assert_eq!(held, Held { leases: kept, relays_live: 2, lanes_total: 8 });
 }
 
@@ -53,7 +54,8 @@ async fn a_relay_that_leaves_is_not_waited_for() {
     let (mut a, mut b) = (database.roles("a"), database.roles("b"));
     hold(&mut a, &[], 4).await.unwrap();
     leave(&mut a).await;
-    let held = b.lanes.hold(Claim { keep: Vec::new(), take_max: 4, lease: LEASE }).await.unwrap();
+    let held =
+        b.lanes.hold(Claim { keep: Vec::new(), take_max: 4, lease: LEASE, whole: false }).await.unwrap();
     assert_eq!((held.leases.len(), held.relays_live), (4, 1));
 
     // Nor does it keep its own successor waiting.

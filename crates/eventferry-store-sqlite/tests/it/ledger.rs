@@ -113,6 +113,7 @@ async fn several_lanes_settle_at_once_each_with_an_answer_of_its_own() {
                 prefix: std::slice::from_ref(&last.mark),
                 park: Vec::new(),
                 changes: Vec::new(),
+                carries: None,
             }
         })
         .collect();
@@ -146,8 +147,13 @@ async fn a_parked_event_is_kept_in_full_and_listed_in_order() {
             reason: if at == 0 { refused_for_good("message too large") } else { ParkReason::Behind },
         });
         let prefix: Vec<_> = of_lane.iter().map(|record| record.mark.clone()).collect();
-        let settlement =
-            Settlement { lease: *lease, prefix: &prefix, park: park.collect(), changes: Vec::new() };
+        let settlement = Settlement {
+            lease: *lease,
+            prefix: &prefix,
+            park: park.collect(),
+            changes: Vec::new(),
+            carries: None,
+        };
         assert_eq!(relay.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
         parked_ids.extend(of_lane.iter().map(|record| (record.row.aggregate_id().to_owned(), size(record))));
     }

@@ -193,7 +193,7 @@ async fn changes_come_before_parks_and_both_with_the_position() {
     let park = vec![Park { mark: &records[0].mark, row: &records[0].row, reason: ParkReason::Behind }];
     let changes = vec![(key, Change::Settled(End::Discarded))];
     let prefix = std::slice::from_ref(&records[1].mark);
-    let settlement = Settlement { lease, prefix, park, changes };
+    let settlement = Settlement { lease, prefix, park, changes, carries: None };
     assert_eq!(relay.ledger.settle(&[settlement]).await.unwrap(), [Verdict::Done]);
     assert_eq!(payloads_due(&due(&mut relay, &[Lane(0)]).await), ["2"]);
     relay.feed.open(&[lease]).await.unwrap();
@@ -224,7 +224,7 @@ async fn a_late_settlement_changes_no_parked_event() {
     let before = row(&database, key);
     let prefix = std::slice::from_ref(&records[0].mark);
     let changes = vec![(key, Change::Settled(End::Discarded))];
-    let late = Settlement { lease, prefix, park: Vec::new(), changes };
+    let late = Settlement { lease, prefix, park: Vec::new(), changes, carries: None };
     assert_eq!(relay.ledger.settle(&[late]).await.unwrap(), [Verdict::Done]);
     assert_eq!(row(&database, key), before);
 }
