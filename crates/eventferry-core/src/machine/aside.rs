@@ -17,6 +17,8 @@ use crate::parked::{End, Next, ParkedKey};
 pub(super) enum Aside {
     /// It was refused, and that was believed.
     Refused(PublishFaultKind),
+    /// It was refused, and nothing shows that it is its own fault.
+    Unproven,
     /// Its topic takes nothing, and has not for a while.
     TopicShut,
 }
@@ -42,7 +44,7 @@ impl<M: Clone> Core<M> {
         let entry = &self.entries[index];
         let (lane, key) = (entry.lane, entry.aggregate);
         let why = match why {
-            Aside::TopicShut => ParkWhy::TopicHeld,
+            Aside::TopicShut | Aside::Unproven => ParkWhy::TopicHeld,
             Aside::Refused(kind) => {
                 let (_, next) = self.next_attempt(entry.topic, 0, kind);
                 let token = self.entries.token(index);

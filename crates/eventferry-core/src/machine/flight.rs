@@ -174,12 +174,14 @@ impl<M: Clone> Core<M> {
             PublishFaultKind::Unknown => self.unknown_is_rejected(index),
             _ => false,
         };
-        let believed = alone && rejected && !entry.orphan;
+        let unproven = kind == PublishFaultKind::Unknown && !rejected && self.unknown_is_unproven(index);
+        let why = if unproven { Aside::Unproven } else { Aside::Refused(kind) };
+        let believed = alone && (rejected || unproven) && !entry.orphan;
         if believed {
             let number = entry.aggregate_number;
             self.leave_flight(index);
             self.aggregates.unpend(number);
-            self.set_aside(index, Aside::Refused(kind));
+            self.set_aside(index, why);
         }
         believed
     }

@@ -332,6 +332,12 @@ impl<M: Clone> Core<M> {
         }
     }
 
+    /// In a transaction nothing that stands behind a record in its lane can go and show whose fault an unknown refusal is.
+    /// After as many it is set aside, uncounted, so that others go.
+    pub(super) fn unknown_is_unproven(&self, index: u32) -> bool {
+        self.transactions.is_some() && self.entries[index].refusals >= UNKNOWN_REFUSALS_MAX
+    }
+
     /// An unknown refusal is believed when it came back for a record sent alone while others went through: at any time
     /// since the first, for each refusal ends the session and with it what that session had acknowledged.
     pub(super) fn unknown_is_rejected(&self, index: u32) -> bool {

@@ -19,7 +19,7 @@ use core::time::Duration;
 
 use super::Core;
 use super::action::{Action, IntendOrder, Notice, SettleOrder};
-use super::entry::{Origin, State};
+use super::entry::{Entry, Origin, State};
 use super::lanes::{LanePhase, LaneState};
 use super::session::{Outcome, Phase};
 use crate::fault::{PublishFaultKind, StoreFaultKind};
@@ -309,8 +309,11 @@ impl<M: Clone> Core<M> {
         port.flight_bytes += bytes;
         port.channels[number].flight_records += 1;
         let transactions = self.transactions.as_mut()?;
-        if transactions.queues[role as usize].front() == Some(&index) {
-            transactions.queues[role as usize].pop_front();
+        let queue = &mut transactions.queues[role as usize];
+        match (role, queue.front() == Some(&index)) {
+            (_, true) => drop(queue.pop_front()),
+            (Role::Alone, false) => queue.retain(|queued| *queued != index),
+            (Role::Main, false) => {}
         }
         let filling = transactions.filling.as_mut()?;
         filling.members.push(token);
@@ -326,9 +329,6 @@ impl<M: Clone> Core<M> {
         if !empty {
             return self.next_of(Role::Main);
         }
-        if self.now < transactions.alone_at {
-            return self.next_of(Role::Main);
-        }
         let (first, second) =
             if transactions.was_alone { (Role::Main, Role::Alone) } else { (Role::Alone, Role::Main) };
         self.next_of(first).or_else(|| self.next_of(second))
@@ -336,24 +336,34 @@ impl<M: Clone> Core<M> {
 
     fn next_of(&mut self, role: Role) -> Option<u32> {
         let transactions = self.transactions.as_mut()?;
-        let topics = &self.topics;
-        let goes = |entry: &super::entry::Entry<M>| entry.channel.role == role && !topics.held(entry.topic);
-        let queued = transactions.queues[role as usize].front().copied();
-        if let Some(index) = queued.filter(|index| goes(&self.entries[*index])) {
-            return Some(index);
+        let (topics, paused) = (&self.topics, self.now < transactions.alone_at);
+        let goes = |entry: &Entry<M>| {
+            entry.channel.role == role && !topics.held(entry.topic) && !(paused && entry.refusals > 0)
+        };
+        // Records that go alone wait for nothing before them: the one refused least goes first.
+        let queue = transactions.queues[role as usize].iter().copied();
+        let queued = match role {
+            Role::Main => queue.take(1).find(|index| goes(&self.entries[*index])),
+            Role::Alone => queue
+                .filter(|index| goes(&self.entries[*index]))
+                .min_by_key(|index| self.entries[*index].refusals),
+        };
+        if queued.is_some_and(|index| self.entries[index].refusals == 0) {
+            return queued;
         }
         let turn = transactions.turn;
         // From the lane whose turn it is to the last, and then from the first.
         for lanes in [(Bound::Included(turn), Bound::Unbounded), (Bound::Unbounded, Bound::Excluded(turn))] {
             for (lane, state) in self.lanes.range_mut(lanes) {
-                let unsent = state.next_unsent(&self.entries);
-                if let Some(index) = unsent.filter(|index| goes(&self.entries[*index])) {
+                let unsent = state.next_unsent(&self.entries).filter(|index| goes(&self.entries[*index]));
+                let Some(index) = unsent else { continue };
+                if queued.is_none_or(|queued| self.entries[index].refusals <= self.entries[queued].refusals) {
                     transactions.turn = *lane;
                     return Some(index);
                 }
             }
         }
-        None
+        queued
     }
 
     /// The session had no room for the record offered last.
@@ -560,7 +570,10 @@ impl<M: Clone> Core<M> {
     pub(super) fn lose_agreement(&mut self) {
         let Some(transactions) = &mut self.transactions else { return };
         transactions.unresolve();
-        transactions.doubt = None;
+        if transactions.doubt.take().is_some() {
+            // Its records were kept back: they are read again.
+            self.queue_again(Role::Main);
+        }
         self.end_session(Role::Main, None);
     }
 

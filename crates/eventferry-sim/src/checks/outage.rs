@@ -23,7 +23,10 @@ pub(crate) fn parked(number: u32, why: ParkWhy, (truth, plan, now): (&Truth, &Pl
                 };
                 of == Some(topic) && fault.at <= now
             });
-            (!refused).then(|| format!("e{number} is parked for its topic, which nobody took away"))
+            // In transactions one that is refused with an unknown code makes way for others.
+            let unproven = plan.exactly_once && event.ailment.poison == Poison::Unknown;
+            (!refused && !unproven)
+                .then(|| format!("e{number} is parked for its topic, which nobody took away"))
         }
         ParkWhy::Behind => {
             let behind = truth.of_aggregate[usize::from(event.aggregate)].iter().any(|other| {

@@ -7,7 +7,7 @@ use eventferry_core::transaction::Resolved;
 use eventferry_core::{Lane, Lease, Stamp};
 
 use super::World;
-use crate::agenda::Time;
+use crate::agenda::{SECOND, Time};
 use crate::checks::{atomic, dead_letters, duplicates, fencing, isolation, lost, memory, order, outage};
 use crate::database::{Books, Database, LOADED_BY, Mark, Settled, ToldLane};
 use crate::fault::FaultKind;
@@ -50,7 +50,11 @@ impl World {
             self.check(3, found);
             if self.is_innocent_in_calm(number) {
                 let since = self.truth.events[number as usize].visible_at.max(self.manned_since);
-                let patience = self.plan.settings.topic_patience.as_micros() as Time;
+                let mut patience = self.plan.settings.topic_patience.as_micros() as Time;
+                if self.plan.exactly_once {
+                    // A lane's records go in order, and each that changes its partition waits for two transactions.
+                    patience += 12 * SECOND;
+                }
                 let found = isolation::delivered(number, since, self.now, patience);
                 self.check(6, found);
             }
