@@ -44,7 +44,7 @@ pub(crate) struct Broker {
 }
 
 impl Broker {
-    pub(crate) fn new(partitions: &[u16]) -> Self {
+    pub(crate) fn new(partitions: &[u16], fences_nobody: bool) -> Self {
         let mut all = Vec::new();
         let mut first = Vec::new();
         for (topic, count) in partitions.iter().enumerate() {
@@ -52,7 +52,7 @@ impl Broker {
             all.extend((0..*count).map(|_| Partition::new(topic)));
         }
         Self {
-            coordinator: Coordinator::new(all.len()),
+            coordinator: Coordinator::new(all.len(), fences_nobody),
             partitions: all,
             first,
             producers: Vec::new(),

@@ -331,7 +331,41 @@ impl Plan {
                 Fault { at, kind: FaultKind::of(number, dice, self) }
             })
             .collect();
+        if self.exactly_once && self.temper == Temper::Stormy {
+            faults.extend(self.take_overs(&mut Dice::new(self.seed, 8)));
+        }
         faults.sort_by_key(|fault| fault.at);
+        faults
+    }
+
+    /// Lanes that change hands while the broker has something of their owner's in its sockets: where transactions can go
+    /// wrong.
+    fn take_overs(&self, dice: &mut Dice) -> Vec<Fault> {
+        let mut faults = Vec::new();
+        let lease = self.settings.lease.as_micros() as Time;
+        for _ in 0..dice.below(4) {
+            let at = dice.below(STORM);
+            let lasts = lease + dice.below(500) * MILLISECOND;
+            if dice.chance(70) {
+                faults.push(Fault { at, kind: FaultKind::BrokerFrozen { lasts } });
+            }
+            if dice.chance(30) {
+                let percent = dice.between(20, 60);
+                faults.push(Fault { at, kind: FaultKind::LossyDatabase { lasts, percent } });
+            }
+            for relay in 0..self.relays {
+                let at = at + dice.below(120) * MILLISECOND;
+                let lasts = lasts + dice.below(300) * MILLISECOND;
+                let kind = match dice.below(4) {
+                    0 | 1 => {
+                        FaultKind::Kill { relay, back: dice.between(1, 100) * MILLISECOND, renamed: true }
+                    }
+                    2 => FaultKind::Freeze { relay, lasts },
+                    _ => continue,
+                };
+                faults.push(Fault { at, kind });
+            }
+        }
         faults
     }
 }

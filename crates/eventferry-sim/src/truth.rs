@@ -148,6 +148,11 @@ impl Event {
         self.deliveries > 0 || self.letters > 0 || self.was_discarded
     }
 
+    /// Whether a transaction with it, or with its dead letter, was committed: partitions that do not know yet will.
+    pub(crate) fn is_committed(&self) -> bool {
+        self.committed || self.letter_committed
+    }
+
     /// Whether this one must reach the broker before `later`, both of one aggregate (promise 3).
     pub(crate) fn precedes(&self, later: &Self) -> bool {
         let within = self.transaction == later.transaction && self.begun < later.begun;

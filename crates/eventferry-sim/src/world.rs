@@ -191,7 +191,7 @@ impl World {
             flaw,
             truth,
             database: Database::new(plan.lanes, plan.anchor_ids, flaw),
-            broker: Broker::new(&topics),
+            broker: Broker::new(&topics, flaw == Some(Flaw::FencesNobody)),
             bell: Bell::default(),
             relays: Vec::new(),
             names: plan.relays,

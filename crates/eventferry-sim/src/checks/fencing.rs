@@ -1,6 +1,6 @@
 //! Promise 5: a relay that lost a lease moves nothing, and a running one sends nothing after its lease.
 
-use eventferry_core::Lease;
+use eventferry_core::{Lease, Stamp};
 
 use crate::agenda::Time;
 
@@ -21,6 +21,19 @@ pub(crate) fn changed(relay: usize, lease: Lease) -> Option<String> {
     Some(format!(
         "r{relay} changed parked events of lane {lane} under epoch {epoch}, which is not its any more"
     ))
+}
+
+/// An intent was written down for leases that its relay does not have.
+pub(crate) fn intended(relay: usize, stamp: Stamp) -> Option<String> {
+    Some(format!(
+        "r{relay} wrote down what transaction {} settles in lanes that are not its any more",
+        stamp.number
+    ))
+}
+
+/// What was shipped was carried out, and the rest forgotten, for leases that nobody has who asked for it.
+pub(crate) fn resolved(relay: usize) -> Option<String> {
+    Some(format!("r{relay} had intents carried out and forgotten in lanes that are not its any more"))
 }
 
 /// A running relay hands an event to its client; the database has told it that its leases run until then.

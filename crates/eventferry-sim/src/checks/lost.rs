@@ -7,8 +7,7 @@ use crate::truth::{Event, Fate};
 /// A position has passed an event: nobody will read it again.
 pub(crate) fn passed(number: u32, event: &Event) -> Option<String> {
     let kept = event.is_carried()
-        || event.committed
-        || event.letter_committed
+        || event.is_committed()
         || event.parked
         || event.ended.is_some()
         || !event.exists();
@@ -31,8 +30,11 @@ pub(crate) fn at_the_end(events: &[Event], full: &[u16]) -> Option<String> {
 /// What was settled must have stayed delivered or parked.
 pub(crate) fn gone_in_the_end(events: &[Event]) -> Option<String> {
     let gone = |event: &Event| {
-        let kept =
-            event.is_carried() || event.parked || !event.settled || event.ended == Some(End::Discarded);
+        let kept = event.is_carried()
+            || event.is_committed()
+            || event.parked
+            || !event.settled
+            || event.ended == Some(End::Discarded);
         event.fate == Fate::Durable && !kept
     };
     let first = events.iter().position(gone)?;

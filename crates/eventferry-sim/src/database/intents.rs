@@ -31,7 +31,8 @@ pub(crate) struct IntentRow {
 }
 
 impl Database {
-    fn holds(&self, relay: usize, leases: &[Lease]) -> bool {
+    /// Whether a relay has all these leases.
+    pub(crate) fn holds(&self, relay: usize, leases: &[Lease]) -> bool {
         leases.iter().all(|lease| {
             let row = &self.books.lanes[usize::from(lease.lane.0)];
             row.owner == Some(relay) && row.epoch == lease.epoch
@@ -55,6 +56,10 @@ impl Database {
             lanes.iter_mut().for_each(|lane| lane.changes.clear());
         }
         let newest = self.books.intents.iter().map(|row| row.stamp.number).max().unwrap_or(0);
+        let rival = |row: &IntentRow| row.stamp.number == told.stamp.number && row.stamp != told.stamp;
+        if self.books.intents.iter().any(rival) && !self.has(Flaw::IntendsWithoutEpoch) {
+            return Some(Verdict::Fenced);
+        }
         if told.stamp.number > newest {
             self.books.intents.retain(|row| row.stamp.number >= told.settled);
             let cluster = self.books.cluster;

@@ -12,6 +12,7 @@ use eventferry_core::{Lane, Lease, Stamp};
 use super::reading::Reading;
 use super::{What, World};
 use crate::agenda::{MILLISECOND, Time};
+use crate::checks::fencing;
 use crate::database::{Claimant, DueRead, DueWish, Mark, ParkedRow, Settled, ToldIntent, ToldLane};
 use crate::flaw::Flaw;
 
@@ -151,7 +152,11 @@ impl World {
                 Answer::Settled(told, settled.ok_or(StoreFaultKind::HistoryLost))
             }
             Call::Intend(told) => {
+                let holds = self.database.holds(name, &told.leases);
                 let verdict = self.flushed_with(|database| database.intend(name, &told));
+                if verdict == Some(Verdict::Done) && !holds {
+                    self.check(5, fencing::intended(name, told.stamp));
+                }
                 self.note(|| format!("relay {relay} intends {:?}: {verdict:?}", told.stamp));
                 Answer::Intended(told, verdict.ok_or(StoreFaultKind::HistoryLost))
             }

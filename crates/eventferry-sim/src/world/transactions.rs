@@ -58,7 +58,8 @@ const BUSY_WAIT: Time = 20 * MILLISECOND;
 impl World {
     pub(super) fn take_over(&mut self, relay: usize) {
         let incarnation = self.relays[relay].incarnation;
-        if self.broker.down_until.max(self.broker.frozen_until) > self.now {
+        // One that stands still takes requests, and answers when it wakes.
+        if self.broker.down_until > self.now {
             let at = self.now + self.wire_dice.between(50, 1_000) * MILLISECOND;
             let answer = Answer::TakenOver(Err(PublishFaultKind::Unavailable));
             self.agenda.enter(at, What::Answer { relay, incarnation, answer });
@@ -122,8 +123,11 @@ impl World {
         let breaks = self.broker.breaks.0 > self.now && self.wire_dice.chance(self.broker.breaks.1);
         let away = self.broker.down_until.max(self.broker.frozen_until);
         if away > self.now || (breaks && self.wire_dice.chance(50)) {
-            if !closed {
-                let at = self.now.max(away) + self.wire_dice.between(20, 300) * MILLISECOND;
+            // What a broker that stands still has in its sockets it works on when it wakes.
+            let frozen = self.broker.frozen_until > self.now && self.broker.down_until <= self.now;
+            if !closed || frozen {
+                let after = if frozen { 40 } else { 300 };
+                let at = self.now.max(away) + self.wire_dice.between(1, after) * MILLISECOND;
                 self.agenda.enter(at, What::Coordinate { producer: number, request });
             }
             return;
@@ -183,26 +187,23 @@ impl World {
                 }
                 Err(trouble) => refused(trouble),
             },
-            Request::Commit(transaction) => {
-                let whoever = self.has(Flaw::FencesNobody);
-                match self.broker.coordinator.commit(transaction, number, whoever) {
-                    Ok(newly) => {
-                        if newly {
-                            self.note(|| format!("transaction {transaction} is committed"));
-                            let letters = self.plan.letter_topic();
-                            for (event, domain) in self.broker.coordinator.events(transaction) {
-                                let letter = self.broker.partitions[domain].topic == letters;
-                                let event = self.truth.event(event);
-                                event.committed |= !letter;
-                                event.letter_committed |= letter;
-                            }
-                            self.spread_the_word(transaction);
+            Request::Commit(transaction) => match self.broker.coordinator.commit(transaction, number) {
+                Ok(newly) => {
+                    if newly {
+                        self.note(|| format!("transaction {transaction} is committed"));
+                        let letters = self.plan.letter_topic();
+                        for (event, domain) in self.broker.coordinator.events(transaction) {
+                            let letter = self.broker.partitions[domain].topic == letters;
+                            let event = self.truth.event(event);
+                            event.committed |= !letter;
+                            event.letter_committed |= letter;
                         }
-                        Reply::Done(request)
+                        self.spread_the_word(transaction);
                     }
-                    Err(trouble) => refused(trouble),
+                    Reply::Done(request)
                 }
-            }
+                Err(trouble) => refused(trouble),
+            },
         }
     }
 

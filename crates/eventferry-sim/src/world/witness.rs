@@ -3,7 +3,7 @@
 
 use eventferry_core::machine::ParkWhy;
 use eventferry_core::parked::Next;
-use eventferry_core::transaction::Resolved;
+use eventferry_core::transaction::{Agreement, Resolved};
 use eventferry_core::{Lane, Lease, Stamp};
 
 use super::World;
@@ -159,11 +159,15 @@ impl World {
         committed: Option<Stamp>,
     ) -> Resolved {
         let now = self.now;
+        let holds = self.database.holds(name, leases);
         let (resolved, moved) =
             self.flushed_with(|database| database.resolve(now, name, (leases, committed)));
         self.note(|| {
             format!("relay {relay} resolves up to {committed:?}: {resolved:?}, {} moved", moved.len())
         });
+        if resolved.agreement != Agreement::Fenced && !holds {
+            self.check(5, fencing::resolved(name));
+        }
         self.changed(name, &moved, &vec![true; moved.len()]);
         // One after the other they were parked before anybody looked.
         for lane in &moved {
