@@ -208,6 +208,14 @@ impl<S: Store, P: Publisher> RelayBuilder<S, P> {
             settings.seed = high ^ low;
         }
         settings.check().map_err(BuildError::Settings)?;
+        if settings.delivery == Delivery::ExactlyOnce {
+            let (able, can) = (publisher.abilities().transactions, store.capabilities().intents);
+            match (able, can) {
+                (None, _) => return Err(BuildError::ExactlyOnce("publisher")),
+                (_, false) => return Err(BuildError::ExactlyOnce("store")),
+                _ => {}
+            }
+        }
         check_retries(&settings, &rest.retries)?;
         let id = id.unwrap_or_else(|| format!("relay-{}", Uuid::new_v4().simple()));
         if id.is_empty() || id.chars().count() > RELAY_ID_CHARS_MAX || id.contains('\0') {
@@ -250,6 +258,8 @@ fn check_retries(settings: &Settings, of_topics: &HashMap<String, RetryPolicy>) 
 pub enum BuildError {
     /// Two settings disagree: change one of those named.
     Settings(SettingsDisagree),
+    /// This part, the store or the publisher, cannot deliver exactly once: use another, or deliver at least once.
+    ExactlyOnce(&'static str),
     /// The id is empty, longer than 200 characters, or holds a zero byte: give another.
     RelayId(String),
     /// The dead-letter topic cannot be one: name another, or leave it out.
@@ -275,6 +285,9 @@ impl fmt::Display for BuildError {
                     "the relay id has {} characters; give 1 to {RELAY_ID_CHARS_MAX}, without zero bytes",
                     id.len()
                 )
+            }
+            Self::ExactlyOnce(part) => {
+                write!(f, "this {part} cannot deliver exactly once; use another, or deliver at least once")
             }
             Self::DeadLetterTopic(fault) => fault.fmt(f),
             Self::RetryTopic(topic) => {

@@ -10,11 +10,12 @@ use eventferry_core::publisher::{Publisher, Report, Role, Session};
 use eventferry_core::store::{
     Claim, Doorbell, Feed, Held, Lanes, Ledger, Opened, Page, Store, Verdict, Wish,
 };
-use eventferry_core::{Lane, Lease, PublishFault, StoreFault};
+use eventferry_core::transaction::Resolved;
+use eventferry_core::{Lane, Lease, OutboxId, PublishFault, Stamp, StoreFault};
 use tokio::sync::oneshot;
 use tokio::task::{JoinError, JoinSet};
 
-use crate::told::{Told, ToldLane};
+use crate::told::{Told, ToldIntent, ToldLane};
 
 /// What came back. A role that was called comes with its answer.
 pub(crate) enum Answer<S: Store, P: Publisher> {
@@ -25,10 +26,13 @@ pub(crate) enum Answer<S: Store, P: Publisher> {
     Rung(S::Doorbell, u32),
     GotUp(S::Doorbell),
     Settled(S::Ledger, Told<S>, Result<Vec<Verdict>, StoreFault>),
+    Intended(S::Ledger, ToldIntent<S::Mark, S::Row>, Result<Verdict, StoreFault>),
+    Resolved(S::Ledger, Result<Resolved, StoreFault>),
     Parked(S::Ledger, Result<ParkedPage, StoreFault>),
     Due(S::Ledger, Result<DuePage<S::Row>, StoreFault>),
     Learned(TopicId, Result<(), PublishFault>),
     Connected(Role, Result<P::Session, PublishFault>),
+    TakenOver(Result<(P::Session, Option<Stamp>), PublishFault>),
     Abandoned(Role, Vec<Report>),
 }
 
@@ -193,6 +197,27 @@ impl<S: Store, P: Publisher> Calls<S, P> {
             drop(settlements);
             Answer::Settled(ledger, told, verdicts)
         });
+    }
+
+    pub(crate) fn intend(&mut self, told: ToldIntent<S::Mark, S::Row>) {
+        let Some(mut ledger) = self.ledger.take() else { return };
+        self.start(async move {
+            let verdict = ledger.intend(told.intent()).await;
+            Answer::Intended(ledger, told, verdict)
+        });
+    }
+
+    pub(crate) fn resolve(&mut self, leases: Vec<Lease>, committed: Option<Stamp>) {
+        let Some(mut ledger) = self.ledger.take() else { return };
+        self.start(async move {
+            let resolved = ledger.resolve(&leases, committed).await;
+            Answer::Resolved(ledger, resolved)
+        });
+    }
+
+    pub(crate) fn take_over(&mut self, outbox: OutboxId) {
+        let publisher = Arc::clone(&self.publisher);
+        self.start(async move { Answer::TakenOver(publisher.take_over(&outbox).await) });
     }
 
     pub(crate) fn learn(&mut self, topic: TopicId, name: String) {

@@ -21,10 +21,10 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use eventferry_core::machine::{Action, Arrival, Core, RetryPolicy, Stop};
+use eventferry_core::machine::{ABORT, Action, Arrival, COMMIT, Core, Delivery, RetryPolicy, Stop};
 use eventferry_core::publisher::{Publisher, Report, Session, Token};
-use eventferry_core::store::{Prepare, Store};
-use eventferry_core::{PublishFault, PublishFaultKind, StoreFault, StoreFaultKind};
+use eventferry_core::store::{Prepare, Prepared, Store};
+use eventferry_core::{OutboxId, PublishFault, PublishFaultKind, StoreFault, StoreFaultKind};
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -34,7 +34,7 @@ use crate::dead_letters::DeadLetterTopic;
 use crate::news::News;
 use crate::refusals::Refusals;
 use crate::rows::Rows;
-use crate::told::Told;
+use crate::told::{Told, ToldIntent};
 use crate::topics::TopicNumbers;
 use crate::voice::Outage;
 
@@ -97,13 +97,17 @@ pub(crate) async fn run<S: Store, P: Publisher>(
             return Ok(Finished { shipped: 0, parked: 0, settled: true });
         }
     };
-    match prepared {
-        Ok(lanes) => tracing::info!(relay = id.0, lanes, "relay started"),
+    let outbox = match prepared {
+        Ok(Prepared { lanes, outbox, .. }) => {
+            tracing::info!(relay = id.0, lanes, "relay started");
+            outbox
+        }
         Err(fault) => {
             news.end().await;
             return Err(RunError::Store(fault));
         }
-    }
+    };
+    let exactly_once = settings.delivery == Delivery::ExactlyOnce;
     let core: Core<S::Mark> = Core::new(settings, &store.capabilities(), publisher.abilities());
     let roles = store.roles(&id);
     let publisher = Arc::new(publisher);
@@ -121,6 +125,9 @@ pub(crate) async fn run<S: Store, P: Publisher>(
         main: None,
         alone: None,
         told: None,
+        intended: None,
+        exactly_once,
+        outbox,
         refusals: Refusals::default(),
         store_fault: None,
         publish_fault: None,
@@ -151,7 +158,7 @@ async fn prepare<S: Store>(
     store: &mut S,
     settings: crate::Settings,
     news: &mut News,
-) -> Result<u16, StoreFault> {
+) -> Result<Prepared, StoreFault> {
     use eventferry_core::StoreFaultKind::{Contended, Throttled, Unavailable};
     let mut pause = settings.retry_min;
     let mut outage = Outage::default();
@@ -160,7 +167,7 @@ async fn prepare<S: Store>(
         match store.prepare(Prepare::Check).await {
             Ok(prepared) => {
                 news.store_prepared(outage);
-                return Ok(prepared.lanes);
+                return Ok(prepared);
             }
             Err(fault) if matches!(fault.kind(), Unavailable | Contended | Throttled(_)) => {
                 news.store_unprepared(&fault, started.elapsed(), &mut outage);
@@ -191,6 +198,11 @@ struct Engine<S: Store, P: Publisher> {
     alone: Option<P::Session>,
     /// The last settlement, while it is to be made again.
     told: Option<Told<S>>,
+    /// The last intent, while it is to be made again.
+    intended: Option<ToldIntent<S::Mark, S::Row>>,
+    exactly_once: bool,
+    /// What the broker calls this outbox.
+    outbox: OutboxId,
     refusals: Refusals,
     store_fault: Option<StoreFault>,
     publish_fault: Option<PublishFault>,
@@ -286,7 +298,19 @@ impl<S: Store, P: Publisher> Engine<S, P> {
                     self.calls.settle(told);
                 }
             }
+            Action::Intend(order) => self.intend(order),
+            Action::IntendAgain => {
+                if let Some(told) = self.intended.take() {
+                    self.calls.intend(told);
+                }
+            }
+            Action::Resolve { leases, committed } => self.calls.resolve(leases, committed),
             Action::Connect(role) => self.calls.connect(role),
+            Action::TakeOver => self.calls.take_over(self.outbox.clone()),
+            Action::Begin(stamp) => self.begin(stamp),
+            Action::Commit => self.main.iter_mut().for_each(|session| session.commit(COMMIT)),
+            Action::Abort => self.main.iter_mut().for_each(|session| session.abort(ABORT)),
+            Action::Shipped(tokens) => self.shipped(tokens),
             Action::Learn(topic) => self.calls.learn(topic, self.topics.name(topic).to_owned()),
             Action::Abandon(role, within) => self.abandon(role, within),
             Action::Say(notice) => self.say(&notice),

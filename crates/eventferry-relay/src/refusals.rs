@@ -69,6 +69,11 @@ impl Refusals {
         self.records.get(&token).cloned().unwrap_or_else(|| unsaid("Unknown", "the broker did not say why"))
     }
 
+    /// Why this record was refused, if it was.
+    pub(crate) fn known(&self, token: Token) -> Option<Arc<Refusal>> {
+        self.records.get(&token).cloned()
+    }
+
     /// Why this topic takes nothing.
     pub(crate) fn of_topic(&self, topic: TopicId) -> Arc<Refusal> {
         let told = self.topics.get(&topic).cloned();

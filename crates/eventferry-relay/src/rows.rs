@@ -170,6 +170,18 @@ impl<R: Row> Rows<R> {
         }
     }
 
+    /// A copy of the row of a record that is needed here too.
+    pub(crate) fn copy(&self, token: Token) -> Option<R>
+    where
+        R: Clone,
+    {
+        match self.get(token) {
+            Content::Logged(row) => Some(row.clone()),
+            Content::Due(due) => Some(due.row.clone()),
+            Content::Departed(_) | Content::Empty => None,
+        }
+    }
+
     /// The row of a record that is needed no longer here.
     pub(crate) fn remove(&mut self, token: Token) -> Option<R> {
         match self.take(token) {

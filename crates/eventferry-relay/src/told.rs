@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use eventferry_core::Lease;
-use eventferry_core::machine::{ChangeOrder, ChangeWhat, ParkOrder, ParkWhy, SettleOrder};
+use eventferry_core::{Lease, Stamp};
+use eventferry_core::machine::{ChangeOrder, ChangeWhat, IntendOrder, ParkOrder, ParkWhy, SettleOrder};
 use eventferry_core::parked::{Change, Next, Park, ParkReason, ParkedKey};
-use eventferry_core::store::{Settlement, Store};
+use eventferry_core::store::{Intent, Settlement, Store};
 
 use crate::refusals::Refusal;
 
@@ -17,6 +17,31 @@ pub(crate) struct ToldLane<M, R> {
     prefix: Vec<M>,
     pub(crate) park: Vec<ToldPark<M, R>>,
     pub(crate) changes: Vec<ToldChange>,
+    carries: Option<u64>,
+}
+
+/// An intent, kept to be repeated unchanged.
+pub(crate) struct ToldIntent<M, R> {
+    pub(crate) stamp: Stamp,
+    after: u64,
+    settled: u64,
+    leases: Vec<Lease>,
+    lanes: Vec<ToldLane<M, R>>,
+}
+
+impl<M, R> ToldIntent<M, R> {
+    /// What the core ordered, with what it does not know.
+    pub(crate) fn of(order: IntendOrder<M>, hand: &mut impl InHand<M, R>) -> Self {
+        let IntendOrder { stamp, after, settled, leases, settlements } = order;
+        let lanes = settlements.into_iter().map(|order| ToldLane::of(order, hand)).collect();
+        Self { stamp, after, settled, leases, lanes }
+    }
+
+    pub(crate) fn intent(&self) -> Intent<'_, M, R> {
+        let Self { stamp, after, settled, leases, lanes } = self;
+        let settlements = lanes.iter().map(ToldLane::settlement).collect();
+        Intent { stamp: *stamp, after: *after, settled: *settled, settlements, leases }
+    }
 }
 
 pub(crate) struct ToldPark<M, R> {
@@ -50,8 +75,9 @@ pub(crate) trait InHand<M, R> {
 impl<M, R> ToldLane<M, R> {
     /// What the core ordered, with what it does not know.
     pub(crate) fn of(order: SettleOrder<M>, hand: &mut impl InHand<M, R>) -> Self {
-        let SettleOrder { lease, prefix, park, changes } = order;
-        let mut told = Self { lease, prefix, park: Vec::with_capacity(park.len()), changes: Vec::new() };
+        let SettleOrder { lease, prefix, park, changes, carries } = order;
+        let mut told =
+            Self { lease, prefix, park: Vec::with_capacity(park.len()), changes: Vec::new(), carries };
         for order in park {
             let refusal = hand.why_parked(&order);
             if let Some(row) = hand.take(&order) {
@@ -71,7 +97,7 @@ impl<M, R> ToldLane<M, R> {
             prefix: &self.prefix,
             park: park.collect(),
             changes: changes.collect(),
-            carries: None,
+            carries: self.carries,
         }
     }
 }
@@ -169,6 +195,7 @@ mod tests {
             prefix: vec![1, 2, 3],
             park: park.map(|(n, why)| ParkOrder { token: Token(u64::from(n)), mark: n, why }).collect(),
             changes: (1..).zip(changes).map(|(at, what)| ChangeOrder { key: key(at), what }).collect(),
+            carries: None,
         };
         let mut hand = Hand { taken: Vec::new() };
         let told = ToldLane::of(order, &mut hand);

@@ -7,6 +7,7 @@ use super::action::Stop;
 use super::aside::Aside;
 use super::entry::{ChannelId, Entry, Origin, State};
 use super::session::{Outcome, Phase};
+use super::transactions::BEGIN;
 use crate::fault::PublishFaultKind;
 use crate::lane::Lane;
 use crate::publisher::{Domain, Refusal, Role, Token};
@@ -74,6 +75,8 @@ impl<M: Clone> Core<M> {
             self.take_back(index);
             let role = self.entries[index].channel.role;
             self.end_session(role, None);
+        } else if token == BEGIN {
+            self.end_session(Role::Main, None);
         }
     }
 

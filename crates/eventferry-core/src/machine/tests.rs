@@ -80,6 +80,7 @@ fn capabilities() -> Capabilities {
         in_table: true,
         payload_bytes_max: 1 << 20,
         settle_items_max: 1000,
+        intents: true,
     }
 }
 
@@ -89,6 +90,7 @@ fn kafka_like() -> Abilities {
         first_alone: Some(Duration::from_secs(3600)),
         refusal: Refusal::PerBatch,
         durable_ack: true,
+        transactions: None,
     }
 }
 

@@ -5,7 +5,7 @@ use eventferry_core::machine::{ParkedItem, ParkedList, TopicId};
 use eventferry_core::parked::ParkedPage;
 use eventferry_core::publisher::{Publisher, Role};
 use eventferry_core::store::{Page, Store};
-use eventferry_core::{PublishFault, StoreFaultKind};
+use eventferry_core::{PublishFault, Stamp, StoreFaultKind};
 
 use super::Engine;
 use crate::calls::{Answer, aggregate_key};
@@ -51,7 +51,17 @@ impl<S: Store, P: Publisher> Engine<S, P> {
                 self.due(page);
             }
             Answer::Learned(topic, learned) => self.learned(topic, learned),
+            Answer::Intended(ledger, told, verdict) => {
+                self.calls.rest_ledger(ledger);
+                self.intended(told, verdict);
+            }
+            Answer::Resolved(ledger, resolved) => {
+                self.calls.rest_ledger(ledger);
+                let resolved = resolved.map_err(|fault| self.store_failed(fault));
+                self.core.handle_resolved(now, resolved);
+            }
             Answer::Connected(role, session) => self.connected(role, session),
+            Answer::TakenOver(session) => self.taken_over(session),
             Answer::Abandoned(role, reports) => {
                 let outcomes: Vec<_> = reports.into_iter().map(|report| self.outcome(report)).collect();
                 self.core.handle_abandoned(now, role, &outcomes);
@@ -89,6 +99,17 @@ impl<S: Store, P: Publisher> Engine<S, P> {
             self.publish_failed(fault)
         });
         self.core.handle_learned(self.started.elapsed(), topic, learned);
+    }
+
+    fn taken_over(&mut self, session: Result<(P::Session, Option<Stamp>), PublishFault>) {
+        let stamp = match session {
+            Ok((session, stamp)) => {
+                self.main = Some(session);
+                Ok(stamp)
+            }
+            Err(fault) => Err(self.publish_failed(fault)),
+        };
+        self.core.handle_taken_over(self.started.elapsed(), stamp);
     }
 
     fn connected(&mut self, role: Role, session: Result<P::Session, PublishFault>) {

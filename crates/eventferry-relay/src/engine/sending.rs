@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use eventferry_core::machine::Outcome as CoreOutcome;
+use eventferry_core::Stamp;
+use eventferry_core::machine::{BEGIN, Outcome as CoreOutcome};
 use eventferry_core::publisher::{Domain, Outcome, Publisher, Report, Role, Session, Taken, Token};
 use eventferry_core::store::Store;
 
@@ -18,8 +19,9 @@ impl<S: Store, P: Publisher> Engine<S, P> {
 
     pub(super) fn send(&mut self, role: Role, token: Token, domain: Domain) {
         let session = match role {
-            Role::Main => &mut self.main,
-            Role::Alone => &mut self.alone,
+            // In transactions one session has them all.
+            Role::Alone if !self.exactly_once => &mut self.alone,
+            _ => &mut self.main,
         };
         let taken = match (session, self.rows.envelope(token, &self.topics)) {
             (Some(session), Some(envelope)) => session.send(token, domain, &envelope),
@@ -29,6 +31,24 @@ impl<S: Store, P: Publisher> Engine<S, P> {
             Taken::Yes => {}
             Taken::Full => self.core.handle_full(self.started.elapsed(), token),
             Taken::Ended => self.core.handle_ended(self.started.elapsed(), token),
+        }
+    }
+
+    pub(super) fn begin(&mut self, stamp: Stamp) {
+        let taken = self.main.as_mut().map_or(Taken::Ended, |session| session.begin(BEGIN, stamp));
+        if taken != Taken::Yes {
+            self.core.handle_ended(self.started.elapsed(), BEGIN);
+        }
+    }
+
+    /// The transaction of these records is committed.
+    pub(super) fn shipped(&mut self, tokens: Vec<Token>) {
+        for token in tokens {
+            if self.rows.acknowledged(token) {
+                self.finished.shipped += 1;
+                self.news.shipped();
+            }
+            self.refusals.forget(token);
         }
     }
 
@@ -49,6 +69,8 @@ impl<S: Store, P: Publisher> Engine<S, P> {
 
     pub(super) fn outcome(&mut self, report: Report) -> (Token, CoreOutcome) {
         let outcome = match report.outcome {
+            // In a transaction it may have to go again.
+            Outcome::Acknowledged if self.exactly_once => CoreOutcome::Acknowledged,
             Outcome::Acknowledged => {
                 if self.rows.acknowledged(report.token) {
                     self.finished.shipped += 1;

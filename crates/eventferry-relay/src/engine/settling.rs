@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use eventferry_core::machine::{ParkOrder, ParkWhy, SettleOrder, TopicId};
+use eventferry_core::machine::{IntendOrder, ParkOrder, ParkWhy, SettleOrder, TopicId};
 use eventferry_core::parked::Change;
 use eventferry_core::publisher::{Publisher, Token};
 use eventferry_core::store::{Store, Verdict};
@@ -11,7 +11,7 @@ use eventferry_core::{Lane, Lease, Row, StoreFault};
 use super::Engine;
 use crate::refusals::{Refusal, Refusals};
 use crate::rows::Rows;
-use crate::told::{InHand, Told, ToldLane, ToldWhat};
+use crate::told::{InHand, Told, ToldIntent, ToldLane, ToldWhat};
 use crate::topics::TopicNumbers;
 
 /// What the engine knows of the records to park.
@@ -19,20 +19,22 @@ struct Hand<'a, R> {
     rows: &'a mut Rows<R>,
     refusals: &'a Refusals,
     topics: &'a TopicNumbers,
+    /// They are needed here afterwards.
+    keeps: bool,
 }
 
-impl<M, R: Row> InHand<M, R> for Hand<'_, R> {
+impl<M, R: Row + Clone> InHand<M, R> for Hand<'_, R> {
     fn take(&mut self, order: &ParkOrder<M>) -> Option<R> {
-        self.rows.remove(order.token)
+        if self.keeps { self.rows.copy(order.token) } else { self.rows.remove(order.token) }
     }
 
     fn why_parked(&self, order: &ParkOrder<M>) -> Option<Arc<Refusal>> {
         match order.why {
             ParkWhy::Refused(_) => Some(self.refusals.of(order.token)),
-            ParkWhy::TopicHeld => {
+            ParkWhy::TopicHeld => self.refusals.known(order.token).or_else(|| {
                 let topic = self.rows.topic(order.token, self.topics);
                 Some(self.refusals.of_topic(topic.unwrap_or(TopicId(u32::MAX))))
-            }
+            }),
             ParkWhy::Behind => None,
         }
     }
@@ -44,12 +46,35 @@ impl<M, R: Row> InHand<M, R> for Hand<'_, R> {
 
 impl<S: Store, P: Publisher> Engine<S, P> {
     pub(super) fn settle(&mut self, orders: Vec<SettleOrder<S::Mark>>) {
-        let mut hand = Hand { rows: &mut self.rows, refusals: &self.refusals, topics: &self.topics };
+        let mut hand = self.hand(false);
         let told: Told<S> = orders.into_iter().map(|order| ToldLane::of(order, &mut hand)).collect();
         // What of an earlier one was to be made again speaks of a history that is gone.
         self.told = None;
         self.news.figures.settle_asked();
         self.calls.settle(told);
+    }
+
+    fn hand(&mut self, keeps: bool) -> Hand<'_, S::Row> {
+        Hand { rows: &mut self.rows, refusals: &self.refusals, topics: &self.topics, keeps }
+    }
+
+    pub(super) fn intend(&mut self, order: IntendOrder<S::Mark>) {
+        let told = ToldIntent::of(order, &mut self.hand(true));
+        self.intended = None;
+        self.calls.intend(told);
+    }
+
+    pub(super) fn intended(
+        &mut self,
+        told: ToldIntent<S::Mark, S::Row>,
+        verdict: Result<Verdict, StoreFault>,
+    ) {
+        let stamp = told.stamp;
+        let verdict = verdict.map_err(|fault| {
+            self.intended = Some(told);
+            self.store_failed(fault)
+        });
+        self.core.handle_intended(self.started.elapsed(), stamp, verdict);
     }
 
     pub(super) fn settled(&mut self, told: Told<S>, verdicts: Result<Vec<Verdict>, StoreFault>) {
