@@ -20,7 +20,6 @@ pub use sqlx::SqlxInbox;
 
 /// What became of a message that was to be handled once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[must_use = "commit the transaction, or what the handler did is undone"]
 pub enum Once<T> {
     /// It was new: the handler ran, and this is what it returned. It counts once the transaction is committed.
     Now(T),

@@ -1,4 +1,5 @@
--- purpose: forget the oldest messages of a consumer, so many at most; those that somebody else is just at are left out.
+-- purpose: forget the oldest messages of a consumer, so many at most; those that somebody else is just at are left out
+-- (for which a role needs UPDATE).
 -- parameters: $1 consumer; $2 how old they are at least, in seconds (double precision); $3 how many.
 -- index: message_by_age; the rows by their place.
 DELETE FROM eventferry_inbox.message WHERE ctid = ANY (ARRAY(

@@ -33,7 +33,7 @@ pub(super) fn fault(
         Some("3F000" | "42P01") => (InboxFaultKind::Misconfigured, NO_TABLE),
         Some("42501") => (
             InboxFaultKind::Misconfigured,
-            "the role lacks a privilege; grant it USAGE on the schema eventferry_inbox, SELECT, INSERT and DELETE on \
+            "the role lacks a privilege; grant it USAGE on the schema eventferry_inbox, SELECT, INSERT, UPDATE and DELETE on \
              eventferry_inbox.message and SELECT on eventferry_inbox.migration",
         ),
         Some("23514") => (InboxFaultKind::Misconfigured, NAMELESS),
