@@ -27,6 +27,7 @@ mod fault;
 mod login;
 mod polled;
 mod publisher;
+mod reader;
 mod route;
 mod session;
 
