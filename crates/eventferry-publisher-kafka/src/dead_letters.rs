@@ -8,13 +8,13 @@ use std::time::{Duration, Instant};
 use eventferry_core::{PublishFault, PublishFaultKind};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::task::spawn_blocking;
 
 use crate::config::KafkaConfig;
 use crate::fault::code_of;
-use crate::reader::{ANSWER_MAX, Ear, LOOK, Reader, shutting_down};
+use crate::reader::{ANSWER_MAX, Ear, LOOK, Reader, headers_of, shutting_down};
 
 /// How long nothing may come before the broker counts as away.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -54,7 +54,8 @@ pub struct DeadLetterRecord {
     pub key: Option<Vec<u8>>,
     /// Its payload; `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// Its headers, in order, repeated names included; a value that is null is empty here.
+    /// Its headers, in order, repeated names included; a value that is null is empty here. One whose name is not UTF-8,
+    /// which the client cannot hand over, is named U+FFFD and is empty.
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
@@ -70,16 +71,12 @@ impl fmt::Debug for DeadLetterRecord {
 
 impl DeadLetterRecord {
     fn of(message: &BorrowedMessage<'_>) -> Self {
-        let headers = message.headers();
-        let headers = headers.iter().flat_map(|headers| headers.iter());
-        let headers =
-            headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()));
         Self {
             partition: message.partition(),
             offset: message.offset(),
             key: message.key().map(<[u8]>::to_vec),
             payload: message.payload().map(<[u8]>::to_vec),
-            headers: headers.collect(),
+            headers: headers_of(message),
         }
     }
 

@@ -1,5 +1,6 @@
 //! A consumer that reads a topic by itself, as no member of a group, and says what is wrong as people need it.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -8,6 +9,7 @@ use eventferry_core::{PublishFault, PublishFaultKind};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::metadata::Metadata;
 use rdkafka::{ClientConfig, ClientContext};
 
@@ -147,6 +149,45 @@ impl ClientContext for Ear {
 
 impl ConsumerContext for Ear {}
 
+/// A message's headers, in order.
+pub(crate) fn headers_of(message: &BorrowedMessage<'_>) -> Vec<(String, Vec<u8>)> {
+    let Some(headers) = message.headers() else { return Vec::new() };
+    (0..headers.count()).map(|at| header(headers, at)).collect()
+}
+
+/// The binding panics over a name that is not UTF-8, and anybody who may write to the topic can send one.
+fn header(headers: &impl Headers, at: usize) -> (String, Vec<u8>) {
+    match catch_unwind(AssertUnwindSafe(|| headers.try_get(at))) {
+        Ok(Some(header)) => (header.key.to_owned(), header.value.unwrap_or_default().to_vec()),
+        _ => (char::REPLACEMENT_CHARACTER.into(), Vec::new()),
+    }
+}
+
 pub(crate) fn shutting_down() -> PublishFault {
     PublishFault::new(PublishFaultKind::Unavailable, "the runtime is shutting down")
+}
+
+#[cfg(test)]
+mod tests {
+    use rdkafka::message::Header;
+
+    use super::*;
+
+    /// As the binding does over a name that is not UTF-8.
+    struct Panicking;
+
+    impl Headers for Panicking {
+        fn count(&self) -> usize {
+            1
+        }
+
+        fn try_get(&self, _: usize) -> Option<Header<'_, &[u8]>> {
+            panic!("a name that is not UTF-8")
+        }
+    }
+
+    #[test]
+    fn a_name_that_is_not_utf_8_ends_no_reader() {
+        assert_eq!(header(&Panicking, 0), ("\u{fffd}".to_owned(), Vec::new()));
+    }
 }
