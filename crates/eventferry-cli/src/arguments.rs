@@ -64,8 +64,8 @@ pub(crate) enum Command {
     /// Print a topic's records as they come, decoded
     ///
     /// Each record is shown with what eventferry's headers say of it, its own headers and its payload; one of another
-    /// program's is shown as it is. Of transactions, only what is committed. Goes on until Ctrl-C, and joins no consumer
-    /// group.
+    /// program's is shown as it is. Of transactions, only what is committed. Goes on until Ctrl-C, and joins no
+    /// consumer group.
     Tail(TailArguments),
     /// See it work: a shop, a relay, a broker and a checker in this process
     ///
@@ -269,6 +269,7 @@ mod tests {
             ("README.md", include_str!("../../../README.md"), 3),
             ("docs/operating.md", include_str!("../../../docs/operating.md"), 3),
             ("docs/failures.md", include_str!("../../../docs/failures.md"), 10),
+            ("docs/consuming.md", include_str!("../../../docs/consuming.md"), 2),
         ] {
             let commands = commands(page);
             assert!(commands.len() >= least, "{name}: {commands:#?}");

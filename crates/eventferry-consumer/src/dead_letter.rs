@@ -30,8 +30,8 @@ pub struct DeadLetter<'a> {
 
 /// Takes what a dead letter says out of the headers; `None`, and nothing is taken: it is none.
 ///
-/// The last header of a name is the relay's: an application may have enqueued a dead letter as it was, and what it said
-/// before is no header of the event's own either.
+/// The last header of a name is the relay's: an application may have enqueued a dead letter as it was, and what it
+/// said before is no header of the event's own either.
 pub(crate) fn take<'a>(headers: &mut Vec<(&'a str, &'a [u8])>) -> Option<DeadLetter<'a>> {
     let said = |name: &str| {
         let found = headers.iter().rev().find(|(found, _)| *found == name);

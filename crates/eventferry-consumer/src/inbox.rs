@@ -46,7 +46,8 @@ pub type InboxFault = Fault<InboxFaultKind>;
 #[non_exhaustive]
 pub enum InboxFaultKind {
     /// Another transaction was in the way (it handled the same message under an isolation above READ COMMITTED, a
-    /// deadlock, a lock or a busy file waited for too long): roll back, and handle the message again from the beginning.
+    /// deadlock, a lock or a busy file waited for too long): roll back, and handle the message again from the
+    /// beginning.
     Contended,
     /// Waiting does not help (no table, no privilege, a consumer without a name): do what the message says.
     Misconfigured,

@@ -12,8 +12,8 @@ impl<'a> Arrival<'a> {
     /// Decodes a message of rdkafka's consumers, borrowed or detached. See [`Arrival::decode`].
     ///
     /// # Errors
-    /// Those of [`Arrival::decode`]; and [`Malformed`](crate::DecodeFaultKind::Malformed) where a header's name is not
-    /// UTF-8, which no event of eventferry's has.
+    /// Those of [`Arrival::decode`]; and [`Malformed`](crate::DecodeFaultKind::Malformed) where a header's name is
+    /// not UTF-8, which no event of eventferry's has.
     pub fn of_message(message: &'a impl Message) -> Result<Self, DecodeFault> {
         let mut headers = Vec::new();
         if let Some(found) = message.headers() {
@@ -26,8 +26,8 @@ impl<'a> Arrival<'a> {
 }
 
 fn header(headers: &impl Headers, at: usize) -> Result<(&str, &[u8]), DecodeFault> {
-    // The binding panics over a name that is not UTF-8; anybody who may write to the topic could end us so. Nothing of
-    // ours is behind the call that could be left half done.
+    // The binding panics over a name that is not UTF-8; anybody who may write to the topic could end us so. Nothing
+    // of ours is behind the call that could be left half done.
     let header = catch_unwind(AssertUnwindSafe(|| headers.try_get(at)));
     let header = header.ok().flatten();
     let header = header.ok_or_else(|| malformed("", format!("the name of header {at} is not UTF-8")))?;

@@ -1,7 +1,7 @@
 //! For those who consume what eventferry published.
 //!
-//! [`Arrival`] is an event as it arrived: a record's headers, key and payload, decoded. It is made of plain parts, or,
-//! with the feature `kafka`, of a message of rdkafka's.
+//! [`Arrival`] is an event as it arrived: a record's headers, key and payload, decoded. It is made of plain parts,
+//! or, with the feature `kafka`, of a message of rdkafka's.
 //!
 //! Delivery is at least once, so a message may arrive twice. An inbox makes its handler effectively once: in the
 //! handler's own transaction it notes the message id, and runs the handler only if that was new. `PostgresInbox`

@@ -2,15 +2,15 @@
 
 use std::borrow::Cow;
 
-/// A place in a trace, as the headers `traceparent` and `tracestate` name it (<https://www.w3.org/TR/trace-context/>).
-/// Hand both texts to a propagator, or use the ids as they are.
+/// A place in a trace, as the headers `traceparent` and `tracestate` name it
+/// (<https://www.w3.org/TR/trace-context/>). Hand both texts to a propagator, or use the ids as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct TraceContext<'a> {
     /// The header as it was sent.
     pub traceparent: &'a str,
-    /// The vendors' part, in the order of the headers, joined by commas if there were several; `None`: there was none,
-    /// or it is no text.
+    /// The vendors' part, in the order of the headers, joined by commas if there were several; `None`: there was
+    /// none, or it is no text.
     pub tracestate: Option<Cow<'a, str>>,
     /// The trace.
     pub trace_id: [u8; 16],

@@ -44,8 +44,8 @@ pub struct TopicRecord {
     pub key: Option<Vec<u8>>,
     /// Its payload; `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// Its headers, in order, repeated names included; a value that is null is empty here. One whose name is not UTF-8,
-    /// which the client cannot hand over, is named U+FFFD and is empty.
+    /// Its headers, in order, repeated names included; a value that is null is empty here. One whose name is not
+    /// UTF-8, which the client cannot hand over, is named U+FFFD and is empty.
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
@@ -80,9 +80,9 @@ impl TopicRecord {
 
 /// Reads a topic's records as they come, those of committed transactions only.
 ///
-/// It takes the partitions that the topic has when it is opened by itself, as no member of a group, and tells the broker
-/// nothing of how far it came. Of each partition the records come in order. At most 16 MiB of records, and one more,
-/// wait in memory.
+/// It takes the partitions that the topic has when it is opened by itself, as no member of a group, and tells the
+/// broker nothing of how far it came. Of each partition the records come in order. At most 16 MiB of records, and one
+/// more, wait in memory.
 pub struct TopicTail {
     tailing: Arc<Mutex<Tailing>>,
     partitions: usize,
@@ -95,13 +95,13 @@ impl fmt::Debug for TopicTail {
 }
 
 impl TopicTail {
-    /// Opens a topic for reading. Must be called on a tokio runtime. Records that are sent after this has returned are
-    /// read, wherever it begins.
+    /// Opens a topic for reading. Must be called on a tokio runtime. Records that are sent after this has returned
+    /// are read, wherever it begins.
     ///
     /// # Errors
     /// `Unavailable`: the cluster does not answer or does not let us in; ask again later. `TopicRefused`: there is no
-    /// such topic, or no permission to read it. `Misconfigured`: the settings cannot be used; the message says what to
-    /// do.
+    /// such topic, or no permission to read it. `Misconfigured`: the settings cannot be used; the message says what
+    /// to do.
     pub async fn open(config: &KafkaConfig, topic: &str, from: TailFrom) -> Result<Self, PublishFault> {
         config.check()?;
         let mut client = config.consumer(GROUP);
@@ -122,8 +122,8 @@ impl TopicTail {
         self.partitions
     }
 
-    /// The next records, as soon as there is one: at most `records_max`, and no more once they take `bytes_max`. None:
-    /// none came for a second.
+    /// The next records, as soon as there is one: at most `records_max`, and no more once they take `bytes_max`.
+    /// None: none came for a second.
     ///
     /// # Errors
     /// `Unavailable`: no broker can be reached; the next call waits on. `TopicRefused`: the topic is gone, or the

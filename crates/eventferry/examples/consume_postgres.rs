@@ -71,7 +71,8 @@ pub(crate) async fn consume(
             // Another program's record: nothing of ours can be done with it, today or tomorrow.
             Err(fault) => eprintln!("passed over a record: {fault}"),
         }
-        // Only now, when what it did is committed. A crash before this brings the message again, and the inbox knows it.
+        // Only now, when what it did is committed. A crash before this brings the message again, and the inbox knows
+        // it.
         consumer.commit_message(&message, CommitMode::Async)?;
     }
 }

@@ -1,8 +1,8 @@
 //! A consumer whose effects are in a SQLite file, each of them once: `docs/consuming.md` leads through it.
 //!
 //! ```sh
-//! KAFKA_BROKERS=localhost:9092 \
-//!     cargo run -p eventferry --example consume_sqlite --features consumer-kafka,inbox-sqlite -- orders.created app.db
+//! KAFKA_BROKERS=localhost:9092 \     cargo run -p eventferry --example consume_sqlite --features
+//! consumer-kafka,inbox-sqlite -- orders.created app.db
 //! ```
 //!
 //! SQLite blocks, so this is a plain loop on one thread.
@@ -74,7 +74,8 @@ pub(crate) fn consume(
             // Another program's record: nothing of ours can be done with it, today or tomorrow.
             Err(fault) => eprintln!("passed over a record: {fault}"),
         }
-        // Only now, when what it did is committed. A crash before this brings the message again, and the inbox knows it.
+        // Only now, when what it did is committed. A crash before this brings the message again, and the inbox knows
+        // it.
         consumer.commit_message(&message, CommitMode::Async)?;
     }
     Ok(())

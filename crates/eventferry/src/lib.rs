@@ -32,3 +32,8 @@ pub use eventferry_consumer as consumer;
 #[cfg(all(doctest, feature = "json", feature = "postgres"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The examples of docs/consuming.md, compiled.
+#[cfg(all(doctest, feature = "consumer-kafka", feature = "inbox-postgres"))]
+#[doc = include_str!("../../../docs/consuming.md")]
+struct Consuming;

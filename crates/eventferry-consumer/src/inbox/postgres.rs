@@ -13,14 +13,15 @@ use super::{InboxFault, Once, missing_from};
 
 /// The inbox of one consumer in a PostgreSQL database: it makes a handler effectively once.
 ///
-/// A message that is delivered again finds its id there, and its handler does not run. The id and what the handler does
-/// are one transaction, the caller's, so there is never one without the other. PostgreSQL 14 to 18, also through a
-/// transaction pooler; any isolation level.
+/// A message that is delivered again finds its id there, and its handler does not run. The id and what the handler
+/// does are one transaction, the caller's, so there is never one without the other. PostgreSQL 14 to 18, also through
+/// a transaction pooler; any isolation level.
 ///
 /// ```no_run
 /// use eventferry_consumer::{Arrival, Once, PostgresInbox};
 ///
-/// # async fn handle(client: &mut tokio_postgres::Client, arrival: Arrival<'_>) -> Result<(), Box<dyn std::error::Error>> {
+/// # type Done = Result<(), Box<dyn std::error::Error>>;
+/// # async fn handle(client: &mut tokio_postgres::Client, arrival: Arrival<'_>) -> Done {
 /// let inbox = PostgresInbox::new("billing");
 /// inbox.prepare(client).await?; // once, at the start
 ///
@@ -44,9 +45,9 @@ pub struct PostgresInbox {
 }
 
 impl PostgresInbox {
-    /// The inbox of the consumer of this name. Each consumer handles each message once for itself; all processes of one
-    /// consumer give the same name, best their consumer group's. It must not be empty, and never change: under another
-    /// name everything is new.
+    /// The inbox of the consumer of this name. Each consumer handles each message once for itself; all processes of
+    /// one consumer give the same name, best their consumer group's. It must not be empty, and never change: under
+    /// another name everything is new.
     pub fn new(consumer: impl Into<String>) -> Self {
         Self { consumer: consumer.into() }
     }
@@ -56,8 +57,8 @@ impl PostgresInbox {
         sqlstate::schema_sql()
     }
 
-    /// Makes the tables (the schema `eventferry_inbox`), unless they are there; any number of programs may do so at once.
-    /// Where they are there it only looks, so a role that may make nothing can call it at each start.
+    /// Makes the tables (the schema `eventferry_inbox`), unless they are there; any number of programs may do so at
+    /// once. Where they are there it only looks, so a role that may make nothing can call it at each start.
     ///
     /// # Errors
     /// `Misconfigured`: no privilege to make or to look, or a newer version is there. `Database`: it is away; again
@@ -85,20 +86,20 @@ impl PostgresInbox {
     /// Runs `handler` in `transaction` unless this consumer has handled the message before.
     ///
     /// The handler gets the transaction, as a savepoint of it. If it fails, all that it did is undone and the message
-    /// counts as not handled, whatever the caller then does with the transaction; nor is anything left of a future that
-    /// is dropped half-way. If it succeeds, the message is handled once the transaction is committed; if that is rolled
-    /// back, or a savepoint around this call, it is not.
+    /// counts as not handled, whatever the caller then does with the transaction; nor is anything left of a future
+    /// that is dropped half-way. If it succeeds, the message is handled once the transaction is committed; if that is
+    /// rolled back, or a savepoint around this call, it is not.
     ///
     /// Where another transaction is just handling the message, this waits for its end: the handler runs if that one
     /// is rolled back, and not if it commits. A `lock_timeout` bounds the wait.
     ///
-    /// It costs three round trips besides the handler's own: see [`PostgresInbox::claim`] for whoever takes many messages
-    /// in one transaction.
+    /// It costs three round trips besides the handler's own: see [`PostgresInbox::claim`] for whoever takes many
+    /// messages in one transaction.
     ///
     /// # Errors
     /// The handler's own; or the inbox's, by `From<InboxFault>`. `Contended`: roll back, and begin again with this
-    /// message; above READ COMMITTED that is what happens to whoever comes second at the same time. `Misconfigured`: the
-    /// inbox is not prepared, or the role lacks a privilege. `Database`: roll back, and again later.
+    /// message; above READ COMMITTED that is what happens to whoever comes second at the same time. `Misconfigured`:
+    /// the inbox is not prepared, or the role lacks a privilege. `Database`: roll back, and again later.
     pub async fn once<T, E, F>(
         &self,
         transaction: &mut Transaction<'_>,
@@ -133,12 +134,13 @@ impl PostgresInbox {
         }
     }
 
-    /// Notes messages as handled in `transaction`, in one round trip, and says of each, in the order given, whether it
-    /// was new: those are to be handled now, in the same transaction. One that is given twice is new the first time.
+    /// Notes messages as handled in `transaction`, in one round trip, and says of each, in the order given, whether
+    /// it was new: those are to be handled now, in the same transaction. One that is given twice is new the first
+    /// time.
     ///
-    /// For many messages in one transaction: [`PostgresInbox::once`] takes a savepoint for each, of which a transaction
-    /// should have no more than some dozens. Here nothing is undone for a message by itself: if handling one fails,
-    /// roll the whole transaction back.
+    /// For many messages in one transaction: [`PostgresInbox::once`] takes a savepoint for each, of which a
+    /// transaction should have no more than some dozens. Here nothing is undone for a message by itself: if handling
+    /// one fails, roll the whole transaction back.
     ///
     /// # Errors
     /// As of [`PostgresInbox::once`]; the transaction has failed then.
@@ -158,11 +160,11 @@ impl PostgresInbox {
     }
 
     /// Forgets up to `messages_max` of this consumer's messages that were handled at least this long ago, the oldest
-    /// first, and returns how many there were. Call it now and then, again while it returns `messages_max`; a thousand
-    /// take a few milliseconds.
+    /// first, and returns how many there were. Call it now and then, again while it returns `messages_max`; a
+    /// thousand take a few milliseconds.
     ///
-    /// A message that comes again after it was forgotten is handled again. So give a time that no redelivery outlasts:
-    /// the topic's retention, or a week, and longer than a consumer may be left behind.
+    /// A message that comes again after it was forgotten is handled again. So give a time that no redelivery
+    /// outlasts: the topic's retention, or a week, and longer than a consumer may be left behind.
     ///
     /// It is a transaction of its own and waits for nobody. Nobody waits for it but, for as long as the call takes, a
     /// handler of the very message that it forgets.
@@ -175,7 +177,7 @@ impl PostgresInbox {
         older_than: Duration,
         messages_max: u32,
     ) -> Result<u64, InboxFault> {
-        let (seconds, limit) = (older_than.as_secs_f64(), i64::from(messages_max));
+        let (seconds, limit) = (sqlstate::seconds(older_than), i64::from(messages_max));
         let params: [(&(dyn ToSql + Sync), Type); 3] =
             [(&self.consumer, Type::TEXT), (&seconds, Type::FLOAT8), (&limit, Type::INT8)];
         let forgotten = client.execute_typed(include_str!("../../sql/postgres/forget.sql"), &params).await;

@@ -13,8 +13,8 @@ const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_inbox.sql");
 
 /// The inbox of one consumer in a SQLite file: it makes a handler effectively once.
 ///
-/// A message that is delivered again finds its id there, and its handler does not run. The id and what the handler does
-/// are one transaction, the caller's, so there is never one without the other. SQLite 3.38 or newer.
+/// A message that is delivered again finds its id there, and its handler does not run. The id and what the handler
+/// does are one transaction, the caller's, so there is never one without the other. SQLite 3.38 or newer.
 ///
 /// ```
 /// use eventferry_consumer::{InboxFault, Once, SqliteInbox};
@@ -41,9 +41,10 @@ const SCHEMA: &str = include_str!("../../migrations/sqlite/0001_inbox.sql");
 ///
 /// # What the application must see to
 ///
-/// SQLite lets one transaction write at a time. So a handler's transaction begins with `BEGIN IMMEDIATE`, as above, and
-/// the connection has a busy timeout (in rusqlite 5 s unless set otherwise): then a second handler waits for the first
-/// one's end. One that begins by reading is refused, without waiting, if anybody has committed since: `Contended`.
+/// SQLite lets one transaction write at a time. So a handler's transaction begins with `BEGIN IMMEDIATE`, as above,
+/// and the connection has a busy timeout (in rusqlite 5 s unless set otherwise): then a second handler waits for the
+/// first one's end. One that begins by reading is refused, without waiting, if anybody has committed since:
+/// `Contended`.
 ///
 /// SQLite blocks: in an asynchronous program call it where that is allowed (`spawn_blocking`).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -52,9 +53,9 @@ pub struct SqliteInbox {
 }
 
 impl SqliteInbox {
-    /// The inbox of the consumer of this name. Each consumer handles each message once for itself; all processes of one
-    /// consumer give the same name, best their consumer group's. It must not be empty, and never change: under another
-    /// name everything is new.
+    /// The inbox of the consumer of this name. Each consumer handles each message once for itself; all processes of
+    /// one consumer give the same name, best their consumer group's. It must not be empty, and never change: under
+    /// another name everything is new.
     pub fn new(consumer: impl Into<String>) -> Self {
         Self { consumer: consumer.into() }
     }
@@ -64,12 +65,12 @@ impl SqliteInbox {
         format!("BEGIN;\n{}COMMIT;\n", migration())
     }
 
-    /// Makes the tables (`eventferry_inbox` and one for their version), unless they are there; any number of programs may
-    /// do so at once.
+    /// Makes the tables (`eventferry_inbox` and one for their version), unless they are there; any number of programs
+    /// may do so at once.
     ///
     /// # Errors
-    /// `Misconfigured`: the consumer has no name, the file cannot be written, or a newer version is there. `Contended`:
-    /// others kept the file for longer than the busy timeout; again. `Database`: as SQLite says.
+    /// `Misconfigured`: the consumer has no name, the file cannot be written, or a newer version is there.
+    /// `Contended`: others kept the file for longer than the busy timeout; again. `Database`: as SQLite says.
     pub fn prepare(&self, connection: &mut Connection) -> Result<(), InboxFault> {
         const WHAT: &str = "prepare the inbox";
         if self.consumer.is_empty() {
@@ -91,14 +92,15 @@ impl SqliteInbox {
 
     /// Runs `handler` in `transaction` unless this consumer has handled the message before.
     ///
-    /// The handler gets the transaction, as a savepoint of it. If it fails, or panics, all that it did is undone and the
-    /// message counts as not handled, whatever the caller then does with the transaction. If it succeeds, the message is
-    /// handled once the transaction is committed; if that is rolled back, or a savepoint around this call, it is not.
+    /// The handler gets the transaction, as a savepoint of it. If it fails, or panics, all that it did is undone and
+    /// the message counts as not handled, whatever the caller then does with the transaction. If it succeeds, the
+    /// message is handled once the transaction is committed; if that is rolled back, or a savepoint around this call,
+    /// it is not.
     ///
     /// # Errors
-    /// The handler's own; or the inbox's, by `From<InboxFault>`. `Contended`: another transaction was in the way; roll
-    /// back, and begin again with this message. `Misconfigured`: the inbox is not prepared, or the file cannot be
-    /// written. `Database`: roll back, and again later.
+    /// The handler's own; or the inbox's, by `From<InboxFault>`. `Contended`: another transaction was in the way;
+    /// roll back, and begin again with this message. `Misconfigured`: the inbox is not prepared, or the file cannot
+    /// be written. `Database`: roll back, and again later.
     pub fn once<T, E: From<InboxFault>>(
         &self,
         transaction: &mut Transaction<'_>,
@@ -142,9 +144,9 @@ impl SqliteInbox {
         Ok(Once::Now(result))
     }
 
-    /// Notes messages as handled in `transaction`, and says of each, in the order given, whether it was new: those are to
-    /// be handled now, in the same transaction. One that is given twice is new the first time. If handling one fails,
-    /// roll the whole transaction back.
+    /// Notes messages as handled in `transaction`, and says of each, in the order given, whether it was new: those
+    /// are to be handled now, in the same transaction. One that is given twice is new the first time. If handling one
+    /// fails, roll the whole transaction back.
     ///
     /// # Errors
     /// As of [`SqliteInbox::once`]; roll back.
@@ -158,12 +160,13 @@ impl SqliteInbox {
         claimed.map_err(|error| fault(NOTE, error))
     }
 
-    /// Forgets up to `messages_max` of this consumer's messages that were handled at least this long ago, by the host's
-    /// clock and the oldest first, and returns how many there were. Call it now and then, again while it returns
-    /// `messages_max`: handlers wait while a call has the file, for a few milliseconds with a thousand messages.
+    /// Forgets up to `messages_max` of this consumer's messages that were handled at least this long ago, by the
+    /// host's clock and the oldest first, and returns how many there were. Call it now and then, again while it
+    /// returns `messages_max`: handlers wait while a call has the file, for a few milliseconds with a thousand
+    /// messages.
     ///
-    /// A message that comes again after it was forgotten is handled again. So give a time that no redelivery outlasts:
-    /// the topic's retention, or a week, and longer than a consumer may be left behind.
+    /// A message that comes again after it was forgotten is handled again. So give a time that no redelivery
+    /// outlasts: the topic's retention, or a week, and longer than a consumer may be left behind.
     ///
     /// # Errors
     /// Those of [`SqliteInbox::prepare`]; nothing was forgotten.

@@ -1,6 +1,7 @@
 //! PostgreSQL's codes, said as what to do now (<https://www.postgresql.org/docs/current/errcodes-appendix.html>).
 
 use std::error::Error;
+use std::time::Duration;
 
 use eventferry_core::fault::Fault;
 
@@ -11,6 +12,11 @@ pub(super) const SCHEMA: &str = include_str!("../../migrations/postgres/0001_inb
 /// The schema as one script, from a database without it on.
 pub(super) fn schema_sql() -> String {
     format!("BEGIN;\n{};\nCOMMIT;\n", migration().trim_end_matches([';', '\n']))
+}
+
+/// A span in seconds, as far back as PostgreSQL's calendar goes for certain: 300 years.
+pub(super) fn seconds(span: Duration) -> f64 {
+    span.as_secs_f64().min(1e10)
 }
 
 /// What makes the schema, within a transaction.
@@ -33,8 +39,8 @@ pub(super) fn fault(
         Some("3F000" | "42P01") => (InboxFaultKind::Misconfigured, NO_TABLE),
         Some("42501") => (
             InboxFaultKind::Misconfigured,
-            "the role lacks a privilege; grant it USAGE on the schema eventferry_inbox, SELECT, INSERT, UPDATE and DELETE on \
-             eventferry_inbox.message and SELECT on eventferry_inbox.migration",
+            "the role lacks a privilege; grant it USAGE on the schema eventferry_inbox, SELECT, INSERT, UPDATE and \
+             DELETE on eventferry_inbox.message and SELECT on eventferry_inbox.migration",
         ),
         Some("23514") => (InboxFaultKind::Misconfigured, NAMELESS),
         Some("25006") => (

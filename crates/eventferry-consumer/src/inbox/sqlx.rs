@@ -41,9 +41,9 @@ pub struct SqlxInbox {
 }
 
 impl SqlxInbox {
-    /// The inbox of the consumer of this name. Each consumer handles each message once for itself; all processes of one
-    /// consumer give the same name, best their consumer group's. It must not be empty, and never change: under another
-    /// name everything is new.
+    /// The inbox of the consumer of this name. Each consumer handles each message once for itself; all processes of
+    /// one consumer give the same name, best their consumer group's. It must not be empty, and never change: under
+    /// another name everything is new.
     pub fn new(consumer: impl Into<String>) -> Self {
         Self { consumer: consumer.into() }
     }
@@ -53,8 +53,8 @@ impl SqlxInbox {
         sqlstate::schema_sql()
     }
 
-    /// Makes the tables (the schema `eventferry_inbox`), unless they are there; any number of programs may do so at once.
-    /// Where they are there it only looks, so a role that may make nothing can call it at each start.
+    /// Makes the tables (the schema `eventferry_inbox`), unless they are there; any number of programs may do so at
+    /// once. Where they are there it only looks, so a role that may make nothing can call it at each start.
     ///
     /// # Errors
     /// `Misconfigured`: no privilege to make or to look, or a newer version is there. `Database`: it is away; again
@@ -83,17 +83,17 @@ impl SqlxInbox {
     /// Runs `handler` in `transaction` unless this consumer has handled the message before.
     ///
     /// The handler gets the transaction, as a savepoint of it. If it fails, all that it did is undone and the message
-    /// counts as not handled, whatever the caller then does with the transaction; nor is anything left of a future that
-    /// is dropped half-way. If it succeeds, the message is handled once the transaction is committed; if that is rolled
-    /// back, or a savepoint around this call, it is not.
+    /// counts as not handled, whatever the caller then does with the transaction; nor is anything left of a future
+    /// that is dropped half-way. If it succeeds, the message is handled once the transaction is committed; if that is
+    /// rolled back, or a savepoint around this call, it is not.
     ///
     /// Where another transaction is just handling the message, this waits for its end: the handler runs if that one
     /// is rolled back, and not if it commits. A `lock_timeout` bounds the wait.
     ///
     /// # Errors
     /// The handler's own; or the inbox's, by `From<InboxFault>`. `Contended`: roll back, and begin again with this
-    /// message; above READ COMMITTED that is what happens to whoever comes second at the same time. `Misconfigured`: the
-    /// inbox is not prepared, or the role lacks a privilege. `Database`: roll back, and again later.
+    /// message; above READ COMMITTED that is what happens to whoever comes second at the same time. `Misconfigured`:
+    /// the inbox is not prepared, or the role lacks a privilege. `Database`: roll back, and again later.
     pub async fn once<T, E, F>(
         &self,
         transaction: &mut Transaction<'_, Postgres>,
@@ -128,8 +128,9 @@ impl SqlxInbox {
         }
     }
 
-    /// Notes messages as handled in `transaction`, in one round trip, and says of each, in the order given, whether it
-    /// was new: those are to be handled now, in the same transaction. One that is given twice is new the first time.
+    /// Notes messages as handled in `transaction`, in one round trip, and says of each, in the order given, whether
+    /// it was new: those are to be handled now, in the same transaction. One that is given twice is new the first
+    /// time.
     ///
     /// For many messages in one transaction: [`SqlxInbox::once`] takes a savepoint for each, of which a transaction
     /// should have no more than some dozens. Here nothing is undone for a message by itself: if handling one fails,
@@ -151,11 +152,11 @@ impl SqlxInbox {
     }
 
     /// Forgets up to `messages_max` of this consumer's messages that were handled at least this long ago, the oldest
-    /// first, and returns how many there were. Call it now and then, again while it returns `messages_max`; a thousand
-    /// take a few milliseconds.
+    /// first, and returns how many there were. Call it now and then, again while it returns `messages_max`; a
+    /// thousand take a few milliseconds.
     ///
-    /// A message that comes again after it was forgotten is handled again. So give a time that no redelivery outlasts:
-    /// the topic's retention, or a week, and longer than a consumer may be left behind.
+    /// A message that comes again after it was forgotten is handled again. So give a time that no redelivery
+    /// outlasts: the topic's retention, or a week, and longer than a consumer may be left behind.
     ///
     /// It is a transaction of its own and waits for nobody. Nobody waits for it but, for as long as the call takes, a
     /// handler of the very message that it forgets.
@@ -169,7 +170,8 @@ impl SqlxInbox {
         messages_max: u32,
     ) -> Result<u64, InboxFault> {
         let forget = sqlx::query(include_str!("../../sql/postgres/forget.sql")).persistent(false);
-        let forget = forget.bind(&self.consumer).bind(older_than.as_secs_f64()).bind(i64::from(messages_max));
+        let forget =
+            forget.bind(&self.consumer).bind(sqlstate::seconds(older_than)).bind(i64::from(messages_max));
         let forgotten = forget.execute(connection).await;
         Ok(forgotten.map_err(|error| fault("forget messages of the inbox", error))?.rows_affected())
     }

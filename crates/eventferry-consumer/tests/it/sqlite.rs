@@ -1,5 +1,6 @@
 //! The inbox in SQLite.
 
+use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::mpsc;
 use std::thread;
@@ -178,7 +179,9 @@ fn second_beside_first(file: &File, end: impl FnOnce(Transaction<'_>)) -> Once<(
         let second = scope.spawn(move || {
             let mut connection = file.open();
             // Called by SQLite each time that it finds the file busy.
-            thread_local!(static WAITS: std::cell::RefCell<Option<mpsc::Sender<()>>> = const { std::cell::RefCell::new(None) });
+            thread_local! {
+                static WAITS: RefCell<Option<mpsc::Sender<()>>> = const { RefCell::new(None) };
+            }
             WAITS.set(Some(waits));
             connection
                 .busy_handler(Some(|_| {
