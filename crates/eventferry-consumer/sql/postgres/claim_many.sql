@@ -3,6 +3,6 @@
 -- parameters: $1 consumer; $2 message ids.
 -- index: the primary key.
 INSERT INTO eventferry_inbox.message (consumer, message_id)
-SELECT DISTINCT $1::text, id FROM unnest($2::uuid[]) AS id ORDER BY id
+SELECT $1::text, id FROM unnest($2::uuid[]) AS id ORDER BY id
 ON CONFLICT DO NOTHING
 RETURNING message_id::text

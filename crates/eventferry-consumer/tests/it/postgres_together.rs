@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use eventferry_consumer::{InboxFaultKind, Once, PostgresInbox};
 use eventferry_core::MessageId;
+use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
 use tokio_postgres::{Client, IsolationLevel};
 
@@ -160,6 +161,28 @@ async fn batches_that_overlap_do_not_wait_for_each_other_in_a_ring() {
             assert_eq!(one + other, ids.len());
             database.client().await.batch_execute("DELETE FROM eventferry_inbox.message").await.unwrap();
         }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn handlers_that_wait_for_each_other_in_a_ring_begin_again() {
+    on_every_server(async |database| {
+        let (a, b) = (id(), id());
+        let both = |first: MessageId, second: MessageId, met: Arc<Barrier>| async move {
+            let (mut client, inbox) = (database.client().await, &database.inbox);
+            let mut transaction = client.transaction().await?;
+            inbox.once(&mut transaction, first, async |_| Ok::<_, Trouble>(())).await?;
+            met.wait().await;
+            inbox.once(&mut transaction, second, async |_| Ok::<_, Trouble>(())).await?;
+            transaction.commit().await?;
+            Ok::<_, Trouble>(())
+        };
+        let met = Arc::new(Barrier::new(2));
+        let (one, other) = tokio::join!(both(a, b, Arc::clone(&met)), both(b, a, met));
+        let mut faults: Vec<_> = [one, other].into_iter().filter_map(Result::err).collect();
+        assert_eq!(*faults.pop().unwrap().inbox().kind(), InboxFaultKind::Contended);
+        assert!(faults.is_empty(), "the other one goes on");
     })
     .await;
 }
