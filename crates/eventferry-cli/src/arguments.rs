@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod parked;
+mod tail;
 
 use clap::{Args, Parser, Subcommand, value_parser};
 
@@ -14,6 +15,8 @@ pub(crate) use parked::{
     DecideArguments, ExportArguments, FilterArguments, ListArguments, ParkedArguments, ParkedCommand,
     PersonArguments, ShowArguments,
 };
+
+pub(crate) use tail::{FromArgument, TailArguments};
 
 use crate::ending::EXIT_CODES;
 
@@ -58,6 +61,12 @@ pub(crate) enum Command {
     Parked(ParkedArguments),
     /// Send dead letters back to where they belonged
     DeadLetters(DeadLettersArguments),
+    /// Print a topic's records as they come, decoded
+    ///
+    /// Each record is shown with what eventferry's headers say of it, its own headers and its payload; one of another
+    /// program's is shown as it is. Of transactions, only what is committed. Goes on until Ctrl-C, and joins no
+    /// consumer group.
+    Tail(TailArguments),
     /// See it work: a shop, a relay, a broker and a checker in this process
     ///
     /// A shop writes orders and their events in one transaction each, some of them rolled back; a relay carries the
@@ -260,6 +269,7 @@ mod tests {
             ("README.md", include_str!("../../../README.md"), 3),
             ("docs/operating.md", include_str!("../../../docs/operating.md"), 3),
             ("docs/failures.md", include_str!("../../../docs/failures.md"), 10),
+            ("docs/consuming.md", include_str!("../../../docs/consuming.md"), 2),
         ] {
             let commands = commands(page);
             assert!(commands.len() >= least, "{name}: {commands:#?}");

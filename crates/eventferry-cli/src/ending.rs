@@ -26,11 +26,11 @@ pub(crate) enum Ending {
 /// The exit codes as `--help` tells them.
 pub(crate) const EXIT_CODES: &str = "\
 Exit codes:
-    0  done; for `run`: drained, everything in flight is settled
+    0  done; for `run`: drained, everything in flight is settled; for `tail`: ended by Ctrl-C
     1  a promise was seen broken (`demo`), or a bug
     2  the arguments, variables, file of settings or event cannot be used
     3  the store is unreachable (not for `run`, which waits), or must be set right
-    4  the publisher is unreachable (`demo`, `dead-letters`), or must be set right
+    4  the publisher is unreachable (`demo`, `dead-letters`, `tail`), or must be set right
     5  the grace time ran out: what was in flight is sent again by the next relay
   130  a second Ctrl-C: ended at once, as after a crash (143: a second SIGTERM)";
 

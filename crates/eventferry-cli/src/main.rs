@@ -5,11 +5,11 @@
 //!
 //! | code | meaning |
 //! |---|---|
-//! | 0 | done; for `run`: drained, everything in flight is settled |
+//! | 0 | done; for `run`: drained, everything in flight is settled; for `tail`: ended by Ctrl-C or SIGTERM |
 //! | 1 | a promise was seen broken (`demo`), or a bug |
 //! | 2 | the arguments, variables, file of settings or event cannot be used |
 //! | 3 | the store is unreachable (not for `run`, which waits), or must be set right |
-//! | 4 | the publisher is unreachable (`demo`, `dead-letters`), or must be set right |
+//! | 4 | the publisher is unreachable (`demo`, `dead-letters`, `tail`), or must be set right |
 //! | 5 | the grace time ran out: what was in flight is sent again by the next relay |
 //! | 130, 143 | a second Ctrl-C or SIGTERM: ended at once, as after a crash |
 //!
@@ -17,6 +17,7 @@
 //! Results go to standard output, everything else to standard error.
 
 mod arguments;
+mod bytes;
 mod database;
 mod dead_letters;
 mod demo;
@@ -35,6 +36,7 @@ mod settings;
 mod shutdown;
 mod status;
 mod table;
+mod tail;
 mod voice;
 
 use arguments::{Arguments, Command};
@@ -93,6 +95,7 @@ fn perform(arguments: Arguments) -> Result<Ending, Trouble> {
             Command::Status(arguments) => status::status(&settings, &arguments).await,
             Command::Parked(arguments) => parked::parked(&settings, arguments).await,
             Command::DeadLetters(arguments) => dead_letters::dead_letters(&settings, arguments).await,
+            Command::Tail(arguments) => tail::tail(&settings, &arguments).await,
             Command::Demo(arguments) => demo::demo(&arguments).await,
         }
     });

@@ -2,35 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use eventferry_core::{PublishFault, PublishFaultKind};
-use rdkafka::config::RDKafkaLogLevel;
-use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext};
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::metadata::Metadata;
-use rdkafka::{ClientContext, Offset, TopicPartitionList};
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset, TopicPartitionList};
 use tokio::task::spawn_blocking;
 
-use crate::config::{KafkaConfig, refused_property};
-use crate::fault::{code_of, reading_fault};
-use crate::session::{drop_apart, plain_reason};
-
-/// How long each question about the topic and the group may take; the first of a group makes the cluster's own
-/// topic for positions.
-const ANSWER_MAX: Duration = Duration::from_secs(15);
-
-/// How long the first question is waited for before it is asked again.
-const ASK: Duration = Duration::from_secs(3);
+use crate::config::KafkaConfig;
+use crate::fault::code_of;
+use crate::reader::{ANSWER_MAX, Ear, LOOK, Reader, headers_of, shutting_down};
 
 /// How long nothing may come before the broker counts as away.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
-
-/// How long one look into the consumer's queue lasts.
-const LOOK: Duration = Duration::from_millis(100);
 
 /// Where a [`DeadLetterReader`] begins.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,7 +54,8 @@ pub struct DeadLetterRecord {
     pub key: Option<Vec<u8>>,
     /// Its payload; `None` is a tombstone.
     pub payload: Option<Vec<u8>>,
-    /// Its headers, in order, repeated names included; a value that is null is empty here.
+    /// Its headers, in order, repeated names included; a value that is null is empty here. One whose name is not UTF-8,
+    /// which the client cannot hand over, is named U+FFFD and is empty.
     pub headers: Vec<(String, Vec<u8>)>,
 }
 
@@ -83,16 +71,12 @@ impl fmt::Debug for DeadLetterRecord {
 
 impl DeadLetterRecord {
     fn of(message: &BorrowedMessage<'_>) -> Self {
-        let headers = message.headers();
-        let headers = headers.iter().flat_map(|headers| headers.iter());
-        let headers =
-            headers.map(|header| (header.key.to_owned(), header.value.unwrap_or_default().to_vec()));
         Self {
             partition: message.partition(),
             offset: message.offset(),
             key: message.key().map(<[u8]>::to_vec),
             payload: message.payload().map(<[u8]>::to_vec),
-            headers: headers.collect(),
+            headers: headers_of(message),
         }
     }
 
@@ -135,9 +119,8 @@ impl DeadLetterReader {
         config.check()?;
         let (client, topic, group) = (config.consumer(group), topic.to_owned(), group.to_owned());
         let opened = spawn_blocking(move || {
-            let consumer =
-                client.create_with_context(Ear::default()).map_err(|error| refused_property(&error))?;
-            let mut reading = Reading { consumer: Some(consumer), topic, group, partitions: BTreeMap::new() };
+            let reader = Reader::new(&client, format!("reading topic `{topic}` as group `{group}`"))?;
+            let mut reading = Reading { reader, topic, group, partitions: BTreeMap::new() };
             let spans = reading.begin(from)?;
             Ok(Self { reading: Arc::new(Mutex::new(reading)), spans })
         });
@@ -185,8 +168,7 @@ impl DeadLetterReader {
 
 /// The consumer, and how far it is. Everything here blocks.
 struct Reading {
-    /// `None` only while it is dropped.
-    consumer: Option<BaseConsumer<Ear>>,
+    reader: Reader,
     topic: String,
     group: String,
     partitions: BTreeMap<i32, Partition>,
@@ -209,8 +191,8 @@ impl Reading {
         let mut assigned = TopicPartitionList::new();
         let mut spans = Vec::new();
         for (partition, committed) in committed {
-            let marks = self.consumer()?.fetch_watermarks(&self.topic, partition, ANSWER_MAX);
-            let (first, end) = marks.map_err(|error| self.fault(&error))?;
+            let marks = self.reader.consumer()?.fetch_watermarks(&self.topic, partition, ANSWER_MAX);
+            let (first, end) = marks.map_err(|error| self.reader.fault(&error))?;
             let begin = match (from, committed) {
                 (ReadFrom::Group, Some(position)) if position > end => {
                     return Err(PublishFault::new(
@@ -232,28 +214,18 @@ impl Reading {
             self.partitions.insert(partition, Partition { end, committed, done: start >= end });
             if start < end {
                 let added = assigned.add_partition_offset(&self.topic, partition, Offset::Offset(start));
-                added.map_err(|error| self.fault(&error))?;
+                added.map_err(|error| self.reader.fault(&error))?;
             }
         }
-        self.consumer()?.assign(&assigned).map_err(|error| self.fault(&error))?;
+        self.reader.consumer()?.assign(&assigned).map_err(|error| self.reader.fault(&error))?;
         Ok(spans)
     }
 
     /// Where the group stands in each partition of the topic.
     fn committed(&self) -> Result<Vec<(i32, Option<i64>)>, PublishFault> {
-        let metadata = self.metadata()?;
-        let refused = |code| reading_fault(&self.what(), code);
-        let found = metadata.topics().iter().find(|found| found.name() == self.topic);
-        let found = found.ok_or_else(|| refused(RDKafkaErrorCode::UnknownTopicOrPartition))?;
-        if let Some(error) = found.error() {
-            return Err(refused(error.into()));
-        }
-        if found.partitions().is_empty() {
-            return Err(refused(RDKafkaErrorCode::LeaderNotAvailable));
-        }
         let mut asked = TopicPartitionList::new();
-        for partition in found.partitions() {
-            asked.add_partition(&self.topic, partition.id());
+        for partition in self.reader.partitions(&self.topic)? {
+            asked.add_partition(&self.topic, partition);
         }
         let answer = self.of_coordinator(|consumer| {
             let answer = consumer.committed_offsets(asked.clone(), ANSWER_MAX)?;
@@ -272,24 +244,6 @@ impl Reading {
         Ok(committed)
     }
 
-    /// What the cluster says of the topic. Brokers that are all down are not waited for as long as one that is slow.
-    fn metadata(&self) -> Result<Metadata, PublishFault> {
-        let asked = Instant::now();
-        loop {
-            let error = match self.consumer()?.fetch_metadata(Some(&self.topic), ASK) {
-                Ok(metadata) => return Ok(metadata),
-                Err(error) => error,
-            };
-            // What the client has to say comes only to whoever polls; there is nothing else to come yet.
-            while self.consumer()?.poll(Duration::ZERO).is_some() {}
-            let down = self.consumer()?.context().all_down.load(Ordering::Relaxed);
-            let is_away = *self.fault(&error).kind() == PublishFaultKind::Unavailable;
-            if !is_away || down || asked.elapsed() > ANSWER_MAX {
-                return Err(self.fault(&error));
-            }
-        }
-    }
-
     fn read(&mut self, records_max: usize, bytes_max: usize) -> Result<Vec<DeadLetterRecord>, PublishFault> {
         let mut records = Vec::new();
         let mut bytes = 0;
@@ -301,7 +255,7 @@ impl Reading {
             if heard.elapsed() > SILENCE_MAX {
                 return Err(self.silence());
             }
-            let record = match self.consumer()?.poll(LOOK) {
+            let record = match self.reader.consumer()?.poll(LOOK) {
                 None => continue,
                 Some(Err(KafkaError::PartitionEOF(partition))) => {
                     self.finish(partition);
@@ -309,7 +263,7 @@ impl Reading {
                     continue;
                 }
                 Some(Err(error)) => {
-                    let fault = self.fault(&error);
+                    let fault = self.reader.fault(&error);
                     // What may come back by itself is waited for by the consumer.
                     if *fault.kind() != PublishFaultKind::Unavailable {
                         return Err(fault);
@@ -350,7 +304,7 @@ impl Reading {
         let mut list = TopicPartitionList::new();
         for (partition, position) in &ahead {
             let added = list.add_partition_offset(&self.topic, *partition, Offset::Offset(*position));
-            added.map_err(|error| self.fault(&error))?;
+            added.map_err(|error| self.reader.fault(&error))?;
         }
         self.of_coordinator(|consumer| consumer.commit(&list, CommitMode::Sync))?;
         for (partition, position) in ahead {
@@ -369,50 +323,19 @@ impl Reading {
     ) -> Result<T, PublishFault> {
         let asked = Instant::now();
         loop {
-            match ask(self.consumer()?) {
+            match ask(self.reader.consumer()?) {
                 Err(error) if has_no_coordinator(&error) && asked.elapsed() < ANSWER_MAX => {
                     std::thread::sleep(LOOK);
                 }
-                answer => return answer.map_err(|error| self.fault(&error)),
+                answer => return answer.map_err(|error| self.reader.fault(&error)),
             }
-        }
-    }
-
-    fn consumer(&self) -> Result<&BaseConsumer<Ear>, PublishFault> {
-        self.consumer.as_ref().ok_or_else(shutting_down)
-    }
-
-    fn what(&self) -> String {
-        format!("reading topic `{}` as group `{}`", self.topic, self.group)
-    }
-
-    /// The fault of an error of the binding.
-    fn fault(&self, error: &KafkaError) -> PublishFault {
-        let Some(code) = code_of(error) else {
-            return PublishFault::new(PublishFaultKind::Unknown, format!("{}: {error}", self.what()));
-        };
-        let fault = reading_fault(&self.what(), code);
-        match self.heard() {
-            Some(reason) if *fault.kind() == PublishFaultKind::Unavailable => {
-                PublishFault::new(PublishFaultKind::Unavailable, format!("{}: {reason}", fault.message()))
-            }
-            _ => fault,
         }
     }
 
     fn silence(&self) -> PublishFault {
-        let reason = self.heard().unwrap_or_else(|| "no answer".to_owned());
-        let what = self.what();
-        PublishFault::new(
-            PublishFaultKind::Unavailable,
-            format!("{what}: nothing came for {SILENCE_MAX:?}, {reason}; check the brokers, and begin again"),
-        )
-    }
-
-    /// What the client said last of its connections.
-    fn heard(&self) -> Option<String> {
-        let consumer = self.consumer.as_ref()?;
-        consumer.context().reason.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.reader.unavailable(|reason| {
+            format!("nothing came for {SILENCE_MAX:?}, {reason}; check the brokers, and begin again")
+        })
     }
 }
 
@@ -426,43 +349,4 @@ fn has_no_coordinator(error: &KafkaError) -> bool {
                 | RDKafkaErrorCode::WaitingForCoordinator
         )
     )
-}
-
-impl Drop for Reading {
-    fn drop(&mut self) {
-        if let Some(consumer) = self.consumer.take() {
-            drop_apart(consumer, drop);
-        }
-    }
-}
-
-/// What the client says, on the thread that polls it.
-#[derive(Default)]
-struct Ear {
-    reason: Mutex<Option<String>>,
-    all_down: AtomicBool,
-}
-
-impl ClientContext for Ear {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(target: "librdkafka", facility, "{message}");
-    }
-
-    fn stats_raw(&self, _: &[u8]) {}
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        tracing::debug!(target: "librdkafka", reason, "{error}");
-        // It comes with a count of brokers and no reason.
-        if code_of(&error) == Some(RDKafkaErrorCode::AllBrokersDown) {
-            self.all_down.store(true, Ordering::Relaxed);
-        } else {
-            *self.reason.lock().unwrap_or_else(PoisonError::into_inner) = Some(plain_reason(reason));
-        }
-    }
-}
-
-impl ConsumerContext for Ear {}
-
-fn shutting_down() -> PublishFault {
-    PublishFault::new(PublishFaultKind::Unavailable, "the runtime is shutting down")
 }

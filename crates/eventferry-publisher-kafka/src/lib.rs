@@ -27,10 +27,13 @@ mod fault;
 mod login;
 mod polled;
 mod publisher;
+mod reader;
 mod route;
 mod session;
+mod tail;
 
 pub use config::{Compression, KafkaConfig};
 pub use dead_letters::{DeadLetterReader, DeadLetterRecord, ReadFrom, Span};
 pub use publisher::KafkaPublisher;
 pub use session::KafkaSession;
+pub use tail::{TailFrom, TopicRecord, TopicTail};

@@ -24,7 +24,16 @@ pub use eventferry_store_sqlite as sqlite;
 #[cfg(feature = "kafka")]
 pub use eventferry_publisher_kafka as kafka;
 
+/// For those who consume: events as they arrive, and the inbox.
+#[cfg(feature = "consumer")]
+pub use eventferry_consumer as consumer;
+
 /// The README's examples, compiled.
 #[cfg(all(doctest, feature = "json", feature = "postgres"))]
 #[doc = include_str!("../../../README.md")]
 struct Readme;
+
+/// The examples of docs/consuming.md, compiled.
+#[cfg(all(doctest, feature = "consumer-kafka", feature = "inbox-postgres"))]
+#[doc = include_str!("../../../docs/consuming.md")]
+struct Consuming;

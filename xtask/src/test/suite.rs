@@ -58,6 +58,7 @@ pub(crate) const SUITES: &[Suite] = &[
             must_run: &[
                 MustRun { package: "xtask", target: "xtask" },
                 MustRun { package: "eventferry", target: "contract" },
+                MustRun { package: "eventferry", target: "consuming" },
                 MustRun { package: "eventferry-core", target: "eventferry_core" },
                 MustRun { package: "eventferry-conformance", target: "saboteurs" },
                 MustRun { package: "eventferry-conformance", target: "publisher_saboteurs" },
@@ -68,6 +69,7 @@ pub(crate) const SUITES: &[Suite] = &[
                 MustRun { package: "eventferry-store-postgres", target: "it" },
                 MustRun { package: "eventferry-store-sqlite", target: "conformance" },
                 MustRun { package: "eventferry-store-sqlite", target: "it" },
+                MustRun { package: "eventferry-consumer", target: "it" },
                 MustRun { package: "eventferry-publisher-kafka", target: "conformance" },
                 MustRun { package: "eventferry-publisher-kafka", target: "it" },
             ],

@@ -9,7 +9,7 @@ struct Arrows {
     to_in_tests: &'static [&'static str],
 }
 
-const ARROWS: [Arrows; 7] = [
+const ARROWS: [Arrows; 8] = [
     Arrows { from: "eventferry-core", to: &[], to_in_tests: &[] },
     Arrows {
         from: "eventferry-store-*",
@@ -23,6 +23,7 @@ const ARROWS: [Arrows; 7] = [
         to: &["eventferry-core"],
         to_in_tests: &["eventferry-core", "eventferry-conformance"],
     },
+    Arrows { from: "eventferry-consumer", to: &["eventferry-core"], to_in_tests: &["eventferry-core"] },
     Arrows { from: "eventferry-conformance", to: &["eventferry-core"], to_in_tests: &["eventferry-core"] },
     Arrows { from: "eventferry-sim", to: &["eventferry-core"], to_in_tests: &["eventferry-core"] },
 ];
@@ -106,6 +107,15 @@ mod tests {
         assert_eq!(wrong("eventferry-store-a", &[("eventferry-conformance", Use::Library)]), 1);
         assert_eq!(wrong("eventferry-conformance", &[("eventferry-store-a", Use::Tests)]), 1);
         assert_eq!(wrong("eventferry-conformance", &[("eventferry-core", Use::Library)]), 0);
+    }
+
+    #[test]
+    fn those_who_consume_need_no_store_no_publisher_and_no_relay() {
+        assert_eq!(wrong("eventferry-consumer", &[("eventferry-core", Use::Library)]), 0);
+        for other in ["eventferry-store-a", "eventferry-publisher-a", "eventferry-relay"] {
+            assert_eq!(wrong("eventferry-consumer", &[(other, Use::Library)]), 1, "{other}");
+            assert_eq!(wrong("eventferry-consumer", &[(other, Use::Tests)]), 1, "{other}");
+        }
     }
 
     #[test]

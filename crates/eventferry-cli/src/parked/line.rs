@@ -1,12 +1,11 @@
 //! A parked event as a line of JSON, part of the program's interface: fields are added, never changed.
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use eventferry::core::Row;
 use eventferry::core::parked::ShownEvent;
 use serde::Serialize;
 
 use super::{decision_name, stage_name};
+use crate::bytes::{Bytes, HeaderLine, base64};
 use crate::ending::Trouble;
 
 /// How much of an event is told.
@@ -61,39 +60,10 @@ struct Headers<'a> {
 }
 
 #[derive(Debug, Serialize)]
-struct HeaderLine {
-    name: String,
-    #[serde(flatten)]
-    value: Bytes,
-}
-
-#[derive(Debug, Serialize)]
 struct Payload {
     payload_encoding: &'static str,
     /// Null: a tombstone.
     payload: Option<String>,
-}
-
-/// Bytes under the name of how they are written.
-#[derive(Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-enum Bytes {
-    Text(String),
-    Base64(String),
-}
-
-impl Bytes {
-    fn of(bytes: &[u8]) -> Self {
-        match std::str::from_utf8(bytes) {
-            Ok(text) => Self::Text(text.to_owned()),
-            Err(_) => Self::Base64(base64(bytes)),
-        }
-    }
-}
-
-/// Bytes as base64, with padding.
-pub(super) fn base64(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
 }
 
 impl<'a> EventLine<'a> {
@@ -102,7 +72,7 @@ impl<'a> EventLine<'a> {
         let row = &event.row;
         let mut headers = Vec::new();
         row.headers(&mut |name, value| {
-            headers.push(HeaderLine { name: name.to_owned(), value: Bytes::of(value) });
+            headers.push(HeaderLine::of(name, value));
         });
         let headers = Headers {
             key: row.key().map(Bytes::of),

@@ -4,8 +4,9 @@ use eventferry::core::Row;
 use eventferry::core::parked::{ShownEvent, Stage};
 use jiff::Timestamp;
 
-use super::line::{Detail, base64};
+use super::line::Detail;
 use super::{decision_name, stage_name};
+use crate::bytes::{base64, written};
 use crate::output::{grouped, plain};
 use crate::table::{age, columns, counted};
 
@@ -118,14 +119,6 @@ fn payload(payload: Option<&[u8]>, detail: Detail) -> String {
         }
     };
     format!("{size}{form}\n{}{rest}", lines.join("\n"))
-}
-
-/// Bytes as text, if they are one.
-fn written(bytes: &[u8]) -> String {
-    match std::str::from_utf8(bytes) {
-        Ok(text) => text.to_owned(),
-        Err(_) => format!("{} (base64)", base64(bytes)),
-    }
 }
 
 fn meaning(stage: Stage) -> &'static str {

@@ -6,7 +6,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, AlterConfig, NewTopic, ResourceS
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::message::{Header, Headers, Message, OwnedHeaders, OwnedMessage};
-use rdkafka::producer::{FutureProducer, FutureRecord};
+use rdkafka::producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 
 use crate::postgres::random;
@@ -131,6 +131,38 @@ impl Drop for Topic {
 pub(crate) fn topics() -> Vec<String> {
     let metadata = admin().inner().fetch_metadata(None, PATIENCE).unwrap();
     metadata.topics().iter().map(|topic| topic.name().to_owned()).collect()
+}
+
+/// The consumer groups there are.
+pub(crate) fn groups() -> Vec<String> {
+    let groups = admin().inner().fetch_group_list(None, PATIENCE).unwrap();
+    groups.groups().iter().map(|group| group.name().to_owned()).collect()
+}
+
+/// A transaction with one message in it.
+pub(crate) struct Transaction(BaseProducer);
+
+impl Transaction {
+    pub(crate) fn begin(topic: &Topic, payload: &str) -> Self {
+        let producer: BaseProducer = ClientConfig::new()
+            .set("bootstrap.servers", brokers())
+            .set("transactional.id", format!("{}-{payload}", topic.name))
+            .create()
+            .unwrap();
+        producer.init_transactions(PATIENCE).unwrap();
+        producer.begin_transaction().unwrap();
+        producer.send(BaseRecord::<str, str>::to(&topic.name).payload(payload)).unwrap();
+        producer.flush(PATIENCE).unwrap();
+        Self(producer)
+    }
+
+    pub(crate) fn commit(self) {
+        self.0.commit_transaction(PATIENCE).unwrap();
+    }
+
+    pub(crate) fn abort(self) {
+        self.0.abort_transaction(PATIENCE).unwrap();
+    }
 }
 
 /// A header's value as text.

@@ -7,6 +7,7 @@ mod demo;
 mod documented;
 mod enqueue;
 mod kafka;
+mod look;
 mod parked;
 mod postgres;
 mod program;

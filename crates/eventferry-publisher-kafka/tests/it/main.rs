@@ -15,3 +15,4 @@ mod refusal;
 mod road;
 mod small_relay;
 mod spoken;
+mod tail;

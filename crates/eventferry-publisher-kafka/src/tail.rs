@@ -1,0 +1,201 @@
+//! Reading a topic as records come, without leaving a trace at the broker.
+
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use eventferry_core::{PublishFault, PublishFaultKind, Timestamp};
+use rdkafka::consumer::Consumer;
+use rdkafka::error::RDKafkaErrorCode;
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset, TopicPartitionList};
+use tokio::task::spawn_blocking;
+
+use crate::config::KafkaConfig;
+use crate::fault::code_of;
+use crate::reader::{ANSWER_MAX, LOOK, Reader, headers_of, shutting_down};
+
+/// The client wants a group's name, though nothing is ever told to the group.
+const GROUP: &str = "eventferry-tail";
+
+/// How long one call waits for a first record.
+const WAIT_MAX: Duration = Duration::from_secs(1);
+
+/// Where a [`TopicTail`] begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TailFrom {
+    /// At the first records that the topic still has.
+    Beginning,
+    /// Behind the last ones that it has now.
+    End,
+}
+
+/// A record of a topic.
+#[derive(Clone, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct TopicRecord {
+    /// In which partition it is.
+    pub partition: i32,
+    /// At which place of it.
+    pub offset: i64,
+    /// Its time, to the millisecond, if it has one.
+    pub timestamp: Option<Timestamp>,
+    /// Its key, if it has one.
+    pub key: Option<Vec<u8>>,
+    /// Its payload; `None` is a tombstone.
+    pub payload: Option<Vec<u8>>,
+    /// Its headers, in order, repeated names included; a value that is null is empty here. One whose name is not
+    /// UTF-8, which the client cannot hand over, is named U+FFFD and is empty.
+    pub headers: Vec<(String, Vec<u8>)>,
+}
+
+/// Without key, payload and headers' values.
+impl fmt::Debug for TopicRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicRecord")
+            .field("partition", &self.partition)
+            .field("offset", &self.offset)
+            .finish_non_exhaustive()
+    }
+}
+
+impl TopicRecord {
+    fn of(message: &BorrowedMessage<'_>) -> Self {
+        Self {
+            partition: message.partition(),
+            offset: message.offset(),
+            timestamp: message.timestamp().to_millis().map(|millis| Timestamp(millis.saturating_mul(1000))),
+            key: message.key().map(<[u8]>::to_vec),
+            payload: message.payload().map(<[u8]>::to_vec),
+            headers: headers_of(message),
+        }
+    }
+
+    fn size_bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        let bytes = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
+        size_of::<Self>() + bytes(&self.key) + bytes(&self.payload) + headers.sum::<usize>()
+    }
+}
+
+/// Reads a topic's records as they come, those of committed transactions only.
+///
+/// It takes the partitions that the topic has when it is opened by itself, as no member of a group, and tells the
+/// broker nothing of how far it came. Of each partition the records come in order. At most 16 MiB of records, and one
+/// more, wait in memory.
+pub struct TopicTail {
+    tailing: Arc<Mutex<Tailing>>,
+    partitions: usize,
+}
+
+impl fmt::Debug for TopicTail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TopicTail").field("partitions", &self.partitions).finish_non_exhaustive()
+    }
+}
+
+impl TopicTail {
+    /// Opens a topic for reading. Must be called on a tokio runtime. Records that are sent after this has returned
+    /// are read, wherever it begins.
+    ///
+    /// # Errors
+    /// `Unavailable`: the cluster does not answer or does not let us in; ask again later. `TopicRefused`: there is no
+    /// such topic, or no permission to read it. `Misconfigured`: the settings cannot be used; the message says what
+    /// to do.
+    pub async fn open(config: &KafkaConfig, topic: &str, from: TailFrom) -> Result<Self, PublishFault> {
+        config.check()?;
+        let mut client = config.consumer(GROUP);
+        // What is removed before it is read is passed over: who looks on wants to go on looking.
+        client.set("auto.offset.reset", "earliest").set("enable.partition.eof", "false");
+        let topic = topic.to_owned();
+        let opened = spawn_blocking(move || {
+            let reader = Reader::new(&client, format!("reading topic `{topic}`"))?;
+            let tailing = Tailing { reader };
+            let partitions = tailing.begin(&topic, from)?;
+            Ok(Self { tailing: Arc::new(Mutex::new(tailing)), partitions })
+        });
+        opened.await.unwrap_or_else(|_| Err(shutting_down()))
+    }
+
+    /// How many partitions are read.
+    pub fn partitions(&self) -> usize {
+        self.partitions
+    }
+
+    /// The next records, as soon as there is one: at most `records_max`, and no more once they take `bytes_max`.
+    /// None: none came for a second.
+    ///
+    /// # Errors
+    /// `Unavailable`: no broker can be reached; the next call waits on. `TopicRefused`: the topic is gone, or the
+    /// permission to read it.
+    pub async fn read(
+        &mut self,
+        records_max: usize,
+        bytes_max: usize,
+    ) -> Result<Vec<TopicRecord>, PublishFault> {
+        let tailing = Arc::clone(&self.tailing);
+        let read = spawn_blocking(move || {
+            tailing.lock().unwrap_or_else(PoisonError::into_inner).read(records_max, bytes_max)
+        });
+        read.await.unwrap_or_else(|_| Err(shutting_down()))
+    }
+}
+
+/// The consumer. Everything here blocks.
+struct Tailing {
+    reader: Reader,
+}
+
+impl Tailing {
+    /// Takes the topic's partitions; returns how many there are.
+    fn begin(&self, topic: &str, from: TailFrom) -> Result<usize, PublishFault> {
+        let partitions = self.reader.partitions(topic)?;
+        let consumer = self.reader.consumer()?;
+        let mut assigned = TopicPartitionList::new();
+        for partition in &partitions {
+            // Asked for now: an end that is looked up later would be behind what came meanwhile.
+            let marks = consumer.fetch_watermarks(topic, *partition, ANSWER_MAX);
+            let (first, end) = marks.map_err(|error| self.reader.fault(&error))?;
+            let at = if from == TailFrom::Beginning { first } else { end };
+            let added = assigned.add_partition_offset(topic, *partition, Offset::Offset(at));
+            added.map_err(|error| self.reader.fault(&error))?;
+        }
+        consumer.assign(&assigned).map_err(|error| self.reader.fault(&error))?;
+        Ok(partitions.len())
+    }
+
+    fn read(&self, records_max: usize, bytes_max: usize) -> Result<Vec<TopicRecord>, PublishFault> {
+        let consumer = self.reader.consumer()?;
+        let mut records: Vec<TopicRecord> = Vec::new();
+        let mut bytes = 0;
+        let begun = Instant::now();
+        while records.len() < records_max && bytes < bytes_max {
+            // Once there is one, only what is at hand goes with it.
+            match consumer.poll(if records.is_empty() { LOOK } else { Duration::ZERO }) {
+                None if !records.is_empty() => break,
+                None => {}
+                Some(Ok(message)) => {
+                    let record = TopicRecord::of(&message);
+                    bytes += record.size_bytes();
+                    records.push(record);
+                }
+                // Nothing is told to the group, so whether we might is nothing to us.
+                Some(Err(error)) if code_of(&error) == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {}
+                Some(Err(error)) => {
+                    let fault = self.reader.fault(&error);
+                    // What may come back by itself is waited for by the consumer.
+                    if *fault.kind() != PublishFaultKind::Unavailable {
+                        return Err(fault);
+                    }
+                }
+            }
+            if records.is_empty() && self.reader.are_all_down()? {
+                return Err(self.reader.unavailable(str::to_owned));
+            }
+            if records.is_empty() && begun.elapsed() > WAIT_MAX {
+                break;
+            }
+        }
+        Ok(records)
+    }
+}
