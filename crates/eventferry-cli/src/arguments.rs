@@ -2,6 +2,7 @@
 
 mod dead_letters;
 mod parked;
+mod topics;
 
 use clap::{Args, Parser, Subcommand, value_parser};
 
@@ -13,6 +14,11 @@ pub(crate) use parked::StageArgument;
 pub(crate) use parked::{
     DecideArguments, ExportArguments, FilterArguments, ListArguments, ParkedArguments, ParkedCommand,
     PersonArguments, ShowArguments,
+};
+
+pub(crate) use topics::{
+    CheckArguments, DescribeArguments, EnsureArguments, ListTopicsArguments, PublisherArgument,
+    TopicsArguments, TopicsCommand,
 };
 
 use crate::ending::EXIT_CODES;
@@ -58,6 +64,8 @@ pub(crate) enum Command {
     Parked(ParkedArguments),
     /// Send dead letters back to where they belonged
     DeadLetters(DeadLettersArguments),
+    /// Look at the broker's topics, check them, and make those that are declared
+    Topics(TopicsArguments),
     /// See it work: a shop, a relay, a broker and a checker in this process
     ///
     /// A shop writes orders and their events in one transaction each, some of them rolled back; a relay carries the
@@ -260,6 +268,7 @@ mod tests {
             ("README.md", include_str!("../../../README.md"), 3),
             ("docs/operating.md", include_str!("../../../docs/operating.md"), 3),
             ("docs/failures.md", include_str!("../../../docs/failures.md"), 10),
+            ("docs/kafka.md", include_str!("../../../docs/kafka.md"), 4),
         ] {
             let commands = commands(page);
             assert!(commands.len() >= least, "{name}: {commands:#?}");

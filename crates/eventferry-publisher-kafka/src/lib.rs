@@ -21,6 +21,7 @@
 //! TLS and SCRAM need the feature `ssl` (or `ssl-vendored`), Zstandard the feature `zstd`; `dynamic-linking` uses the
 //! system's librdkafka.
 
+mod cluster;
 mod config;
 mod dead_letters;
 mod fault;
@@ -30,6 +31,7 @@ mod publisher;
 mod route;
 mod session;
 
+pub use cluster::{Change, Cluster, DeclaredTopic, Difference, TopicState};
 pub use config::{Compression, KafkaConfig};
 pub use dead_letters::{DeadLetterReader, DeadLetterRecord, ReadFrom, Span};
 pub use publisher::KafkaPublisher;

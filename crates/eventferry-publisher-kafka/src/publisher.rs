@@ -21,7 +21,7 @@ use crate::route::{Facts, Topics};
 use crate::session::{KafkaSession, Limits, drop_apart};
 
 /// How long `connect` and `learn` wait for a broker's answer.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// How often learned topics are looked at again, for new partitions and limits: as often as Java's client does
 /// (`metadata.max.age.ms`).
@@ -58,6 +58,11 @@ impl KafkaPublisher {
         config.check()?;
         let topics = Arc::new(Topics::new(config.compression != Compression::None));
         Ok(Self { shared: Arc::new(Shared { config, topics, admin: OnceCell::new() }) })
+    }
+
+    /// The client that asks about topics.
+    pub(crate) async fn admin_client(&self) -> Result<Arc<AdminClient<Quiet>>, PublishFault> {
+        self.shared.admin().await?.client.clone().ok_or_else(shutting_down)
     }
 }
 
@@ -174,7 +179,7 @@ struct Admin {
 }
 
 /// The log of the client that asks about topics.
-struct Quiet;
+pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -256,6 +261,6 @@ fn no_answer(brokers: &str, reason: &str) -> PublishFault {
     )
 }
 
-fn shutting_down() -> PublishFault {
+pub(crate) fn shutting_down() -> PublishFault {
     PublishFault::new(PublishFaultKind::Unavailable, "the runtime is shutting down")
 }

@@ -17,4 +17,5 @@ mod secrets;
 mod settings;
 mod status;
 mod tail;
+mod topics;
 mod unreachable;

@@ -4,6 +4,7 @@
 
 mod bench;
 mod choices;
+mod cluster;
 mod dead_letters;
 mod frozen;
 mod kafka;
