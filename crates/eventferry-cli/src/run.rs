@@ -54,7 +54,7 @@ pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result
     if let Some(listen) = settings.find("listen", arguments.listen.as_deref()) {
         let health = Health::listen(&listen).await?;
         tracing::info!("/livez and /readyz are served on {}", health.address);
-        tokio::spawn(health.serve(readiness.clone()));
+        tokio::spawn(health.serve(readiness.clone(), publisher.clone()));
     }
     tokio::spawn(check_at_start(store.clone(), publisher.clone(), wanted));
     match store {

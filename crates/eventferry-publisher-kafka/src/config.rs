@@ -12,6 +12,8 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 
+use crate::statistics;
+
 /// The largest record that is ever handed to librdkafka, in bytes, framing included. A broker closes the connection
 /// on a request over its `socket.request.max.bytes` (104,857,600 by default), and such a record would be sent for
 /// ever: it is refused before.
@@ -250,6 +252,7 @@ impl KafkaConfig {
             .set("delivery.report.only.error", "false");
         match role {
             Role::Main => client
+                .set("statistics.interval.ms", statistics::EVERY_MS)
                 .set("enable.gapless.guarantee", "true")
                 .set("linger.ms", format!("{}", self.linger.as_secs_f64() * 1000.0))
                 .set("batch.num.messages", "100000")
@@ -359,6 +362,7 @@ const OWNED: &[(&str, &str)] = &[
     ("compression.codec", A_FIELD),
     ("allow.auto.create.topics", TOPICS),
     ("enable.metrics.push", "its last push would hold up the end of a session"),
+    ("statistics.interval.ms", "figures and the health of brokers rest on it, every 5 s"),
     ("log.queue", "logs go to tracing, under the target `librdkafka`"),
 ];
 

@@ -30,9 +30,11 @@ mod polled;
 mod publisher;
 mod route;
 mod session;
+mod statistics;
 
 pub use cluster::{Change, Cluster, DeclaredTopic, Difference, TopicState};
 pub use config::{Compression, KafkaConfig};
 pub use dead_letters::{DeadLetterReader, DeadLetterRecord, ReadFrom, Span};
 pub use publisher::KafkaPublisher;
 pub use session::KafkaSession;
+pub use statistics::{BrokerHealth, Contact};

@@ -19,6 +19,7 @@ use crate::fault::{code_of, fault, fault_of};
 use crate::login;
 use crate::route::{Facts, Topics};
 use crate::session::{KafkaSession, Limits, drop_apart};
+use crate::statistics::{BrokerHealth, Health};
 
 /// How long `connect` and `learn` wait for a broker's answer.
 pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(10);
@@ -46,6 +47,7 @@ pub struct KafkaPublisher {
 struct Shared {
     config: KafkaConfig,
     topics: Arc<Topics>,
+    health: Arc<Health>,
     admin: OnceCell<Admin>,
 }
 
@@ -57,7 +59,15 @@ impl KafkaPublisher {
     pub fn new(config: KafkaConfig) -> Result<Self, PublishFault> {
         config.check()?;
         let topics = Arc::new(Topics::new(config.compression != Compression::None));
-        Ok(Self { shared: Arc::new(Shared { config, topics, admin: OnceCell::new() }) })
+        Ok(Self {
+            shared: Arc::new(Shared { config, topics, health: Arc::default(), admin: OnceCell::new() }),
+        })
+    }
+
+    /// How the cluster's brokers are, as the session that carries events was told within the last 5 s; empty before
+    /// there is one.
+    pub fn health(&self) -> Vec<BrokerHealth> {
+        self.shared.health.brokers()
     }
 
     /// The client that asks about topics.
@@ -85,7 +95,7 @@ impl Publisher for KafkaPublisher {
     }
 
     async fn connect(&self, role: Role) -> Result<KafkaSession, PublishFault> {
-        let Shared { config, topics, .. } = &*self.shared;
+        let Shared { config, topics, health, .. } = &*self.shared;
         let batch_bytes = topics.batch_bytes(config.batch_bytes);
         let limits = Limits {
             records_max: config.in_flight_records_max,
@@ -97,9 +107,9 @@ impl Publisher for KafkaPublisher {
             tokio::spawn(warm_up(Arc::clone(&self.shared)));
         }
         let client = config.producer(role, batch_bytes);
-        let (brokers, topics) = (config.brokers.clone(), Arc::clone(topics));
+        let (brokers, topics, health) = (config.brokers.clone(), Arc::clone(topics), Arc::clone(health));
         let opened = spawn_blocking(move || {
-            let session = KafkaSession::open(role, &client, &brokers, topics, limits)
+            let session = KafkaSession::open(role, &client, &brokers, topics, &health, limits)
                 .map_err(|error| refused_property(&error))?;
             match session.await_broker(ANSWER_MAX) {
                 Ok(()) => Ok(session),

@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout, timeout_at};
 use crate::fault::{code_of, fault};
 use crate::polled::Polled;
 use crate::route::{Topics, partition_in};
+use crate::statistics::{Health, Statistics};
 
 /// How often the queue of a dead producer is purged: librdkafka does so once, when it dies, but what was in flight then
 /// and comes back unwritten joins the queue later, and would never be reported.
@@ -70,11 +71,13 @@ impl KafkaSession {
         client: &ClientConfig,
         brokers: &str,
         topics: Arc<Topics>,
+        health: &Arc<Health>,
         limits: Limits,
     ) -> Result<Self, KafkaError> {
         let inbox = Arc::new(Inbox::new(brokers));
-        let wire =
-            Wire { inbox: Arc::clone(&inbox), topics: Arc::clone(&topics), pipelining: role == Role::Main };
+        let pipelining = role == Role::Main;
+        let statistics = pipelining.then(|| Statistics::new(Arc::clone(health)));
+        let wire = Wire { inbox: Arc::clone(&inbox), topics: Arc::clone(&topics), pipelining, statistics };
         let producer = Polled::open(client, wire)?;
         Ok(Self {
             role,
@@ -484,6 +487,8 @@ struct Wire {
     inbox: Arc<Inbox>,
     topics: Arc<Topics>,
     pipelining: bool,
+    /// `None`: it tells none.
+    statistics: Option<Statistics>,
 }
 
 impl ClientContext for Wire {
@@ -491,7 +496,11 @@ impl ClientContext for Wire {
         tracing::debug!(target: "librdkafka", facility, "{message}");
     }
 
-    fn stats_raw(&self, _: &[u8]) {}
+    fn stats_raw(&self, json: &[u8]) {
+        if let Some(statistics) = &self.statistics {
+            statistics.take(json);
+        }
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         let Some(code) = code_of(&error) else { return };

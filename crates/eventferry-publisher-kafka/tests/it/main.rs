@@ -7,6 +7,7 @@ mod choices;
 mod cluster;
 mod dead_letters;
 mod frozen;
+mod health;
 mod kafka;
 mod login;
 mod mock;
