@@ -1,8 +1,10 @@
 //! What a user may choose, and what the publisher keeps for itself.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventferry_core::publisher::Role;
@@ -12,6 +14,7 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
 
+use crate::credentials::{self, OauthToken, TokenSource};
 use crate::statistics;
 
 /// The largest record that is ever handed to librdkafka, in bytes, framing included. A broker closes the connection
@@ -60,6 +63,8 @@ pub struct KafkaConfig {
     /// Any other property of librdkafka, such as `security.protocol` or `sasl.username`, as its CONFIGURATION.md
     /// lists them. Those the publisher owns are refused by [`KafkaPublisher::new`](crate::KafkaPublisher::new).
     pub properties: BTreeMap<String, String>,
+    /// See [`KafkaConfig::oauth_token`].
+    pub(crate) token_source: Option<Arc<dyn TokenSource>>,
     /// See [`KafkaConfig::undone`].
     undone: Vec<(&'static str, &'static str)>,
 }
@@ -132,8 +137,21 @@ impl KafkaConfig {
             in_flight_records_max: 20_000,
             in_flight_bytes_max: 32 << 20,
             properties: BTreeMap::new(),
+            token_source: None,
             undone: Vec::new(),
         }
+    }
+
+    /// With the program's own source of tokens, for `sasl.mechanisms=OAUTHBEARER`: asked on the runtime when a client
+    /// is made, and after 70 % of a token's life. What it fails with is said in messages, so it must hold no secret.
+    #[must_use]
+    pub fn oauth_token<F, T>(mut self, source: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<OauthToken, Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        self.token_source = Some(Arc::new(source));
+        self
     }
 
     /// Sets, for the stream of events, a property that the publisher owns. For this crate's tests, which show what each
@@ -192,7 +210,9 @@ impl KafkaConfig {
             "compression" => self.compression = value.parse()?,
             "in_flight_records_max" => self.in_flight_records_max = number(name, &value)?,
             "in_flight_bytes_max" => self.in_flight_bytes_max = number(name, &value)?,
-            property if property.contains('.') && is_property(property) => {
+            property
+                if credentials::is_ours(property) || (property.contains('.') && is_property(property)) =>
+            {
                 self.properties.insert(property.into(), value);
             }
             _ => {
@@ -225,6 +245,7 @@ impl KafkaConfig {
                 return Err(wrong(format!("property `{property}` cannot be set: {why}")));
             }
         }
+        credentials::Source::of(self)?;
         for client in [self.admin(), self.producer(Role::Main, self.batch_bytes)] {
             client.create_native_config().map_err(|error| refused_property(&error))?;
         }
@@ -301,7 +322,7 @@ impl KafkaConfig {
     fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("request.timeout.ms", REPLICAS_MAX_MS).set("socket.timeout.ms", SILENCE_MAX_MS);
-        for (property, value) in &self.properties {
+        for (property, value) in self.properties.iter().filter(|(name, _)| !credentials::is_ours(name)) {
             client.set(property, value);
         }
         client

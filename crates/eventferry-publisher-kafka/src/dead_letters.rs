@@ -16,6 +16,7 @@ use rdkafka::{ClientContext, Offset, TopicPartitionList};
 use tokio::task::spawn_blocking;
 
 use crate::config::{KafkaConfig, refused_property};
+use crate::credentials::{Keeper, Source};
 use crate::fault::{code_of, reading_fault};
 use crate::session::{drop_apart, plain_reason};
 
@@ -133,11 +134,21 @@ impl DeadLetterReader {
         from: ReadFrom,
     ) -> Result<Self, PublishFault> {
         config.check()?;
-        let (client, topic, group) = (config.consumer(group), topic.to_owned(), group.to_owned());
+        let (mut client, topic, group) = (config.consumer(group), topic.to_owned(), group.to_owned());
+        let keeper = Source::of(config)?.map(Keeper::new);
+        if let Some(keeper) = &keeper {
+            keeper.secret().await?.set(&mut client);
+        }
         let opened = spawn_blocking(move || {
             let consumer =
                 client.create_with_context(Ear::default()).map_err(|error| refused_property(&error))?;
-            let mut reading = Reading { consumer: Some(consumer), topic, group, partitions: BTreeMap::new() };
+            let consumer: Arc<BaseConsumer<Ear>> = Arc::new(consumer);
+            if let Some(keeper) = &keeper {
+                keeper.admit(&consumer)?;
+            }
+            let consumer = Some(consumer);
+            let mut reading =
+                Reading { consumer, topic, group, partitions: BTreeMap::new(), _keeper: keeper };
             let spans = reading.begin(from)?;
             Ok(Self { reading: Arc::new(Mutex::new(reading)), spans })
         });
@@ -186,10 +197,12 @@ impl DeadLetterReader {
 /// The consumer, and how far it is. Everything here blocks.
 struct Reading {
     /// `None` only while it is dropped.
-    consumer: Option<BaseConsumer<Ear>>,
+    consumer: Option<Arc<BaseConsumer<Ear>>>,
     topic: String,
     group: String,
     partitions: BTreeMap<i32, Partition>,
+    /// Tells the consumer what lets us in whenever that changes.
+    _keeper: Option<Arc<Keeper>>,
 }
 
 /// How far a partition is read.
@@ -379,7 +392,7 @@ impl Reading {
     }
 
     fn consumer(&self) -> Result<&BaseConsumer<Ear>, PublishFault> {
-        self.consumer.as_ref().ok_or_else(shutting_down)
+        self.consumer.as_deref().ok_or_else(shutting_down)
     }
 
     fn what(&self) -> String {

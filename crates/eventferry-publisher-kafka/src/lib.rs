@@ -18,11 +18,12 @@
 //! # }
 //! ```
 //!
-//! TLS and SCRAM need the feature `ssl` (or `ssl-vendored`), Zstandard the feature `zstd`; `dynamic-linking` uses the
-//! system's librdkafka.
+//! TLS and SCRAM need the feature `ssl` (or `ssl-vendored`), Zstandard the feature `zstd`, tokens of an endpoint `oidc`,
+//! Kerberos `gssapi`; `dynamic-linking` uses the system's librdkafka.
 
 mod cluster;
 mod config;
+mod credentials;
 mod dead_letters;
 mod fault;
 mod login;
@@ -34,6 +35,7 @@ mod statistics;
 
 pub use cluster::{Change, Cluster, DeclaredTopic, Difference, TopicState};
 pub use config::{Compression, KafkaConfig};
+pub use credentials::OauthToken;
 pub use dead_letters::{DeadLetterReader, DeadLetterRecord, ReadFrom, Span};
 pub use publisher::KafkaPublisher;
 pub use session::KafkaSession;

@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use eventferry_core::Envelope;
 use eventferry_core::publisher::{Domain, Outcome, Report, Role, Session, Taken, Token};
+use eventferry_core::{Envelope, PublishFault};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders};
@@ -20,6 +20,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::credentials::Keeper;
 use crate::fault::{code_of, fault};
 use crate::polled::Polled;
 use crate::route::{Topics, partition_in};
@@ -55,6 +56,16 @@ pub struct KafkaSession {
     purge_at: Option<Instant>,
 }
 
+/// What the sessions of a publisher share.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) brokers: String,
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) health: Arc<Health>,
+    /// `None`: what lets us in is in the configuration.
+    pub(crate) keeper: Option<Arc<Keeper>>,
+}
+
 /// What a session takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -69,15 +80,16 @@ impl KafkaSession {
     pub(crate) fn open(
         role: Role,
         client: &ClientConfig,
-        brokers: &str,
-        topics: Arc<Topics>,
-        health: &Arc<Health>,
+        surroundings: &Surroundings,
         limits: Limits,
     ) -> Result<Self, KafkaError> {
-        let inbox = Arc::new(Inbox::new(brokers));
+        let Surroundings { brokers, topics, health, keeper } = surroundings;
+        let (inbox, topics) = (Arc::new(Inbox::new(brokers)), Arc::clone(topics));
         let pipelining = role == Role::Main;
         let statistics = pipelining.then(|| Statistics::new(Arc::clone(health)));
-        let wire = Wire { inbox: Arc::clone(&inbox), topics: Arc::clone(&topics), pipelining, statistics };
+        let keeper = keeper.clone();
+        let wire =
+            Wire { inbox: Arc::clone(&inbox), topics: Arc::clone(&topics), pipelining, statistics, keeper };
         let producer = Polled::open(client, wire)?;
         Ok(Self {
             role,
@@ -90,6 +102,11 @@ impl KafkaSession {
             spare: Vec::new(),
             purge_at: None,
         })
+    }
+
+    /// Tells the producer what lets us in, now and whenever that changes.
+    pub(crate) fn admit(&self, keeper: &Keeper) -> Result<(), PublishFault> {
+        self.producer.as_ref().map_or(Ok(()), |producer| keeper.admit(producer.shared()))
     }
 
     /// Waits until a broker answers, up to `within`; blocks. The error says why none did.
@@ -489,6 +506,7 @@ struct Wire {
     pipelining: bool,
     /// `None`: it tells none.
     statistics: Option<Statistics>,
+    keeper: Option<Arc<Keeper>>,
 }
 
 impl ClientContext for Wire {
@@ -504,6 +522,9 @@ impl ClientContext for Wire {
 
     fn error(&self, error: KafkaError, reason: &str) {
         let Some(code) = code_of(&error) else { return };
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| code == RDKafkaErrorCode::Authentication) {
+            keeper.doubt();
+        }
         self.inbox.complain(code, reason);
         self.inbox.suspect.store(true, Ordering::Release);
         self.inbox.bell.notify_one();

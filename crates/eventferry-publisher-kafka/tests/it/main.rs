@@ -17,3 +17,5 @@ mod refusal;
 mod road;
 mod small_relay;
 mod spoken;
+mod token_server;
+mod tokens;
