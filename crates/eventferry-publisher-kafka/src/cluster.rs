@@ -110,6 +110,12 @@ impl Cluster {
         Self { publisher: publisher.clone() }
     }
 
+    /// The name here of a topic of events: see [`KafkaPublisher::topic_name`]. All else that is asked here goes by the
+    /// cluster's own names.
+    pub fn topic_name(&self, topic: &str) -> String {
+        self.publisher.topic_name(topic)
+    }
+
     /// The names of all topics that this login may see.
     ///
     /// # Errors

@@ -6,6 +6,7 @@
 
 mod command;
 mod keeper;
+mod msk;
 mod oidc;
 mod text;
 mod token;
@@ -18,6 +19,7 @@ use eventferry_core::{PublishFault, PublishFaultKind};
 use rdkafka::ClientConfig;
 
 pub(crate) use keeper::Keeper;
+use msk::Msk;
 use oidc::Oidc;
 use text::Text;
 pub use token::OauthToken;
@@ -42,6 +44,7 @@ const OURS: &[&str] = &[
     oidc::SCOPE,
     oidc::CA_FILE,
     oidc::CA_PEM,
+    msk::REGION,
 ];
 
 const USERNAME: &str = "sasl.username";
@@ -72,6 +75,7 @@ pub(crate) enum Source {
 pub(crate) enum TokenFrom {
     Text(Text),
     Endpoint(Oidc),
+    Msk(Msk),
     Program(Arc<dyn TokenSource>),
 }
 
@@ -142,8 +146,9 @@ fn token_from(config: &KafkaConfig) -> Result<Option<TokenFrom>, PublishFault> {
     let text = Text::of(properties, ["", TOKEN_FILE, TOKEN_COMMAND])?.map(TokenFrom::Text);
     let endpoint = match properties.get(METHOD).map(String::as_str) {
         Some("oidc") => Some(TokenFrom::Endpoint(Oidc::of(properties)?)),
+        Some(msk::NAME) => Some(TokenFrom::Msk(Msk::of(properties)?)),
         None | Some("" | "default") => None,
-        Some(_) => return Err(wrong(format!("{METHOD} is not known: give oidc or default"))),
+        Some(_) => return Err(wrong(format!("{METHOD} is not known: give oidc, {} or default", msk::NAME))),
     };
     let program = config.token_source.clone().map(TokenFrom::Program);
     match (text, endpoint, program) {
@@ -227,6 +232,10 @@ mod tests {
                 "sasl.mechanisms=OAUTHBEARER&sasl.oauthbearer.token.file=f&sasl.oauthbearer.extensions=a",
                 EXTENSIONS,
             ),
+            #[cfg(not(feature = "msk-iam"))]
+            ("sasl.mechanisms=OAUTHBEARER&sasl.oauthbearer.method=aws-msk-iam", "the feature `msk-iam`"),
+            #[cfg(feature = "msk-iam")]
+            ("sasl.mechanisms=OAUTHBEARER&sasl.oauthbearer.method=aws-msk-iam", msk::REGION),
             #[cfg(feature = "oidc")]
             ("sasl.mechanisms=OAUTHBEARER&sasl.oauthbearer.method=oidc", oidc::ENDPOINT),
             #[cfg(not(feature = "oidc"))]

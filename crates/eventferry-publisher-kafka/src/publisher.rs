@@ -58,11 +58,17 @@ impl KafkaPublisher {
     /// `Misconfigured`: the message names the setting.
     pub fn new(config: KafkaConfig) -> Result<Self, PublishFault> {
         config.check()?;
-        let topics = Arc::new(Topics::new(config.compression != Compression::None));
+        let topics = Topics::new(config.compression != Compression::None);
+        let topics = Arc::new(topics.with(config.partitioner.clone(), config.mapping()?));
         let keeper = Source::of(&config)?.map(Keeper::new);
         let surroundings =
             Surroundings { brokers: config.brokers.clone(), topics, health: Arc::default(), keeper };
         Ok(Self { shared: Arc::new(Shared { config, surroundings, admin: OnceCell::new() }) })
+    }
+
+    /// The broker's name of a topic of events: see [`KafkaConfig::topic_prefix`] and [`KafkaConfig::topic_map`].
+    pub fn topic_name(&self, topic: &str) -> String {
+        self.shared.surroundings.topics.name(topic).into_owned()
     }
 
     /// How the cluster's brokers are, as the session that carries events was told within the last 5 s; empty before
@@ -159,7 +165,7 @@ impl Shared {
 
     async fn learn(&self, topic: &str) -> Result<(), PublishFault> {
         let Some(admin) = self.admin.get() else { return Err(shutting_down()) };
-        match admin.facts(topic).await {
+        match admin.facts(&self.surroundings.topics.name(topic)).await {
             Ok(facts) => {
                 self.surroundings.topics.learn(topic, facts);
                 Ok(())

@@ -194,7 +194,7 @@ impl KafkaSession {
     ) -> Produced {
         let Some(producer) = &self.producer else { return Produced::Dead };
         let record = BaseRecord {
-            topic: envelope.topic(),
+            topic: &self.topics.name(envelope.topic()),
             partition: Some(partition),
             payload: envelope.payload(),
             key: Some(envelope.key()),
@@ -558,7 +558,7 @@ impl Wire {
         let code = code_of(error).unwrap_or(RDKafkaErrorCode::Unknown);
         if matches!(code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge) {
             // The limit is not, or no longer, the one that routing and batches go by.
-            self.topics.doubt(message.topic());
+            self.topics.doubt_there(message.topic());
         }
         #[expect(unsafe_code, reason = "the binding does not show librdkafka's word on persistence")]
         // The message lives as long as the borrow.

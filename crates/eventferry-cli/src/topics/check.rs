@@ -131,13 +131,14 @@ async fn findings(
     load: &Load,
 ) -> Result<(usize, Vec<Finding>), PublishFault> {
     let uses = wanted.uses(&load.topics);
-    let names: Vec<_> = uses.keys().cloned().collect();
-    let states: BTreeMap<_, _> = cluster.describe(&names).await?.into_iter().collect();
+    let names: Vec<_> = uses.keys().map(|topic| cluster.topic_name(topic)).collect();
+    let states = cluster.describe(&names).await?.into_iter().map(|(_, state)| state);
+    let states: BTreeMap<_, _> = uses.keys().cloned().zip(states).collect();
     let mut findings = Vec::new();
     for (topic, used) in &uses {
         match &states[topic] {
             Ok(state) => findings.extend(judge(state, used, load, &states)),
-            Err(fault) => findings.push(unseen(topic, used, fault)),
+            Err(fault) => findings.push(unseen(&cluster.topic_name(topic), used, fault)),
         }
     }
     Ok((uses.len(), findings))

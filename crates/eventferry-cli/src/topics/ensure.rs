@@ -53,10 +53,13 @@ pub(super) async fn ensure(settings: &Settings, arguments: &EnsureArguments) -> 
 
 impl Plan {
     async fn make(cluster: &Cluster, wanted: &Wanted) -> Result<Self, Trouble> {
-        let names: Vec<_> = wanted.declared.iter().map(|declared| declared.name.clone()).collect();
+        // Tables are for events' topics, which may have other names there.
+        let mut wanted = wanted.declared.clone();
+        wanted.iter_mut().for_each(|declared| declared.name = cluster.topic_name(&declared.name));
+        let names: Vec<_> = wanted.iter().map(|declared| declared.name.clone()).collect();
         let states = cluster.describe(&names).await?;
         let mut plan = Self::default();
-        for (declared, (name, state)) in wanted.declared.iter().zip(states) {
+        for (declared, (name, state)) in wanted.iter().zip(states) {
             let state = match state {
                 Ok(state) => Some(state),
                 Err(fault) if is_missing(&fault) => None,

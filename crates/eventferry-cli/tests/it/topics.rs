@@ -93,6 +93,23 @@ fn declared_topics_are_made_and_grown_only_with_yes_and_never_shrunk() {
 }
 
 #[test]
+fn topics_are_made_checked_and_written_under_their_names_at_the_broker() {
+    let program = Program::new();
+    program.done(&["init", "--store", &program.sqlite()]);
+    let there = Topic::to_be();
+    let own = there.name.strip_prefix("eventferry-").unwrap();
+    file(&program, &format!("[topics.\"{own}\"]\npartitions = 1\n"));
+    let url = format!("{}?topic_prefix=eventferry-", kafka::url());
+    let done = |more: &[&str]| program.done(&[more, &["--publisher", &url]].concat());
+    assert!(done(&["topics", "ensure", "--yes"]).contains(&format!("done: create topic `{}`", there.name)));
+    let event = ["--topic", own, "--aggregate-type", "order", "--aggregate-id", "1", "--payload", "x"];
+    program.done(&[&["enqueue", "--store", &program.sqlite()], &event[..]].concat());
+    assert_eq!(done(&["topics", "check", "--store", &program.sqlite()]), "1 checked: all is well\n");
+    let _relay = program.start(&["run", "--store", &program.sqlite(), "--publisher", &url]);
+    there.messages(1);
+}
+
+#[test]
 fn what_the_outbox_has_is_held_against_its_topics() {
     for store in [None, Some(Database::new())] {
         let program = Program::new();

@@ -112,7 +112,10 @@ impl Keeper {
         match (&self.source, &held.secret) {
             _ if is_doubted && held.asked_at.elapsed() > REFUSED_AGAIN => false,
             (
-                Source::Token { from: TokenFrom::Endpoint(_) | TokenFrom::Program(_), .. },
+                Source::Token {
+                    from: TokenFrom::Endpoint(_) | TokenFrom::Msk(_) | TokenFrom::Program(_),
+                    ..
+                },
                 Secret::Token(token),
             ) => !renewal(token, held.asked_at).is_zero(),
             (source, _) => !source.is_cheap() && held.asked_at.elapsed() < FRESH,
@@ -242,6 +245,7 @@ impl Source {
             Self::Token { from: TokenFrom::Endpoint(endpoint), .. } => {
                 endpoint.ask().await.map(Secret::Token)
             }
+            Self::Token { from: TokenFrom::Msk(msk), .. } => msk.sign().await.map(Secret::Token),
             Self::Token { from: TokenFrom::Program(source), .. } => {
                 let token = source
                     .fetch()

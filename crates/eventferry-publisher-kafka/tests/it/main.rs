@@ -12,6 +12,7 @@ mod kafka;
 mod login;
 mod mock;
 mod own_broker;
+mod producing;
 mod quota;
 mod refusal;
 mod road;

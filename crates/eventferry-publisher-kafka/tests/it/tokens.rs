@@ -66,8 +66,7 @@ impl Ground {
     /// A session at a door, with a topic to send to.
     async fn sends(&self, door: &str, options: &str, topic: &str) -> Routed {
         let judge = KafkaPublisher::new(KafkaConfig::new(self.broker.judge())).unwrap();
-        let mut declared = DeclaredTopic::default();
-        declared.name = topic.to_owned();
+        let declared = DeclaredTopic { name: topic.to_owned(), ..DeclaredTopic::default() };
         Cluster::of(&judge).perform(&Change::Create(declared)).await.unwrap();
         let publisher = KafkaPublisher::new(self.config(door, options).unwrap()).unwrap();
         publisher.learn(topic).await.unwrap();
