@@ -3,6 +3,7 @@
 mod dead_letters;
 mod parked;
 mod tail;
+mod topics;
 
 use clap::{Args, Parser, Subcommand, value_parser};
 
@@ -17,6 +18,10 @@ pub(crate) use parked::{
 };
 
 pub(crate) use tail::{FromArgument, TailArguments};
+pub(crate) use topics::{
+    CheckArguments, DescribeArguments, EnsureArguments, ListTopicsArguments, PublisherArgument,
+    TopicsArguments, TopicsCommand,
+};
 
 use crate::ending::EXIT_CODES;
 
@@ -67,6 +72,8 @@ pub(crate) enum Command {
     /// program's is shown as it is. Of transactions, only what is committed. Goes on until Ctrl-C, and joins no
     /// consumer group.
     Tail(TailArguments),
+    /// Look at the broker's topics, check them, and make those that are declared
+    Topics(TopicsArguments),
     /// See it work: a shop, a relay, a broker and a checker in this process
     ///
     /// A shop writes orders and their events in one transaction each, some of them rolled back; a relay carries the
@@ -270,6 +277,7 @@ mod tests {
             ("docs/operating.md", include_str!("../../../docs/operating.md"), 3),
             ("docs/failures.md", include_str!("../../../docs/failures.md"), 10),
             ("docs/consuming.md", include_str!("../../../docs/consuming.md"), 2),
+            ("docs/kafka.md", include_str!("../../../docs/kafka.md"), 4),
         ] {
             let commands = commands(page);
             assert!(commands.len() >= least, "{name}: {commands:#?}");

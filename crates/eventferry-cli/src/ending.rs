@@ -30,7 +30,7 @@ Exit codes:
     1  a promise was seen broken (`demo`), or a bug
     2  the arguments, variables, file of settings or event cannot be used
     3  the store is unreachable (not for `run`, which waits), or must be set right
-    4  the publisher is unreachable (`demo`, `dead-letters`, `tail`), or must be set right
+    4  the publisher is unreachable (`demo`, `dead-letters`, `tail`, `topics`), or must be set right
     5  the grace time ran out: what was in flight is sent again by the next relay
   130  a second Ctrl-C: ended at once, as after a crash (143: a second SIGTERM)";
 

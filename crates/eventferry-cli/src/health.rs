@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
+use eventferry::kafka::{BrokerHealth, KafkaPublisher};
 use tokio::net::TcpListener;
 
 use crate::ending::Trouble;
@@ -47,12 +48,18 @@ impl Health {
         Ok(Self { listener, address })
     }
 
-    /// Answers until it is dropped: /livez always with 200, /readyz with 200, or 503 and what is in the way.
-    pub(crate) async fn serve(self, readiness: Readiness) {
+    /// Answers until it is dropped: /livez always with 200, /readyz with 200, or 503 and what is in the way; and with a
+    /// line for each broker that is not well.
+    pub(crate) async fn serve(self, readiness: Readiness, publisher: KafkaPublisher) {
         let ready = move || async move {
+            let troubles: String = publisher
+                .health()
+                .iter()
+                .filter_map(BrokerHealth::trouble)
+                .fold(String::new(), |lines, trouble| lines + "publisher: " + &trouble + "\n");
             match readiness.check() {
-                Ok(()) => (StatusCode::OK, "ready\n".to_owned()),
-                Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{why}\n")),
+                Ok(()) => (StatusCode::OK, format!("ready\n{troubles}")),
+                Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{why}\n{troubles}")),
             }
         };
         let routes = Router::new().route("/livez", get(|| async { "alive\n" })).route("/readyz", get(ready));

@@ -9,7 +9,7 @@
 //! | 1 | a promise was seen broken (`demo`), or a bug |
 //! | 2 | the arguments, variables, file of settings or event cannot be used |
 //! | 3 | the store is unreachable (not for `run`, which waits), or must be set right |
-//! | 4 | the publisher is unreachable (`demo`, `dead-letters`, `tail`), or must be set right |
+//! | 4 | the publisher is unreachable (`demo`, `dead-letters`, `tail`, `topics`), or must be set right |
 //! | 5 | the grace time ran out: what was in flight is sent again by the next relay |
 //! | 130, 143 | a second Ctrl-C or SIGTERM: ended at once, as after a crash |
 //!
@@ -37,6 +37,7 @@ mod shutdown;
 mod status;
 mod table;
 mod tail;
+mod topics;
 mod voice;
 
 use arguments::{Arguments, Command};
@@ -96,6 +97,7 @@ fn perform(arguments: Arguments) -> Result<Ending, Trouble> {
             Command::Parked(arguments) => parked::parked(&settings, arguments).await,
             Command::DeadLetters(arguments) => dead_letters::dead_letters(&settings, arguments).await,
             Command::Tail(arguments) => tail::tail(&settings, &arguments).await,
+            Command::Topics(arguments) => topics::topics(&settings, arguments).await,
             Command::Demo(arguments) => demo::demo(&arguments).await,
         }
     });

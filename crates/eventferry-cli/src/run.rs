@@ -17,6 +17,7 @@ use crate::place::{self, StorePlace};
 use crate::readiness::{Readiness, WatchedPublisher, WatchedStore};
 use crate::settings::{self, Settings};
 use crate::shutdown::Signals;
+use crate::topics::{Wanted, check_at_start};
 
 /// What a relay runs by, besides its two ends.
 #[derive(Debug)]
@@ -44,6 +45,7 @@ pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result
     };
     let publisher = place::publisher(&publisher)?;
     let plan = Plan::of(settings, arguments)?;
+    let wanted = Wanted::of(settings, arguments.failures.dead_letter_topic.as_deref())?;
     let readiness = Readiness::default();
     let signals =
         Signals::hear().map_err(|error| Trouble::bug(format!("signals cannot be heard: {error}")))?;
@@ -52,8 +54,9 @@ pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result
     if let Some(listen) = settings.find("listen", arguments.listen.as_deref()) {
         let health = Health::listen(&listen).await?;
         tracing::info!("/livez and /readyz are served on {}", health.address);
-        tokio::spawn(health.serve(readiness.clone()));
+        tokio::spawn(health.serve(readiness.clone(), publisher.clone()));
     }
+    tokio::spawn(check_at_start(store.clone(), publisher.clone(), wanted));
     match store {
         StorePlace::Postgres(config) => {
             Box::pin(carry(PostgresStore::new(config), publisher, plan, readiness, signals)).await

@@ -39,7 +39,7 @@ const KEYS: [&str; 20] = [
 ];
 
 /// What can be set for one topic, in the file's table `[topics."NAME"]`.
-const TOPIC_KEYS: [&str; 3] = ["on_dead", "retry_attempts", "retry_backoff"];
+const TOPIC_KEYS: [&str; 5] = ["on_dead", "retry_attempts", "retry_backoff", "partitions", "replication"];
 
 /// The file that is read if it is there and no other is named.
 const FILE_DEFAULT: &str = "eventferry.toml";
@@ -114,6 +114,12 @@ impl Settings {
         Ok(settings)
     }
 
+    /// What a file with this text says.
+    #[cfg(test)]
+    pub(crate) fn of_file(text: &str) -> Self {
+        Self { file: file::parsed("e.toml", text).unwrap_or_default(), ..Self::default() }
+    }
+
     /// The setting `key`: from this flag if it was given, else from its variable, else from the file.
     pub(crate) fn find(&self, key: &'static str, flag: Option<&str>) -> Option<Given> {
         debug_assert!(KEYS.contains(&key), "{key} is not listed");
@@ -155,19 +161,24 @@ impl Settings {
 impl Settings {
     /// The topics that have settings of their own, which only the file can give.
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&str, TopicSettings<'_>)> {
-        self.file.topics.iter().map(|(topic, settings)| (topic.as_str(), TopicSettings(settings)))
+        self.file.topics.iter().map(|(topic, table)| (topic.as_str(), TopicSettings(table)))
     }
 }
 
 /// The settings of one topic.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct TopicSettings<'a>(&'a BTreeMap<&'static str, Given>);
+pub(crate) struct TopicSettings<'a>(&'a file::TopicTable);
 
-impl TopicSettings<'_> {
+impl<'a> TopicSettings<'a> {
     /// The setting `key` of this topic.
     pub(crate) fn find(self, key: &'static str) -> Option<Given> {
         debug_assert!(TOPIC_KEYS.contains(&key), "{key} is not listed");
-        self.0.get(key).cloned()
+        self.0.settings.get(key).cloned()
+    }
+
+    /// The topic's own settings at the broker, as they are declared.
+    pub(crate) fn config(self) -> impl Iterator<Item = (&'a str, &'a Given)> {
+        self.0.config.iter().map(|(name, given)| (name.as_str(), given))
     }
 }
 

@@ -1,8 +1,10 @@
 //! What a user may choose, and what the publisher keeps for itself.
 
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use eventferry_core::publisher::Role;
@@ -11,6 +13,12 @@ use rdkafka::ClientConfig;
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaConfRes;
+
+use crate::credentials::{self, OauthToken, TokenSource};
+use crate::mapping::{self, Mapping};
+use crate::partitioner::Partitioner;
+use crate::statistics;
+use crate::url::{brokers_of, percent_decoded};
 
 /// The largest record that is ever handed to librdkafka, in bytes, framing included. A broker closes the connection
 /// on a request over its `socket.request.max.bytes` (104,857,600 by default), and such a record would be sent for
@@ -48,6 +56,17 @@ pub struct KafkaConfig {
     pub batch_bytes: usize,
     /// How batches are compressed. Default: not at all.
     pub compression: Compression,
+    /// How hard batches are compressed: 0 to 9 for gzip, 0 to 12 for LZ4 and Zstandard, by librdkafka's scale. Default:
+    /// as the codec sees fit.
+    pub compression_level: Option<i32>,
+    /// How the partition of an event is chosen that asks for none. Default: by its key, as Java's client does. All
+    /// relays of an outbox, and all other programs that write the topics, should choose alike.
+    pub partitioner: Partitioner,
+    /// What goes before the name of every topic at the broker, dead-letter topics included, such as `prod.`. Default:
+    /// nothing.
+    pub topic_prefix: String,
+    /// Topics of events that have another name at the broker, without the prefix. Default: none.
+    pub topic_map: BTreeMap<String, String>,
     /// How many records a session takes before it is full. Default: 20,000; at least 1. That is enough for 400,000
     /// records a second at 50 ms from the broker. More costs CPU, since what is in flight no longer fits the caches;
     /// less makes small batches where there are hundreds of partitions.
@@ -58,6 +77,8 @@ pub struct KafkaConfig {
     /// Any other property of librdkafka, such as `security.protocol` or `sasl.username`, as its CONFIGURATION.md
     /// lists them. Those the publisher owns are refused by [`KafkaPublisher::new`](crate::KafkaPublisher::new).
     pub properties: BTreeMap<String, String>,
+    /// See [`KafkaConfig::oauth_token`].
+    pub(crate) token_source: Option<Arc<dyn TokenSource>>,
     /// See [`KafkaConfig::undone`].
     undone: Vec<(&'static str, &'static str)>,
 }
@@ -111,6 +132,10 @@ impl fmt::Debug for KafkaConfig {
             .field("linger", &self.linger)
             .field("batch_bytes", &self.batch_bytes)
             .field("compression", &self.compression)
+            .field("compression_level", &self.compression_level)
+            .field("partitioner", &self.partitioner)
+            .field("topic_prefix", &self.topic_prefix)
+            .field("topic_map", &self.topic_map)
             .field("in_flight_records_max", &self.in_flight_records_max)
             .field("in_flight_bytes_max", &self.in_flight_bytes_max)
             .field("properties", &self.properties.keys())
@@ -127,11 +152,28 @@ impl KafkaConfig {
             linger: Duration::ZERO,
             batch_bytes: 1_000_000,
             compression: Compression::None,
+            compression_level: None,
+            partitioner: Partitioner::default(),
+            topic_prefix: String::new(),
+            topic_map: BTreeMap::new(),
             in_flight_records_max: 20_000,
             in_flight_bytes_max: 32 << 20,
             properties: BTreeMap::new(),
+            token_source: None,
             undone: Vec::new(),
         }
+    }
+
+    /// With the program's own source of tokens, for `sasl.mechanisms=OAUTHBEARER`: asked on the runtime when a client
+    /// is made, and after 70 % of a token's life. What it fails with is said in messages, so it must hold no secret.
+    #[must_use]
+    pub fn oauth_token<F, T>(mut self, source: F) -> Self
+    where
+        F: Fn() -> T + Send + Sync + 'static,
+        T: Future<Output = Result<OauthToken, Box<dyn Error + Send + Sync>>> + Send + 'static,
+    {
+        self.token_source = Some(Arc::new(source));
+        self
     }
 
     /// Sets, for the stream of events, a property that the publisher owns. For this crate's tests, which show what each
@@ -145,7 +187,8 @@ impl KafkaConfig {
 
     /// Reads `kafka://host[:port][,host[:port]]?option=value&...`; the port is 9092 unless given.
     ///
-    /// Options: `client_id`, `linger_ms`, `batch_bytes`, `compression`, `in_flight_records_max`,
+    /// Options: `client_id`, `linger_ms`, `batch_bytes`, `compression`, `compression_level`, `partitioner` (`murmur2`,
+    /// `consistent` or `fnv1a`), `topic_prefix`, `topic_map` (`event-topic:broker-topic,…`), `in_flight_records_max`,
     /// `in_flight_bytes_max`; a name with a dot (`security.protocol`) is a property of librdkafka. Values are
     /// percent-encoded. Secrets are better set as [`KafkaConfig::properties`], since URLs end up in logs.
     ///
@@ -188,15 +231,22 @@ impl KafkaConfig {
             "linger_ms" => self.linger = Duration::from_millis(number(name, &value)?),
             "batch_bytes" => self.batch_bytes = number(name, &value)?,
             "compression" => self.compression = value.parse()?,
+            "compression_level" => self.compression_level = Some(number(name, &value)?),
+            "partitioner" => self.partitioner = value.parse()?,
+            "topic_prefix" => self.topic_prefix = value,
+            "topic_map" => self.topic_map = mapping::names(&value)?,
             "in_flight_records_max" => self.in_flight_records_max = number(name, &value)?,
             "in_flight_bytes_max" => self.in_flight_bytes_max = number(name, &value)?,
-            property if property.contains('.') && is_property(property) => {
+            property
+                if credentials::is_ours(property) || (property.contains('.') && is_property(property)) =>
+            {
                 self.properties.insert(property.into(), value);
             }
             _ => {
                 return Err(wrong(format!(
                     "option {place} of the Kafka URL is not known: give client_id, linger_ms, batch_bytes, \
-                     compression, in_flight_records_max, in_flight_bytes_max or a property of librdkafka that has a \
+                     compression, compression_level, partitioner, topic_prefix, topic_map, in_flight_records_max, \
+                     in_flight_bytes_max or a property of librdkafka that has a \
                      dot in its name, and write %26 for a `&` in a value"
                 )));
             }
@@ -223,10 +273,17 @@ impl KafkaConfig {
                 return Err(wrong(format!("property `{property}` cannot be set: {why}")));
             }
         }
+        credentials::Source::of(self)?;
+        self.mapping()?;
         for client in [self.admin(), self.producer(Role::Main, self.batch_bytes)] {
             client.create_native_config().map_err(|error| refused_property(&error))?;
         }
         Ok(())
+    }
+
+    /// What the names of topics become at the broker.
+    pub(crate) fn mapping(&self) -> Result<Mapping, PublishFault> {
+        Mapping::of(&self.topic_prefix, &self.topic_map)
     }
 
     /// The configuration of a session's producer.
@@ -248,8 +305,12 @@ impl KafkaConfig {
             .set("message.max.bytes", RECORD_BYTES_MAX.to_string())
             .set("compression.type", self.compression.name())
             .set("delivery.report.only.error", "false");
+        if let Some(level) = self.compression_level {
+            client.set("compression.level", level.to_string());
+        }
         match role {
             Role::Main => client
+                .set("statistics.interval.ms", statistics::EVERY_MS)
                 .set("enable.gapless.guarantee", "true")
                 .set("linger.ms", format!("{}", self.linger.as_secs_f64() * 1000.0))
                 .set("batch.num.messages", "100000")
@@ -298,7 +359,7 @@ impl KafkaConfig {
     fn client(&self) -> ClientConfig {
         let mut client = ClientConfig::new();
         client.set("request.timeout.ms", REPLICAS_MAX_MS).set("socket.timeout.ms", SILENCE_MAX_MS);
-        for (property, value) in &self.properties {
+        for (property, value) in self.properties.iter().filter(|(name, _)| !credentials::is_ours(name)) {
             client.set(property, value);
         }
         client
@@ -333,11 +394,8 @@ const OWNED: &[(&str, &str)] = &[
     ("max.in.flight.requests.per.connection", GUARANTEE),
     ("queuing.strategy", GUARANTEE),
     ("msg_order_cmp", GUARANTEE),
-    (
-        "partitioner",
-        "the partition is chosen from the key before a record is sent, as Java's client chooses it",
-    ),
-    ("partitioner_cb", "the partition is chosen from the key before a record is sent, as Java's client does"),
+    ("partitioner", "it has a setting of its own: the partition is chosen before a record is sent"),
+    ("partitioner_cb", "give Partitioner::custom: the partition is chosen before a record is sent"),
     ("transactional.id", "this publisher does not use transactions"),
     ("transaction.timeout.ms", "this publisher does not use transactions"),
     ("message.timeout.ms", GIVING_UP),
@@ -357,12 +415,14 @@ const OWNED: &[(&str, &str)] = &[
     ("batch.size", A_FIELD),
     ("compression.type", A_FIELD),
     ("compression.codec", A_FIELD),
+    ("compression.level", A_FIELD),
     ("allow.auto.create.topics", TOPICS),
     ("enable.metrics.push", "its last push would hold up the end of a session"),
+    ("statistics.interval.ms", "figures and the health of brokers rest on it, every 5 s"),
     ("log.queue", "logs go to tracing, under the target `librdkafka`"),
 ];
 
-fn wrong(message: impl Into<String>) -> PublishFault {
+pub(crate) fn wrong(message: impl Into<String>) -> PublishFault {
     PublishFault::new(PublishFaultKind::Misconfigured, message)
 }
 
@@ -391,53 +451,8 @@ pub(crate) fn refused_property(error: &KafkaError) -> PublishFault {
     }
 }
 
-fn brokers_of(list: &str) -> Result<String, PublishFault> {
-    let mut brokers = Vec::new();
-    for (broker, place) in list.split(',').zip(1..) {
-        let port_at = match broker.rfind(']') {
-            Some(bracket) => broker[bracket..].find(':').map(|colon| bracket + colon),
-            None => broker.find(':'),
-        };
-        let (host, port) = match port_at {
-            Some(colon) => (&broker[..colon], &broker[colon + 1..]),
-            None => (broker, "9092"),
-        };
-        if host.is_empty() {
-            return Err(wrong(format!(
-                "broker {place} of the Kafka URL names no host: give kafka://host:port"
-            )));
-        }
-        if !port.parse::<u16>().is_ok_and(|port| port > 0) {
-            return Err(wrong(format!(
-                "what follows the `:` in broker {place} of the Kafka URL is no port: give 1 to 65535, and credentials \
-                 as options, as in kafka://host:9092?sasl.username=..."
-            )));
-        }
-        brokers.push(format!("{host}:{port}"));
-    }
-    Ok(brokers.join(","))
-}
-
 fn number<N: FromStr>(name: &str, value: &str) -> Result<N, PublishFault> {
     value.parse().map_err(|_| wrong(format!("option `{name}` of the Kafka URL is no whole number: give one")))
-}
-
-fn percent_decoded(text: &str) -> Result<String, PublishFault> {
-    let unreadable = || wrong("an option of the Kafka URL is not percent-encoded UTF-8");
-    let mut bytes = Vec::with_capacity(text.len());
-    let mut rest = text.as_bytes();
-    while let Some((first, after)) = rest.split_first() {
-        if *first == b'%' {
-            let digits = after.get(..2).ok_or_else(unreadable)?;
-            let digits = std::str::from_utf8(digits).map_err(|_| unreadable())?;
-            bytes.push(u8::from_str_radix(digits, 16).map_err(|_| unreadable())?);
-            rest = &after[2..];
-        } else {
-            bytes.push(*first);
-            rest = after;
-        }
-    }
-    String::from_utf8(bytes).map_err(|_| unreadable())
 }
 
 #[cfg(test)]

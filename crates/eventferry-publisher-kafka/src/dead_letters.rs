@@ -14,7 +14,7 @@ use tokio::task::spawn_blocking;
 
 use crate::config::KafkaConfig;
 use crate::fault::code_of;
-use crate::reader::{ANSWER_MAX, Ear, LOOK, Reader, headers_of, shutting_down};
+use crate::reader::{ANSWER_MAX, Ear, LOOK, Reader, admission, headers_of, shutting_down};
 
 /// How long nothing may come before the broker counts as away.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -117,9 +117,10 @@ impl DeadLetterReader {
         from: ReadFrom,
     ) -> Result<Self, PublishFault> {
         config.check()?;
-        let (client, topic, group) = (config.consumer(group), topic.to_owned(), group.to_owned());
+        let (mut client, topic, group) = (config.consumer(group), topic.to_owned(), group.to_owned());
+        let keeper = admission(config, &mut client).await?;
         let opened = spawn_blocking(move || {
-            let reader = Reader::new(&client, format!("reading topic `{topic}` as group `{group}`"))?;
+            let reader = Reader::new(&client, keeper, format!("reading topic `{topic}` as group `{group}`"))?;
             let mut reading = Reading { reader, topic, group, partitions: BTreeMap::new() };
             let spans = reading.begin(from)?;
             Ok(Self { reading: Arc::new(Mutex::new(reading)), spans })

@@ -18,22 +18,32 @@
 //! # }
 //! ```
 //!
-//! TLS and SCRAM need the feature `ssl` (or `ssl-vendored`), Zstandard the feature `zstd`; `dynamic-linking` uses the
-//! system's librdkafka.
+//! TLS and SCRAM need the feature `ssl` (or `ssl-vendored`), Zstandard the feature `zstd`, tokens of an endpoint `oidc`,
+//! Kerberos `gssapi`; `dynamic-linking` uses the system's librdkafka.
 
+mod cluster;
 mod config;
+mod credentials;
 mod dead_letters;
 mod fault;
 mod login;
+mod mapping;
+mod partitioner;
 mod polled;
 mod publisher;
 mod reader;
 mod route;
 mod session;
 mod tail;
+mod statistics;
+mod url;
 
+pub use cluster::{Change, Cluster, DeclaredTopic, Difference, TopicState};
 pub use config::{Compression, KafkaConfig};
+pub use credentials::OauthToken;
 pub use dead_letters::{DeadLetterReader, DeadLetterRecord, ReadFrom, Span};
+pub use partitioner::Partitioner;
 pub use publisher::KafkaPublisher;
 pub use session::KafkaSession;
+pub use statistics::{BrokerHealth, Contact};
 pub use tail::{TailFrom, TopicRecord, TopicTail};

@@ -29,6 +29,11 @@ const REMEDIES: &[(&[&str], &str)] = &[
         "the broker takes another way to log in: sasl.mechanisms",
     ),
     (
+        &["invalid_token", "invalid_scope", "OAUTHBEARER"],
+        "the broker does not take the token: whom it is for, its scope and its issuer, and the clocks; see where \
+         sasl.oauthbearer.* has it from",
+    ),
+    (
         &["SASL authentication error", "SASL authentication failed", "Authentication failed"],
         "check sasl.username and sasl.password, and whether the broker knows the user under sasl.mechanisms",
     ),

@@ -79,6 +79,11 @@ impl<C: ProducerContext + 'static> Polled<C> {
         sent.map_err(|(error, _)| error)
     }
 
+    /// The producer, for whoever tells it something while it lives.
+    pub(crate) fn shared(&self) -> &Arc<BaseProducer<C>> {
+        &self.producer
+    }
+
     fn wake(&self) {
         if self.state.sleeps.swap(false, Ordering::SeqCst)
             && let Some(thread) = &self.thread

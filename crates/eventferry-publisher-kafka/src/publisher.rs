@@ -6,22 +6,24 @@ use std::time::Duration;
 
 use eventferry_core::publisher::{Abilities, Pipeline, Publisher, Refusal, Role, Route};
 use eventferry_core::{Envelope, PublishFault, PublishFaultKind};
-use rdkafka::ClientContext;
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataBroker;
+use rdkafka::{ClientConfig, ClientContext};
 use tokio::sync::OnceCell;
 use tokio::task::spawn_blocking;
 
 use crate::config::{Compression, KafkaConfig, refused_property};
+use crate::credentials::{Keeper, Source};
 use crate::fault::{code_of, fault, fault_of};
 use crate::login;
 use crate::route::{Facts, Topics};
-use crate::session::{KafkaSession, Limits, drop_apart};
+use crate::session::{KafkaSession, Limits, Surroundings, drop_apart};
+use crate::statistics::BrokerHealth;
 
 /// How long `connect` and `learn` wait for a broker's answer.
-const ANSWER_MAX: Duration = Duration::from_secs(10);
+pub(crate) const ANSWER_MAX: Duration = Duration::from_secs(10);
 
 /// How often learned topics are looked at again, for new partitions and limits: as often as Java's client does
 /// (`metadata.max.age.ms`).
@@ -45,7 +47,7 @@ pub struct KafkaPublisher {
 
 struct Shared {
     config: KafkaConfig,
-    topics: Arc<Topics>,
+    surroundings: Surroundings,
     admin: OnceCell<Admin>,
 }
 
@@ -56,8 +58,28 @@ impl KafkaPublisher {
     /// `Misconfigured`: the message names the setting.
     pub fn new(config: KafkaConfig) -> Result<Self, PublishFault> {
         config.check()?;
-        let topics = Arc::new(Topics::new(config.compression != Compression::None));
-        Ok(Self { shared: Arc::new(Shared { config, topics, admin: OnceCell::new() }) })
+        let topics = Topics::new(config.compression != Compression::None);
+        let topics = Arc::new(topics.with(config.partitioner.clone(), config.mapping()?));
+        let keeper = Source::of(&config)?.map(Keeper::new);
+        let surroundings =
+            Surroundings { brokers: config.brokers.clone(), topics, health: Arc::default(), keeper };
+        Ok(Self { shared: Arc::new(Shared { config, surroundings, admin: OnceCell::new() }) })
+    }
+
+    /// The broker's name of a topic of events: see [`KafkaConfig::topic_prefix`] and [`KafkaConfig::topic_map`].
+    pub fn topic_name(&self, topic: &str) -> String {
+        self.shared.surroundings.topics.name(topic).into_owned()
+    }
+
+    /// How the cluster's brokers are, as the session that carries events was told within the last 5 s; empty before
+    /// there is one.
+    pub fn health(&self) -> Vec<BrokerHealth> {
+        self.shared.surroundings.health.brokers()
+    }
+
+    /// The client that asks about topics.
+    pub(crate) async fn admin_client(&self) -> Result<Arc<AdminClient<Quiet>>, PublishFault> {
+        self.shared.admin().await?.client.clone().ok_or_else(shutting_down)
     }
 }
 
@@ -80,8 +102,8 @@ impl Publisher for KafkaPublisher {
     }
 
     async fn connect(&self, role: Role) -> Result<KafkaSession, PublishFault> {
-        let Shared { config, topics, .. } = &*self.shared;
-        let batch_bytes = topics.batch_bytes(config.batch_bytes);
+        let Shared { config, surroundings, .. } = &*self.shared;
+        let batch_bytes = surroundings.topics.batch_bytes(config.batch_bytes);
         let limits = Limits {
             records_max: config.in_flight_records_max,
             bytes_max: config.in_flight_bytes_max,
@@ -91,14 +113,18 @@ impl Publisher for KafkaPublisher {
             // The first topic is asked about in a moment, and a first connection takes longer than the answer.
             tokio::spawn(warm_up(Arc::clone(&self.shared)));
         }
-        let client = config.producer(role, batch_bytes);
-        let (brokers, topics) = (config.brokers.clone(), Arc::clone(topics));
+        let mut client = config.producer(role, batch_bytes);
+        self.shared.set_secret(&mut client).await?;
+        let surroundings = surroundings.clone();
         let opened = spawn_blocking(move || {
-            let session = KafkaSession::open(role, &client, &brokers, topics, limits)
+            let session = KafkaSession::open(role, &client, &surroundings, limits)
                 .map_err(|error| refused_property(&error))?;
+            if let Some(keeper) = &surroundings.keeper {
+                session.admit(keeper)?;
+            }
             match session.await_broker(ANSWER_MAX) {
                 Ok(()) => Ok(session),
-                Err(reason) => Err(no_answer(&brokers, &reason)),
+                Err(reason) => Err(no_answer(&surroundings.brokers, &reason)),
             }
         });
         opened.await.unwrap_or_else(|_| Err(shutting_down()))
@@ -110,7 +136,7 @@ impl Publisher for KafkaPublisher {
     }
 
     fn route(&self, envelope: &Envelope<'_>) -> Route {
-        self.shared.topics.route(envelope)
+        self.shared.surroundings.topics.route(envelope)
     }
 }
 
@@ -118,8 +144,10 @@ impl Shared {
     /// The client that asks about topics; the first call makes it and starts the refresh.
     async fn admin(self: &Arc<Self>) -> Result<&Admin, PublishFault> {
         let make = async || {
-            let client = self.config.admin();
-            let made = spawn_blocking(move || Admin::new(&client));
+            let mut client = self.config.admin();
+            self.set_secret(&mut client).await?;
+            let keeper = self.surroundings.keeper.clone();
+            let made = spawn_blocking(move || Admin::new(&client, keeper.as_deref()));
             let admin = made.await.unwrap_or_else(|_| Err(shutting_down()))?;
             tokio::spawn(refresh(Arc::downgrade(self)));
             Ok(admin)
@@ -127,16 +155,24 @@ impl Shared {
         self.admin.get_or_try_init(make).await
     }
 
+    /// Sets what lets us in in a client to be made, as far as it is not in the settings.
+    async fn set_secret(&self, client: &mut ClientConfig) -> Result<(), PublishFault> {
+        if let Some(keeper) = &self.surroundings.keeper {
+            keeper.secret().await?.set(client);
+        }
+        Ok(())
+    }
+
     async fn learn(&self, topic: &str) -> Result<(), PublishFault> {
         let Some(admin) = self.admin.get() else { return Err(shutting_down()) };
-        match admin.facts(topic).await {
+        match admin.facts(&self.surroundings.topics.name(topic)).await {
             Ok(facts) => {
-                self.topics.learn(topic, facts);
+                self.surroundings.topics.learn(topic, facts);
                 Ok(())
             }
             Err(fault) => {
                 if *fault.kind() == PublishFaultKind::TopicRefused {
-                    self.topics.doubt(topic);
+                    self.surroundings.topics.doubt(topic);
                 }
                 Err(fault)
             }
@@ -159,7 +195,7 @@ async fn refresh(publisher: Weak<Shared>) {
     loop {
         ticks.tick().await;
         let Some(shared) = publisher.upgrade() else { return };
-        for topic in shared.topics.trusted() {
+        for topic in shared.surroundings.topics.trusted() {
             if let Err(fault) = shared.learn(&topic).await {
                 tracing::debug!(topic, "{fault}");
             }
@@ -174,7 +210,7 @@ struct Admin {
 }
 
 /// The log of the client that asks about topics.
-struct Quiet;
+pub(crate) struct Quiet;
 
 impl ClientContext for Quiet {
     fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
@@ -189,9 +225,13 @@ impl ClientContext for Quiet {
 }
 
 impl Admin {
-    fn new(client: &rdkafka::ClientConfig) -> Result<Self, PublishFault> {
+    fn new(client: &ClientConfig, keeper: Option<&Keeper>) -> Result<Self, PublishFault> {
         let client = client.create_with_context(Quiet).map_err(|error| refused_property(&error))?;
-        Ok(Self { client: Some(Arc::new(client)) })
+        let client: Arc<AdminClient<Quiet>> = Arc::new(client);
+        if let Some(keeper) = keeper {
+            keeper.admit(&client)?;
+        }
+        Ok(Self { client: Some(client) })
     }
 
     async fn facts(&self, topic: &str) -> Result<Facts, PublishFault> {
@@ -256,6 +296,6 @@ fn no_answer(brokers: &str, reason: &str) -> PublishFault {
     )
 }
 
-fn shutting_down() -> PublishFault {
+pub(crate) fn shutting_down() -> PublishFault {
     PublishFault::new(PublishFaultKind::Unavailable, "the runtime is shutting down")
 }

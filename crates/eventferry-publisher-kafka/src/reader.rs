@@ -2,7 +2,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use eventferry_core::{PublishFault, PublishFaultKind};
@@ -13,7 +13,8 @@ use rdkafka::message::{BorrowedMessage, Headers, Message};
 use rdkafka::metadata::Metadata;
 use rdkafka::{ClientConfig, ClientContext};
 
-use crate::config::refused_property;
+use crate::config::{KafkaConfig, refused_property};
+use crate::credentials::{Keeper, Source};
 use crate::fault::{code_of, reading_fault};
 use crate::session::{drop_apart, plain_reason};
 
@@ -27,23 +28,46 @@ const ASK: Duration = Duration::from_secs(3);
 /// How long one look into the consumer's queue lasts.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
+/// Puts what lets a client in into its configuration, where that is not said in the settings but found; the keeper sees
+/// to it that it stays so.
+pub(crate) async fn admission(
+    config: &KafkaConfig,
+    client: &mut ClientConfig,
+) -> Result<Option<Arc<Keeper>>, PublishFault> {
+    let keeper = Source::of(config)?.map(Keeper::new);
+    if let Some(keeper) = &keeper {
+        keeper.secret().await?.set(client);
+    }
+    Ok(keeper)
+}
+
 /// The consumer. Everything here blocks.
 pub(crate) struct Reader {
     /// `None` only while it is dropped.
-    consumer: Option<BaseConsumer<Ear>>,
+    consumer: Option<Arc<BaseConsumer<Ear>>>,
+    /// Sees to it that the consumer may go on, where secrets change.
+    _keeper: Option<Arc<Keeper>>,
     /// What it does, for messages.
     what: String,
 }
 
 impl Reader {
-    /// A consumer with this configuration, which does `what`.
-    pub(crate) fn new(client: &ClientConfig, what: String) -> Result<Self, PublishFault> {
+    /// A consumer with this configuration, which does `what`; what [`admission`] gave lets it in.
+    pub(crate) fn new(
+        client: &ClientConfig,
+        keeper: Option<Arc<Keeper>>,
+        what: String,
+    ) -> Result<Self, PublishFault> {
         let consumer = client.create_with_context(Ear::default());
-        Ok(Self { consumer: Some(consumer.map_err(|error| refused_property(&error))?), what })
+        let consumer: Arc<BaseConsumer<Ear>> = Arc::new(consumer.map_err(|error| refused_property(&error))?);
+        if let Some(keeper) = &keeper {
+            keeper.admit(&consumer)?;
+        }
+        Ok(Self { consumer: Some(consumer), _keeper: keeper, what })
     }
 
     pub(crate) fn consumer(&self) -> Result<&BaseConsumer<Ear>, PublishFault> {
-        self.consumer.as_ref().ok_or_else(shutting_down)
+        self.consumer.as_deref().ok_or_else(shutting_down)
     }
 
     /// The partitions of a topic, in ascending order. Brokers that are all down are not waited for as long as one that

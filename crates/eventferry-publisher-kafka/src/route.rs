@@ -1,5 +1,6 @@
 //! What is known of topics, and where an envelope goes.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
@@ -9,6 +10,8 @@ use eventferry_core::publisher::{Domain, Route};
 use eventferry_core::{Envelope, PublishFault, PublishFaultKind};
 
 use crate::config::RECORD_BYTES_MAX;
+use crate::mapping::Mapping;
+use crate::partitioner::Partitioner;
 
 /// What a batch of one record takes besides the record: the batch's header in message format v2, KIP-98.
 const BATCH_HEADER_BYTES: usize = 61;
@@ -51,6 +54,8 @@ pub(crate) struct Topics {
     changes: AtomicU64,
     /// Whether sizes are known before sending: compressed ones are not.
     compressed: bool,
+    partitioner: Partitioner,
+    mapping: Mapping,
 }
 
 #[derive(Debug, Default)]
@@ -61,7 +66,23 @@ struct Table {
 
 impl Topics {
     pub(crate) fn new(compressed: bool) -> Self {
-        Self { table: RwLock::default(), changes: AtomicU64::new(0), compressed }
+        Self {
+            table: RwLock::default(),
+            changes: AtomicU64::new(0),
+            compressed,
+            partitioner: Partitioner::default(),
+            mapping: Mapping::default(),
+        }
+    }
+
+    /// With another way to choose partitions, and other names at the broker.
+    pub(crate) fn with(self, partitioner: Partitioner, mapping: Mapping) -> Self {
+        Self { partitioner, mapping, ..self }
+    }
+
+    /// The broker's name of a topic.
+    pub(crate) fn name<'a>(&'a self, topic: &'a str) -> Cow<'a, str> {
+        self.mapping.name(topic)
     }
 
     /// Keeps what the cluster says of a topic.
@@ -97,6 +118,15 @@ impl Topics {
         }
     }
 
+    /// The same, by the broker's name of it.
+    pub(crate) fn doubt_there(&self, name: &str) {
+        for (topic, known) in &mut self.write().by_name {
+            if self.mapping.name(topic) == name {
+                known.trusted = false;
+            }
+        }
+    }
+
     /// The topics that were there when last looked for.
     pub(crate) fn trusted(&self) -> Vec<String> {
         let table = self.read();
@@ -114,7 +144,8 @@ impl Topics {
         let Some(topic) = self.get(envelope.topic()).filter(|topic| topic.trusted) else {
             return Route::Unknown;
         };
-        let fault = match (self.oversize(envelope, topic.facts), topic.partition(envelope)) {
+        let fault = match (self.oversize(envelope, topic.facts), topic.partition(envelope, &self.partitioner))
+        {
             (None, Ok(partition)) => return Route::To(topic.domain(partition)),
             (Some(fault), _) | (None, Err(fault)) => fault,
         };
@@ -174,25 +205,26 @@ impl Topics {
 }
 
 impl Topic {
-    /// The partition of an envelope: the one it asks for, else the one Java's client would choose by its key.
-    pub(crate) fn partition(&self, envelope: &Envelope<'_>) -> Result<i32, PublishFault> {
+    /// The partition of an envelope: the one it asks for, else the one that the partitioner chooses.
+    fn partition(&self, envelope: &Envelope<'_>, partitioner: &Partitioner) -> Result<i32, PublishFault> {
         let partitions = self.facts.partitions;
-        match envelope.partition() {
-            None => Ok(partition_of(envelope.key(), partitions)),
-            Some(partition) if (0..partitions).contains(&partition) => Ok(partition),
-            Some(partition) => {
-                let topic = envelope.topic();
-                Err(PublishFault::new(
-                    PublishFaultKind::Rejected,
-                    format!(
-                        "the event asks for partition {partition} of topic `{topic}`, which has {partitions}: \
-                         give 0 to {}, or none",
-                        partitions - 1
-                    ),
-                )
-                .of_class("UnknownPartition"))
-            }
+        let asked = envelope.partition();
+        let partition = asked.unwrap_or_else(|| partitioner.partition(envelope, partitions));
+        if (0..partitions).contains(&partition) {
+            return Ok(partition);
         }
+        let (topic, greatest) = (envelope.topic(), partitions - 1);
+        let message = match asked {
+            Some(_) => format!(
+                "the event asks for partition {partition} of topic `{topic}`, which has {partitions}: give 0 to \
+                 {greatest}, or none"
+            ),
+            None => format!(
+                "the program's partitioner chooses partition {partition} of topic `{topic}`, which has {partitions}: it \
+                 is to give 0 to {greatest}"
+            ),
+        };
+        Err(PublishFault::new(PublishFaultKind::Rejected, message).of_class("UnknownPartition"))
     }
 
     /// The largest batch, at most `wanted`, that the topic takes or that is not worth making smaller.
@@ -235,34 +267,6 @@ fn varint_bytes(number: usize) -> usize {
     bits.div_ceil(7).max(1) as usize
 }
 
-/// The partition Java's default partitioner chooses for a key.
-fn partition_of(key: &[u8], partitions: i32) -> i32 {
-    (murmur2(key) & 0x7fff_ffff).cast_signed() % partitions
-}
-
-/// MurmurHash2 with Kafka's seed, as `org.apache.kafka.common.utils.Utils.murmur2` computes it.
-fn murmur2(bytes: &[u8]) -> u32 {
-    const SEED: u32 = 0x9747_b28c;
-    const M: u32 = 0x5bd1_e995;
-    let length = bytes.len() as u32; // A key over 2 GB is refused long before.
-    let mut hash = SEED ^ length;
-    let (words, rest) = bytes.as_chunks::<4>();
-    for word in words {
-        let mut k = u32::from_le_bytes(*word).wrapping_mul(M);
-        k ^= k >> 24;
-        hash = hash.wrapping_mul(M) ^ k.wrapping_mul(M);
-    }
-    if !rest.is_empty() {
-        for (at, byte) in rest.iter().enumerate() {
-            hash ^= u32::from(*byte) << (8 * at);
-        }
-        hash = hash.wrapping_mul(M);
-    }
-    hash ^= hash >> 13;
-    hash = hash.wrapping_mul(M);
-    hash ^ hash >> 15
-}
-
 #[cfg(test)]
 mod tests {
     use eventferry_core::{Event, MessageId, StoredEvent, Timestamp};
@@ -297,29 +301,15 @@ mod tests {
     }
 
     #[test]
-    fn murmur2_is_javas() {
-        // The vectors of Kafka's UtilsTest.testMurmur2.
-        for (key, hash) in [
-            ("21", -973_932_308),
-            ("foobar", -790_332_482),
-            ("a-little-bit-long-string", -985_981_536),
-            ("a-little-bit-longer-string", -1_486_304_829),
-            ("lkjh234lh9fiuh90y23oiuhsafujhadof229phr9h19h89h8", -58_897_971),
-            ("abc", 479_470_107),
-        ] {
-            assert_eq!(murmur2(key.as_bytes()).cast_signed(), hash, "{key}");
-        }
-        assert_eq!(partition_of(b"21", 10), (-973_932_308 & 0x7fff_ffff) % 10);
-    }
-
-    #[test]
     fn a_domain_is_a_topic_and_a_partition() {
         let topics = topics(false, 4, None);
         topics.learn("u", Facts { partitions: 4, batch_bytes_max: None });
         let event = |topic: &str| Event::new(topic, ("order", 1)).partition(3);
         assert_eq!(domain(&topics, event("t")), 3);
         assert_eq!(domain(&topics, event("u")), 1 << 32 | 3);
-        assert_eq!(domain(&topics, Event::new("t", ("order", 1)).key("21")), partition_of(b"21", 4) as u64);
+        // By Java's hash of "21", which UtilsTest.testMurmur2 of Kafka has.
+        let java = (-973_932_308 & 0x7fff_ffff) % 4;
+        assert_eq!(domain(&topics, Event::new("t", ("order", 1)).key("21")), java as u64);
     }
 
     #[test]
@@ -352,6 +342,38 @@ mod tests {
                 message.contains(&format!("partition {partition} of topic `t`, which has 4")),
                 "{message}"
             );
+        }
+    }
+
+    #[test]
+    fn a_programs_partitioner_chooses_unless_the_event_does_and_within_bounds() {
+        let choose = |choice: i32| {
+            let partitioner = Partitioner::custom(move |envelope, partitions| {
+                assert_eq!((envelope.topic(), partitions), ("t", 4));
+                choice
+            });
+            topics(false, 4, None).with(partitioner, Mapping::default())
+        };
+        let event = || Event::new("t", ("order", 1));
+        assert_eq!(domain(&choose(2), event()), 2);
+        assert_eq!(domain(&choose(2), event().partition(3)), 3);
+        for partition in [-1, 4] {
+            let message = refusal(&choose(partition), event());
+            assert!(message.contains(&format!("chooses partition {partition} of topic `t`")), "{message}");
+        }
+    }
+
+    #[test]
+    fn a_topic_is_doubted_by_the_brokers_name_of_it() {
+        let mapping = Mapping::of("p.", &[("u".to_owned(), "v".to_owned())].into()).unwrap();
+        let topics = Topics::new(false).with(Partitioner::default(), mapping);
+        for (topic, name) in [("t", "p.t"), ("u", "v")] {
+            topics.learn(topic, Facts { partitions: 1, batch_bytes_max: None });
+            assert_eq!(topics.name(topic), name);
+            topics.doubt_there(topic);
+            assert!(topics.get(topic).is_some_and(|topic| topic.trusted));
+            topics.doubt_there(name);
+            assert!(topics.get(topic).is_some_and(|topic| !topic.trusted));
         }
     }
 

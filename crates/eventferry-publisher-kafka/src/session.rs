@@ -9,8 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use eventferry_core::Envelope;
 use eventferry_core::publisher::{Domain, Outcome, Report, Role, Session, Taken, Token};
+use eventferry_core::{Envelope, PublishFault};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders};
@@ -20,9 +20,11 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
+use crate::credentials::Keeper;
 use crate::fault::{code_of, fault};
 use crate::polled::Polled;
 use crate::route::{Topics, partition_in};
+use crate::statistics::{Health, Statistics};
 
 /// How often the queue of a dead producer is purged: librdkafka does so once, when it dies, but what was in flight then
 /// and comes back unwritten joins the queue later, and would never be reported.
@@ -54,6 +56,16 @@ pub struct KafkaSession {
     purge_at: Option<Instant>,
 }
 
+/// What the sessions of a publisher share.
+#[derive(Clone)]
+pub(crate) struct Surroundings {
+    pub(crate) brokers: String,
+    pub(crate) topics: Arc<Topics>,
+    pub(crate) health: Arc<Health>,
+    /// `None`: what lets us in is in the configuration.
+    pub(crate) keeper: Option<Arc<Keeper>>,
+}
+
 /// What a session takes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Limits {
@@ -68,13 +80,16 @@ impl KafkaSession {
     pub(crate) fn open(
         role: Role,
         client: &ClientConfig,
-        brokers: &str,
-        topics: Arc<Topics>,
+        surroundings: &Surroundings,
         limits: Limits,
     ) -> Result<Self, KafkaError> {
-        let inbox = Arc::new(Inbox::new(brokers));
+        let Surroundings { brokers, topics, health, keeper } = surroundings;
+        let (inbox, topics) = (Arc::new(Inbox::new(brokers)), Arc::clone(topics));
+        let pipelining = role == Role::Main;
+        let statistics = pipelining.then(|| Statistics::new(Arc::clone(health)));
+        let keeper = keeper.clone();
         let wire =
-            Wire { inbox: Arc::clone(&inbox), topics: Arc::clone(&topics), pipelining: role == Role::Main };
+            Wire { inbox: Arc::clone(&inbox), topics: Arc::clone(&topics), pipelining, statistics, keeper };
         let producer = Polled::open(client, wire)?;
         Ok(Self {
             role,
@@ -87,6 +102,11 @@ impl KafkaSession {
             spare: Vec::new(),
             purge_at: None,
         })
+    }
+
+    /// Tells the producer what lets us in, now and whenever that changes.
+    pub(crate) fn admit(&self, keeper: &Keeper) -> Result<(), PublishFault> {
+        self.producer.as_ref().map_or(Ok(()), |producer| keeper.admit(producer.shared()))
     }
 
     /// Waits until a broker answers, up to `within`; blocks. The error says why none did.
@@ -174,7 +194,7 @@ impl KafkaSession {
     ) -> Produced {
         let Some(producer) = &self.producer else { return Produced::Dead };
         let record = BaseRecord {
-            topic: envelope.topic(),
+            topic: &self.topics.name(envelope.topic()),
             partition: Some(partition),
             payload: envelope.payload(),
             key: Some(envelope.key()),
@@ -484,6 +504,9 @@ struct Wire {
     inbox: Arc<Inbox>,
     topics: Arc<Topics>,
     pipelining: bool,
+    /// `None`: it tells none.
+    statistics: Option<Statistics>,
+    keeper: Option<Arc<Keeper>>,
 }
 
 impl ClientContext for Wire {
@@ -491,10 +514,17 @@ impl ClientContext for Wire {
         tracing::debug!(target: "librdkafka", facility, "{message}");
     }
 
-    fn stats_raw(&self, _: &[u8]) {}
+    fn stats_raw(&self, json: &[u8]) {
+        if let Some(statistics) = &self.statistics {
+            statistics.take(json);
+        }
+    }
 
     fn error(&self, error: KafkaError, reason: &str) {
         let Some(code) = code_of(&error) else { return };
+        if let Some(keeper) = self.keeper.as_ref().filter(|_| code == RDKafkaErrorCode::Authentication) {
+            keeper.doubt();
+        }
         self.inbox.complain(code, reason);
         self.inbox.suspect.store(true, Ordering::Release);
         self.inbox.bell.notify_one();
@@ -528,7 +558,7 @@ impl Wire {
         let code = code_of(error).unwrap_or(RDKafkaErrorCode::Unknown);
         if matches!(code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge) {
             // The limit is not, or no longer, the one that routing and batches go by.
-            self.topics.doubt(message.topic());
+            self.topics.doubt_there(message.topic());
         }
         #[expect(unsafe_code, reason = "the binding does not show librdkafka's word on persistence")]
         // The message lives as long as the borrow.

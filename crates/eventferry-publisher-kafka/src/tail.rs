@@ -13,7 +13,7 @@ use tokio::task::spawn_blocking;
 
 use crate::config::KafkaConfig;
 use crate::fault::code_of;
-use crate::reader::{ANSWER_MAX, LOOK, Reader, headers_of, shutting_down};
+use crate::reader::{ANSWER_MAX, LOOK, Reader, admission, headers_of, shutting_down};
 
 /// The client wants a group's name, though nothing is ever told to the group.
 const GROUP: &str = "eventferry-tail";
@@ -107,9 +107,10 @@ impl TopicTail {
         let mut client = config.consumer(GROUP);
         // What is removed before it is read is passed over: who looks on wants to go on looking.
         client.set("auto.offset.reset", "earliest").set("enable.partition.eof", "false");
+        let keeper = admission(config, &mut client).await?;
         let topic = topic.to_owned();
         let opened = spawn_blocking(move || {
-            let reader = Reader::new(&client, format!("reading topic `{topic}`"))?;
+            let reader = Reader::new(&client, keeper, format!("reading topic `{topic}`"))?;
             let tailing = Tailing { reader };
             let partitions = tailing.begin(&topic, from)?;
             Ok(Self { tailing: Arc::new(Mutex::new(tailing)), partitions })

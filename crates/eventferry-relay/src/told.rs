@@ -2,10 +2,10 @@
 
 use std::sync::Arc;
 
-use eventferry_core::{Lease, Stamp};
 use eventferry_core::machine::{ChangeOrder, ChangeWhat, IntendOrder, ParkOrder, ParkWhy, SettleOrder};
 use eventferry_core::parked::{Change, Next, Park, ParkReason, ParkedKey};
 use eventferry_core::store::{Intent, Settlement, Store};
+use eventferry_core::{Lease, Stamp};
 
 use crate::refusals::Refusal;
 

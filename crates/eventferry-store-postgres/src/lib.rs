@@ -20,6 +20,7 @@ mod row;
 mod schema;
 mod tail;
 mod tls;
+mod topics;
 mod upkeep;
 mod window;
 

@@ -19,6 +19,7 @@ mod lanes;
 mod ledger;
 mod row;
 mod schema;
+mod topics;
 mod upkeep;
 
 pub use config::SqliteConfig;

@@ -13,11 +13,22 @@ use crate::ending::Trouble;
 pub(super) struct File {
     pub(super) settings: BTreeMap<&'static str, Given>,
     /// The tables `[topics."NAME"]`.
-    pub(super) topics: BTreeMap<String, BTreeMap<&'static str, Given>>,
+    pub(super) topics: BTreeMap<String, TopicTable>,
+}
+
+/// What a file says of one topic.
+#[derive(Debug, Default)]
+pub(super) struct TopicTable {
+    pub(super) settings: BTreeMap<&'static str, Given>,
+    /// The topic's own settings at the broker.
+    pub(super) config: BTreeMap<String, Given>,
 }
 
 /// The table of the tables for topics.
 const TOPICS: &str = "topics";
+
+/// The table of a topic's own settings at the broker, in the topic's table.
+const CONFIG: &str = "config";
 
 /// Reads a file.
 ///
@@ -53,7 +64,7 @@ fn topics(
     page: Page<'_>,
     name: &Spanned<DeString<'_>>,
     value: &Spanned<DeValue<'_>>,
-) -> Result<BTreeMap<String, BTreeMap<&'static str, Given>>, Trouble> {
+) -> Result<BTreeMap<String, TopicTable>, Trouble> {
     let how = "write a table for each topic, as in [topics.\"orders.created\"]";
     let DeValue::Table(tables) = value.get_ref() else {
         return Err(page.trouble(name.span().start, &format!("`{TOPICS}` is not a table; {how}")));
@@ -65,19 +76,45 @@ fn topics(
         let DeValue::Table(table) = value.get_ref() else {
             return Err(page.trouble(start, &format!("the topic `{topic}` has no table; {how}")));
         };
-        let mut settings = BTreeMap::new();
+        let mut found = TopicTable::default();
         for (name, value) in table {
+            if name.get_ref() == CONFIG {
+                config(page, name, value, "", &mut found.config)?;
+                continue;
+            }
             if matches!(value.get_ref(), DeValue::Table(_)) {
                 let what =
                     format!("`{topic}` is only the name up to a dot; put the topic's name in quotes: {how}");
                 return Err(page.trouble(name.span().start, &what));
             }
-            let key = known(page, name, &TOPIC_KEYS, "")?;
-            settings.insert(key, given(page, name, key, value)?);
+            let key = known(page, name, &TOPIC_KEYS, CONFIG)?;
+            found.settings.insert(key, given(page, name, key, value)?);
         }
-        topics.insert(topic.to_owned(), settings);
+        topics.insert(topic.to_owned(), found);
     }
     Ok(topics)
+}
+
+/// The broker's settings in a table; one with a dot in its name may stand there with quotes or without.
+fn config(
+    page: Page<'_>,
+    name: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+    prefix: &str,
+    into: &mut BTreeMap<String, Given>,
+) -> Result<(), Trouble> {
+    let DeValue::Table(table) = value.get_ref() else {
+        let how = "write it as in config = { \"retention.ms\" = \"604800000\" }";
+        return Err(page.trouble(name.span().start, &format!("`{CONFIG}` is not a table; {how}")));
+    };
+    for (name, value) in table {
+        let whole = format!("{prefix}{}", name.get_ref());
+        match value.get_ref() {
+            DeValue::Table(_) => config(page, name, value, &format!("{whole}."), into)?,
+            _ => drop(into.insert(whole.clone(), given(page, name, &whole, value)?)),
+        }
+    }
+    Ok(())
 }
 
 /// The key that this name is.
@@ -98,7 +135,9 @@ fn known(
         None => format!("known are {}", keys.join(", ")),
     };
     let what = match KEYS.contains(&name) {
-        true => format!("`{name}` cannot be set for one topic; known there are {}", keys.join(", ")),
+        true => {
+            format!("`{name}` cannot be set for one topic; known there are {} and {also}", keys.join(", "))
+        }
         false => format!("the key `{name}` is not known; {remedy}"),
     };
     Err(page.trouble(start, &what))
@@ -108,7 +147,7 @@ fn known(
 fn given(
     page: Page<'_>,
     name: &Spanned<DeString<'_>>,
-    key: &'static str,
+    key: &str,
     value: &Spanned<DeValue<'_>>,
 ) -> Result<Given, Trouble> {
     let start = name.span().start;
@@ -180,7 +219,7 @@ mod tests {
             "retry_attempts = 3\n[topics.\"orders.created\"]\non_dead = \"hold\"\nretry_attempts = 9\n";
         let file = parsed("e.toml", text).unwrap();
         assert_eq!(file.settings["retry_attempts"].text(), "3");
-        let topic = &file.topics["orders.created"];
+        let topic = &file.topics["orders.created"].settings;
         assert_eq!((topic["on_dead"].text(), topic["retry_attempts"].text()), ("hold", "9"));
         assert_eq!(topic["on_dead"].origin, "e.toml, line 3, on_dead");
     }

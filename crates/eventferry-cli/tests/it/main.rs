@@ -18,4 +18,5 @@ mod secrets;
 mod settings;
 mod status;
 mod tail;
+mod topics;
 mod unreachable;

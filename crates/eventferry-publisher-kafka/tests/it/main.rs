@@ -4,15 +4,20 @@
 
 mod bench;
 mod choices;
+mod cluster;
 mod dead_letters;
 mod frozen;
+mod health;
 mod kafka;
 mod login;
 mod mock;
 mod own_broker;
+mod producing;
 mod quota;
 mod refusal;
 mod road;
 mod small_relay;
 mod spoken;
 mod tail;
+mod token_server;
+mod tokens;

@@ -26,11 +26,17 @@ pub(crate) struct OwnBroker {
     folder: TempDir,
     process: Child,
     ports: Vec<(&'static str, u16)>,
+    judge: u16,
 }
 
 impl OwnBroker {
     /// Starts it; `scram` are users of SCRAM, as Kafka's storage tool takes them.
     pub(crate) fn start(doors: &[Door], scram: &[&str]) -> Self {
+        Self::start_with(doors, scram, "")
+    }
+
+    /// The same with more lines of Kafka's configuration.
+    pub(crate) fn start_with(doors: &[Door], scram: &[&str], more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path();
         let (controller, judge) = (free_port(), free_port());
@@ -55,7 +61,7 @@ impl OwnBroker {
              listener.security.protocol.map=CONTROLLER:PLAINTEXT,JUDGE:PLAINTEXT{protocols}\n\
              inter.broker.listener.name=JUDGE\nlog.dirs={data}\nauto.create.topics.enable=false\n\
              offsets.topic.replication.factor=1\n\
-             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n{settings}",
+             transaction.state.log.replication.factor=1\ntransaction.state.log.min.isr=1\n{more}{settings}",
             listeners = all(&|name, port| format!("{name}://127.0.0.1:{port}")),
             advertised = all(&|name, port| format!("{name}://localhost:{port}")),
             data = home.join("data").display()
@@ -74,7 +80,7 @@ impl OwnBroker {
         server.arg("kafka.Kafka").arg(&properties).stdin(Stdio::null());
         server.stdout(log.try_clone().unwrap()).stderr(log);
         let process = server.spawn().unwrap();
-        let this = Self { folder, process, ports };
+        let this = Self { folder, process, ports, judge };
         this.await_start(judge);
         this
     }
@@ -88,6 +94,21 @@ impl OwnBroker {
             let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
             assert!(started.elapsed() < START_MAX, "{log}");
         }
+    }
+
+    /// The door without a lock, as `host:port`.
+    pub(crate) fn judge(&self) -> String {
+        format!("127.0.0.1:{}", self.judge)
+    }
+
+    /// Adds a rule of access, in the words of Kafka's own tool.
+    pub(crate) fn grant(&self, rule: &[&str]) {
+        let mut command = java(self.folder.path());
+        command
+            .args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server", &self.judge(), "--add"])
+            .args(rule);
+        let granted = command.output().unwrap();
+        assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
     }
 
     /// Where a door is.

@@ -57,6 +57,7 @@ async fn a_quota_slows_and_refuses_nothing() {
     publisher.learn(&topic).await.unwrap();
     let mut main = session(&publisher, Role::Main).await;
     let started = Instant::now();
+    let throttled = tokio::spawn(throttled(publisher.clone()));
     for number in 0..COUNT {
         assert_eq!(send(&mut main, number, &numbered(&topic, number, 1900)), Taken::Yes);
     }
@@ -65,4 +66,18 @@ async fn a_quota_slows_and_refuses_nothing() {
     assert!(answers.iter().all(|report| said(report) == Said::Acknowledged), "{answers:?}");
     assert!(started.elapsed() > Duration::from_secs(1), "nothing was throttled: {:?}", started.elapsed());
     assert_eq!(kafka.numbers(&topic).await, (0..COUNT).collect::<Vec<_>>());
+    let said = tokio::time::timeout(PATIENCE, throttled).await.unwrap().unwrap();
+    assert!(said.contains("makes requests wait") && said.contains("a quota is used up"), "{said}");
+}
+
+/// Waits until the publisher says that a broker throttles it.
+async fn throttled(publisher: KafkaPublisher) -> String {
+    loop {
+        let brokers = publisher.health();
+        if let Some(broker) = brokers.iter().find(|broker| !broker.throttled.is_zero()) {
+            return broker.trouble().unwrap();
+        }
+        // waits: between two looks
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }

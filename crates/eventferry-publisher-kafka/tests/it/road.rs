@@ -3,6 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 
@@ -16,6 +17,8 @@ pub(crate) struct Road {
 struct Gate {
     frozen: Mutex<bool>,
     moved: Condvar,
+    /// How many bytes of requests came by.
+    sent: AtomicU64,
 }
 
 impl Gate {
@@ -45,12 +48,21 @@ impl Road {
                 let Ok(server) = TcpStream::connect(&broker) else { continue };
                 let (up, down) = (Arc::clone(&shared), Arc::clone(&shared));
                 let (from, to) = (client.try_clone().unwrap(), server.try_clone().unwrap());
-                thread::spawn(move || carry(from, to, &up, |_| {}));
+                let count = Arc::clone(&shared);
+                let count = move |frame: &mut [u8]| {
+                    count.sent.fetch_add(frame.len() as u64, Ordering::Relaxed);
+                };
+                thread::spawn(move || carry(from, to, &up, count));
                 let (theirs, ours) = (theirs.clone(), ours.clone());
                 thread::spawn(move || carry(server, client, &down, |frame| replace(frame, &theirs, &ours)));
             }
         });
         Self { address, gate }
+    }
+
+    /// How many bytes of requests were carried.
+    pub(crate) fn sent(&self) -> u64 {
+        self.gate.sent.load(Ordering::Relaxed)
     }
 
     /// Lets nothing through any more.

@@ -18,6 +18,7 @@ mod server;
 mod sessions;
 mod silence;
 mod tombstones;
+mod topics;
 mod slot;
 mod tail;
 #[cfg(feature = "tls")]

@@ -13,4 +13,5 @@ mod parked;
 mod plans;
 mod processes;
 mod schema;
+mod topics;
 mod upkeep;
