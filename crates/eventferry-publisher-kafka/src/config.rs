@@ -25,6 +25,10 @@ use crate::url::{brokers_of, percent_decoded};
 /// ever: it is refused before.
 pub(crate) const RECORD_BYTES_MAX: usize = 104_857_600 - 4096;
 
+/// A transaction that is open for longer is aborted by the broker: whoever reads what is committed waits no longer than
+/// this for one whose relay is gone and that nobody takes over. Above every pause of a relay that still has its lease.
+const TRANSACTION_MAX: Duration = Duration::from_secs(15);
+
 /// The bound of `linger`: beyond it nobody waits for throughput.
 const LINGER_MAX: Duration = Duration::from_secs(60);
 
@@ -67,6 +71,10 @@ pub struct KafkaConfig {
     pub topic_prefix: String,
     /// Topics of events that have another name at the broker, without the prefix. Default: none.
     pub topic_map: BTreeMap<String, String>,
+    /// Exactly-once delivery keeps the name of each transaction in a topic of the outbox's own, which is made if it is not
+    /// there, compacted and with one partition. It is called this and what the outbox is called at the broker. Default:
+    /// `eventferry.stamps.`.
+    pub stamps_prefix: String,
     /// How many records a session takes before it is full. Default: 20,000; at least 1. That is enough for 400,000
     /// records a second at 50 ms from the broker. More costs CPU, since what is in flight no longer fits the caches;
     /// less makes small batches where there are hundreds of partitions.
@@ -136,6 +144,7 @@ impl fmt::Debug for KafkaConfig {
             .field("partitioner", &self.partitioner)
             .field("topic_prefix", &self.topic_prefix)
             .field("topic_map", &self.topic_map)
+            .field("stamps_prefix", &self.stamps_prefix)
             .field("in_flight_records_max", &self.in_flight_records_max)
             .field("in_flight_bytes_max", &self.in_flight_bytes_max)
             .field("properties", &self.properties.keys())
@@ -156,6 +165,7 @@ impl KafkaConfig {
             partitioner: Partitioner::default(),
             topic_prefix: String::new(),
             topic_map: BTreeMap::new(),
+            stamps_prefix: "eventferry.stamps.".into(),
             in_flight_records_max: 20_000,
             in_flight_bytes_max: 32 << 20,
             properties: BTreeMap::new(),
@@ -189,7 +199,7 @@ impl KafkaConfig {
     ///
     /// Options: `client_id`, `linger_ms`, `batch_bytes`, `compression`, `compression_level`, `partitioner` (`murmur2`,
     /// `consistent` or `fnv1a`), `topic_prefix`, `topic_map` (`event-topic:broker-topic,…`), `in_flight_records_max`,
-    /// `in_flight_bytes_max`; a name with a dot (`security.protocol`) is a property of librdkafka. Values are
+    /// `in_flight_bytes_max`, `stamps_prefix`; a name with a dot (`security.protocol`) is a property of librdkafka. Values are
     /// percent-encoded. Secrets are better set as [`KafkaConfig::properties`], since URLs end up in logs.
     ///
     /// # Errors
@@ -228,6 +238,7 @@ impl KafkaConfig {
     fn set_option(&mut self, name: &str, value: String, place: usize) -> Result<(), PublishFault> {
         match name {
             "client_id" => self.client_id = value,
+            "stamps_prefix" => self.stamps_prefix = value,
             "linger_ms" => self.linger = Duration::from_millis(number(name, &value)?),
             "batch_bytes" => self.batch_bytes = number(name, &value)?,
             "compression" => self.compression = value.parse()?,
@@ -287,6 +298,19 @@ impl KafkaConfig {
     }
 
     /// The configuration of a session's producer.
+    /// The configuration of a producer with this transactional id.
+    pub(crate) fn transactional(&self, id: &str, batch_bytes: usize) -> ClientConfig {
+        let mut client = self.producer(Role::Main, batch_bytes);
+        let open_max = TRANSACTION_MAX.as_millis().to_string();
+        client
+            .set("transactional.id", id)
+            .set("transaction.timeout.ms", &open_max)
+            // What is given up here is given up with its whole transaction; and a gap is never committed.
+            .set("message.timeout.ms", &open_max)
+            .set("enable.gapless.guarantee", "false");
+        client
+    }
+
     pub(crate) fn producer(&self, role: Role, batch_bytes: usize) -> ClientConfig {
         let mut client = self.client();
         client

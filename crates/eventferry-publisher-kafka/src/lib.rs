@@ -34,7 +34,9 @@ mod publisher;
 mod reader;
 mod route;
 mod session;
+mod stamp;
 mod tail;
+mod take_over;
 mod statistics;
 mod url;
 

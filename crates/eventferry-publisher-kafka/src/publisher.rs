@@ -1,11 +1,12 @@
 //! The factory: learns topics, routes envelopes, opens sessions.
 
 use std::fmt;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
 use eventferry_core::publisher::{Abilities, Pipeline, Publisher, Refusal, Role, Route};
-use eventferry_core::{Envelope, PublishFault, PublishFaultKind};
+use eventferry_core::{Envelope, OutboxId, PublishFault, PublishFaultKind, Stamp};
 use rdkafka::admin::{AdminClient, AdminOptions, ResourceSpecifier};
 use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -19,7 +20,7 @@ use crate::credentials::{Keeper, Source};
 use crate::fault::{code_of, fault, fault_of};
 use crate::login;
 use crate::route::{Facts, Topics};
-use crate::session::{KafkaSession, Limits, Surroundings, drop_apart};
+use crate::session::{IDS, KafkaSession, Limits, Streaming, Surroundings, drop_apart};
 use crate::statistics::BrokerHealth;
 
 /// How long `connect` and `learn` wait for a broker's answer.
@@ -77,6 +78,18 @@ impl KafkaPublisher {
         self.shared.surroundings.health.brokers()
     }
 
+    pub(crate) fn config(&self) -> &KafkaConfig {
+        &self.shared.config
+    }
+
+    pub(crate) fn surroundings(&self) -> &Surroundings {
+        &self.shared.surroundings
+    }
+
+    pub(crate) async fn set_secret(&self, client: &mut ClientConfig) -> Result<(), PublishFault> {
+        self.shared.set_secret(client).await
+    }
+
     /// The client that asks about topics.
     pub(crate) async fn admin_client(&self) -> Result<Arc<AdminClient<Quiet>>, PublishFault> {
         self.shared.admin().await?.client.clone().ok_or_else(shutting_down)
@@ -98,6 +111,7 @@ impl Publisher for KafkaPublisher {
             first_alone: Some(SILENCE_MAX),
             refusal: Refusal::PerBatch,
             durable_ack: true,
+            transactions: NonZeroU32::new(IDS as u32),
         }
     }
 
@@ -117,17 +131,21 @@ impl Publisher for KafkaPublisher {
         self.shared.set_secret(&mut client).await?;
         let surroundings = surroundings.clone();
         let opened = spawn_blocking(move || {
-            let session = KafkaSession::open(role, &client, &surroundings, limits)
+            let session = Streaming::open(role, &client, &surroundings, limits)
                 .map_err(|error| refused_property(&error))?;
             if let Some(keeper) = &surroundings.keeper {
                 session.admit(keeper)?;
             }
             match session.await_broker(ANSWER_MAX) {
-                Ok(()) => Ok(session),
+                Ok(()) => Ok(KafkaSession::streaming(session)),
                 Err(reason) => Err(no_answer(&surroundings.brokers, &reason)),
             }
         });
         opened.await.unwrap_or_else(|_| Err(shutting_down()))
+    }
+
+    async fn take_over(&self, outbox: &OutboxId) -> Result<(KafkaSession, Option<Stamp>), PublishFault> {
+        self.take_over_from(outbox).await
     }
 
     async fn learn(&self, topic: &str) -> Result<(), PublishFault> {
@@ -288,7 +306,7 @@ async fn batch_bytes_max(client: &AdminClient<Quiet>, broker: i32, topic: &str) 
     resource.get("max.message.bytes")?.value.as_ref()?.parse().ok()
 }
 
-fn no_answer(brokers: &str, reason: &str) -> PublishFault {
+pub(crate) fn no_answer(brokers: &str, reason: &str) -> PublishFault {
     let reason = if reason.is_empty() { login::NOTHING } else { reason };
     PublishFault::new(
         PublishFaultKind::Unavailable,

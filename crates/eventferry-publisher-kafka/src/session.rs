@@ -3,20 +3,27 @@
 //! Every record taken sits in a slot of the session's own until it is reported. librdkafka carries the slot's ticket
 //! as its opaque value; whatever it reports frees the slot, and when the session ends the slots still taken are
 //! answered `Uncertain`. So each token is answered exactly once, whether or not librdkafka reports it, or twice.
+//!
+//! | idea | where |
+//! |---|---|
+//! | the slots | `slots.rs` |
+//! | what librdkafka says, and where it is left | `wire.rs` |
+//! | transactions, with two producers in turn | `transacting.rs` |
 
-use std::mem;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+mod slots;
+mod transacting;
+mod wire;
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use eventferry_core::publisher::{Domain, Outcome, Report, Role, Session, Taken, Token};
-use eventferry_core::{Envelope, PublishFault};
-use rdkafka::config::RDKafkaLogLevel;
+use eventferry_core::{Envelope, PublishFault, Stamp};
+use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, DeliveryResult, Header, Message, OwnedHeaders};
-use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, PurgeConfig};
-use rdkafka::{ClientConfig, ClientContext};
-use tokio::sync::Notify;
+use rdkafka::message::{Header, OwnedHeaders};
+use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -25,6 +32,11 @@ use crate::fault::{code_of, fault};
 use crate::polled::Polled;
 use crate::route::{Topics, partition_in};
 use crate::statistics::{Health, Statistics};
+use slots::Slots;
+pub(crate) use transacting::IDS;
+use transacting::Transacting;
+pub(crate) use wire::plain_reason;
+use wire::{Delivery, Failure, Inbox, Wire};
 
 /// How often the queue of a dead producer is purged: librdkafka does so once, when it dies, but what was in flight then
 /// and comes back unwritten joins the queue later, and would never be reported.
@@ -34,13 +46,75 @@ const PURGE_EVERY: Duration = Duration::from_millis(100);
 /// connection, and finds its queues purged when it comes back.
 const CLOSE_MAX: Duration = Duration::from_secs(10);
 
-// A ticket is a slot's number and a count of its uses, in one opaque value.
-const _: () = assert!(usize::BITS >= u64::BITS, "a 64-bit platform");
-
-/// A session with a Kafka cluster: one idempotent producer, gapless if it is for the stream of events.
+/// A session with a Kafka cluster: messages one by one, or in transactions.
 ///
 /// Dropping it without [`Session::abandon`] gives up what is in flight, unreported.
-pub struct KafkaSession {
+pub struct KafkaSession(Way);
+
+enum Way {
+    Streaming(Box<Streaming>),
+    Transacting(Box<Transacting>),
+}
+
+impl KafkaSession {
+    pub(crate) fn streaming(session: Streaming) -> Self {
+        Self(Way::Streaming(Box::new(session)))
+    }
+
+    /// A session of producers whose transactions are initialized, with the topic of stamps.
+    pub(crate) fn transacting(halves: [Streaming; IDS], stamps: String) -> Self {
+        Self(Way::Transacting(Box::new(Transacting::new(halves, stamps))))
+    }
+}
+
+impl Session for KafkaSession {
+    fn send(&mut self, token: Token, domain: Domain, envelope: &Envelope<'_>) -> Taken {
+        match &mut self.0 {
+            Way::Streaming(session) => session.send(token, domain, envelope),
+            Way::Transacting(session) => session.send(token, domain, envelope),
+        }
+    }
+
+    fn begin(&mut self, token: Token, stamp: Stamp) -> Taken {
+        match &mut self.0 {
+            Way::Streaming(session) => session.begin(token, stamp),
+            Way::Transacting(session) => session.begin(token, stamp),
+        }
+    }
+
+    fn commit(&mut self, token: Token) {
+        match &mut self.0 {
+            Way::Streaming(session) => session.commit(token),
+            Way::Transacting(session) => session.commit(token),
+        }
+    }
+
+    fn abort(&mut self, token: Token) {
+        match &mut self.0 {
+            Way::Streaming(session) => session.abort(token),
+            Way::Transacting(session) => session.abort(token),
+        }
+    }
+
+    async fn reports(&mut self, into: &mut Vec<Report>) {
+        match &mut self.0 {
+            Way::Streaming(session) => session.reports(into).await,
+            Way::Transacting(session) => session.reports(into).await,
+        }
+    }
+
+    async fn abandon(self, within: Duration) -> Vec<Report> {
+        match self.0 {
+            Way::Streaming(session) => session.abandon(within).await,
+            Way::Transacting(session) => session.abandon(within).await,
+        }
+    }
+}
+
+/// One idempotent producer, gapless if it is for the stream of events.
+///
+/// Dropping it without [`Session::abandon`] gives up what is in flight, unreported.
+pub(crate) struct Streaming {
     role: Role,
     /// `None` only once the session is being closed.
     producer: Option<Polled<Wire>>,
@@ -75,7 +149,7 @@ pub(crate) struct Limits {
     pub(crate) batch_bytes: usize,
 }
 
-impl KafkaSession {
+impl Streaming {
     /// Makes the producer; blocks for a moment.
     pub(crate) fn open(
         role: Role,
@@ -134,6 +208,22 @@ impl KafkaSession {
                 return Err(trouble.reason);
             }
         }
+    }
+
+    pub(crate) fn producer(&self) -> Option<&Polled<Wire>> {
+        self.producer.as_ref()
+    }
+
+    /// Waits until the producer may have something to say.
+    async fn heard(&self) {
+        self.inbox.bell.notified().await;
+    }
+
+    /// The transaction has ended: answers for what of it was never reported, and takes messages again.
+    fn give_up(&mut self) -> impl Iterator<Item = Report> + '_ {
+        self.inbox.ended.store(false, Ordering::Release);
+        self.inbox.suspect.store(false, Ordering::Release);
+        self.slots.give_up().map(|token| Report { token, outcome: Outcome::Uncertain })
     }
 
     /// Moves what has arrived into `into`.
@@ -220,7 +310,7 @@ enum Produced {
     Refused(RDKafkaErrorCode),
 }
 
-impl Session for KafkaSession {
+impl Session for Streaming {
     fn send(&mut self, token: Token, domain: Domain, envelope: &Envelope<'_>) -> Taken {
         if self.inbox.ended.load(Ordering::Acquire) {
             return Taken::Ended;
@@ -267,6 +357,15 @@ impl Session for KafkaSession {
         }
     }
 
+    /// Only sessions of [`Transacting`] have transactions.
+    fn begin(&mut self, _: Token, _: Stamp) -> Taken {
+        Taken::Ended
+    }
+
+    fn commit(&mut self, _: Token) {}
+
+    fn abort(&mut self, _: Token) {}
+
     async fn reports(&mut self, into: &mut Vec<Report>) {
         let before = into.len();
         loop {
@@ -307,7 +406,7 @@ impl Session for KafkaSession {
     }
 }
 
-impl Drop for KafkaSession {
+impl Drop for Streaming {
     fn drop(&mut self) {
         if let Some(producer) = self.producer.take() {
             drop_apart(producer, Polled::close);
@@ -331,263 +430,4 @@ fn headers_of(envelope: &Envelope<'_>) -> (Option<OwnedHeaders>, usize) {
         headers = headers.take().map(|list| list.insert(Header { key: name, value: Some(value) }));
     });
     (headers, bytes)
-}
-
-/// The records taken and not yet reported.
-#[derive(Default)]
-struct Slots {
-    all: Vec<Slot>,
-    free: Vec<u32>,
-    taken: usize,
-    bytes: usize,
-}
-
-struct Slot {
-    token: Token,
-    bytes: usize,
-    /// Even: free. Odd: taken. Grows with every use, so that an old ticket opens nothing.
-    uses: u32,
-}
-
-impl Slots {
-    /// Keeps a token and gives the ticket that opens its slot.
-    fn take(&mut self, token: Token, bytes: usize) -> usize {
-        let number = self.free.pop().unwrap_or_else(|| {
-            self.all.push(Slot { token, bytes, uses: 0 });
-            (self.all.len() - 1) as u32 // Bounded by `records_max`, which fits.
-        });
-        let slot = &mut self.all[number as usize];
-        (slot.token, slot.bytes, slot.uses) = (token, bytes, slot.uses.wrapping_add(1));
-        self.taken += 1;
-        self.bytes += bytes;
-        (slot.uses as usize) << 32 | number as usize
-    }
-
-    /// Gives back the token of a ticket, once.
-    fn free(&mut self, ticket: usize) -> Option<Token> {
-        let number = ticket as u32;
-        let slot = self.all.get_mut(number as usize).filter(|slot| slot.uses as usize == ticket >> 32)?;
-        slot.uses = slot.uses.wrapping_add(1);
-        self.taken -= 1;
-        self.bytes -= slot.bytes;
-        self.free.push(number);
-        Some(slot.token)
-    }
-
-    /// The tokens of all slots still taken.
-    fn drain(&mut self) -> impl Iterator<Item = Token> {
-        self.taken = 0;
-        mem::take(&mut self.all).into_iter().filter(|slot| slot.uses % 2 == 1).map(|slot| slot.token)
-    }
-}
-
-/// What librdkafka reported of a record.
-struct Delivery {
-    ticket: usize,
-    failure: Option<Failure>,
-}
-
-struct Failure {
-    code: RDKafkaErrorCode,
-    possibly_written: bool,
-}
-
-/// Where the producer's thread leaves what it learns.
-struct Inbox {
-    deliveries: Mutex<Vec<Delivery>>,
-    bell: Notify,
-    /// Takes nothing more.
-    ended: AtomicBool,
-    /// Something went wrong that may have been fatal.
-    suspect: AtomicBool,
-    brokers: Box<str>,
-    trouble: Mutex<Trouble>,
-    /// Whether `trouble` was said and is not over; read at every delivery.
-    troubled: AtomicBool,
-}
-
-/// What is wrong with the connections.
-#[derive(Clone, Debug, Default)]
-struct Trouble {
-    all_down: bool,
-    /// The last thing that went wrong.
-    reason: String,
-    /// What was said, so that it is said once.
-    said: Vec<RDKafkaErrorCode>,
-    /// A broker has answered; before that the caller of `connect` is told, and says it.
-    answered: bool,
-}
-
-/// librdkafka's reason for people: without what it counts, and without advice that leads astray.
-pub(crate) fn plain_reason(reason: &str) -> String {
-    let reason = reason.split_once(" (after ").map_or(reason, |(reason, _)| reason);
-    match reason.split_once("Receive failed: Invalid response size") {
-        // It advises to raise receive.message.max.bytes: it took another protocol's first bytes for a size.
-        Some((broker, _)) => {
-            format!("{broker}what answers there is not Kafka, or wants TLS (security.protocol)")
-        }
-        None => reason.to_owned(),
-    }
-}
-
-impl Inbox {
-    fn new(brokers: &str) -> Self {
-        Self {
-            deliveries: Mutex::default(),
-            bell: Notify::new(),
-            ended: AtomicBool::new(false),
-            suspect: AtomicBool::new(false),
-            brokers: brokers.into(),
-            trouble: Mutex::default(),
-            troubled: AtomicBool::new(false),
-        }
-    }
-
-    fn push(&self, delivery: Delivery) {
-        let mut deliveries = self.deliveries.lock().unwrap_or_else(PoisonError::into_inner);
-        let first = deliveries.is_empty();
-        deliveries.push(delivery);
-        drop(deliveries);
-        if first {
-            self.bell.notify_one();
-        }
-    }
-
-    fn swap(&self, spare: &mut Vec<Delivery>) {
-        mem::swap(&mut *self.deliveries.lock().unwrap_or_else(PoisonError::into_inner), spare);
-    }
-
-    fn answered(&self) {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).answered = true;
-    }
-
-    fn trouble(&self) -> Trouble {
-        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    /// Says what is wrong once a broker has answered, each thing once until all is well again.
-    fn complain(&self, code: RDKafkaErrorCode, reason: &str) {
-        let mut trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
-        match code {
-            // It comes with a count of brokers that is late or early, and no reason.
-            RDKafkaErrorCode::AllBrokersDown => trouble.all_down = true,
-            _ => trouble.reason = plain_reason(reason),
-        }
-        // One connection of many that closes is everyday life.
-        let everyday = matches!(
-            code,
-            RDKafkaErrorCode::BrokerTransportFailure
-                | RDKafkaErrorCode::OperationTimedOut
-                | RDKafkaErrorCode::Resolve
-        );
-        if everyday || !trouble.answered || trouble.said.contains(&code) {
-            return;
-        }
-        trouble.said.push(code);
-        self.troubled.store(true, Ordering::Release);
-        let fault = fault("kafka", code);
-        let reason = if trouble.reason.is_empty() { "connection lost" } else { &trouble.reason };
-        tracing::warn!(brokers = &*self.brokers, reason, "{fault}");
-    }
-
-    /// A delivery went well: whatever was wrong is over.
-    fn rejoice(&self) {
-        self.troubled.store(false, Ordering::Release);
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) =
-            Trouble { answered: true, ..Trouble::default() };
-        tracing::info!(brokers = &*self.brokers, "kafka: the brokers acknowledge again");
-    }
-}
-
-/// What librdkafka calls, on the producer's thread.
-struct Wire {
-    inbox: Arc<Inbox>,
-    topics: Arc<Topics>,
-    pipelining: bool,
-    /// `None`: it tells none.
-    statistics: Option<Statistics>,
-    keeper: Option<Arc<Keeper>>,
-}
-
-impl ClientContext for Wire {
-    fn log(&self, _: RDKafkaLogLevel, facility: &str, message: &str) {
-        tracing::debug!(target: "librdkafka", facility, "{message}");
-    }
-
-    fn stats_raw(&self, json: &[u8]) {
-        if let Some(statistics) = &self.statistics {
-            statistics.take(json);
-        }
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        let Some(code) = code_of(&error) else { return };
-        if let Some(keeper) = self.keeper.as_ref().filter(|_| code == RDKafkaErrorCode::Authentication) {
-            keeper.doubt();
-        }
-        self.inbox.complain(code, reason);
-        self.inbox.suspect.store(true, Ordering::Release);
-        self.inbox.bell.notify_one();
-    }
-}
-
-impl ProducerContext for Wire {
-    type DeliveryOpaque = usize;
-
-    fn delivery(&self, result: &DeliveryResult<'_>, ticket: usize) {
-        let failure = match result {
-            Ok(_) => {
-                if self.inbox.troubled.load(Ordering::Relaxed) {
-                    self.inbox.rejoice();
-                }
-                None
-            }
-            Err((error, message)) => Some(self.failure(error, message)),
-        };
-        self.inbox.push(Delivery { ticket, failure });
-    }
-}
-
-impl Wire {
-    /// What a failed delivery means for the record, for the session and for its topic.
-    fn failure(&self, error: &KafkaError, message: &BorrowedMessage<'_>) -> Failure {
-        if self.pipelining {
-            self.inbox.ended.store(true, Ordering::Release);
-        }
-        self.inbox.suspect.store(true, Ordering::Release);
-        let code = code_of(error).unwrap_or(RDKafkaErrorCode::Unknown);
-        if matches!(code, RDKafkaErrorCode::MessageSizeTooLarge | RDKafkaErrorCode::MessageBatchTooLarge) {
-            // The limit is not, or no longer, the one that routing and batches go by.
-            self.topics.doubt_there(message.topic());
-        }
-        #[expect(unsafe_code, reason = "the binding does not show librdkafka's word on persistence")]
-        // The message lives as long as the borrow.
-        let status = unsafe { rdkafka::bindings::rd_kafka_message_status(message.ptr()) };
-        let not_written = rdkafka::bindings::rd_kafka_msg_status_t::RD_KAFKA_MSG_STATUS_NOT_PERSISTED;
-        let given_up = matches!(code, RDKafkaErrorCode::PurgeQueue | RDKafkaErrorCode::PurgeInflight);
-        Failure { code, possibly_written: given_up || status != not_written }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_reason_is_the_same_each_time_and_leads_nobody_astray() {
-        for (reason, plain) in [
-            (
-                "h:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused (after 0ms in state CONNECT, 1 \
-                 identical error(s) suppressed)",
-                "h:1/bootstrap: Connect to ipv4#127.0.0.1:1 failed: Connection refused",
-            ),
-            (
-                "h:1/bootstrap: Receive failed: Invalid response size 1213486160 (0..100000000): increase \
-                 receive.message.max.bytes (after 3ms in state APIVERSION_QUERY)",
-                "h:1/bootstrap: what answers there is not Kafka, or wants TLS (security.protocol)",
-            ),
-        ] {
-            assert_eq!(plain_reason(reason), plain);
-        }
-    }
 }

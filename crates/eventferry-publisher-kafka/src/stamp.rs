@@ -1,0 +1,136 @@
+//! Stamps: what a transaction is called, as a record of the outbox's own topic.
+//!
+//! The topic has one partition and is compacted, and every record has the same key: what is kept is the last one of a
+//! transaction that was committed.
+
+use eventferry_core::{OutboxId, PublishFault, PublishFaultKind, Stamp};
+use rdkafka::ClientConfig;
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::consumer::Consumer as _;
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
+use rdkafka::{Offset, TopicPartitionList};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::credentials::Keeper;
+use crate::fault::{fault, fault_of};
+use crate::publisher::{ANSWER_MAX, Quiet};
+use crate::reader::{LOOK, Reader};
+
+/// The partition of the only group of lanes there is.
+pub(crate) const PARTITION: i32 = 0;
+
+/// The key of every stamp.
+pub(crate) const KEY: &[u8] = b"stamp";
+
+/// How many offsets before the end the last stamp is looked for first. Ends of transactions take offsets too.
+const NEAR: i64 = 64;
+
+/// The name of an outbox's topic of stamps.
+pub(crate) fn topic(prefix: &str, outbox: &OutboxId) -> String {
+    format!("{prefix}{}", outbox.0)
+}
+
+/// A stamp as a record has it, for people too.
+pub(crate) fn text(Stamp { number, nonce }: Stamp) -> String {
+    format!("{number}:{nonce:016x}")
+}
+
+fn parse(payload: &[u8]) -> Option<Stamp> {
+    let (number, nonce) = std::str::from_utf8(payload).ok()?.split_once(':')?;
+    Some(Stamp { number: number.parse().ok()?, nonce: u64::from_str_radix(nonce, 16).ok()? })
+}
+
+/// Makes the topic, unless it is there.
+pub(crate) async fn ensure(client: &AdminClient<Quiet>, topic: &str) -> Result<(), PublishFault> {
+    let wanted = NewTopic::new(topic, 1, TopicReplication::Fixed(-1)).set("cleanup.policy", "compact");
+    let options = AdminOptions::new().request_timeout(Some(ANSWER_MAX)).operation_timeout(Some(ANSWER_MAX));
+    let what = format!("making topic `{topic}`, which exactly-once delivery needs");
+    let results = client.create_topics(&[wanted], &options).await.map_err(|error| fault_of(&what, error))?;
+    match results.into_iter().next() {
+        Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(()),
+        Some(Err((
+            _,
+            code
+            @ (RDKafkaErrorCode::TopicAuthorizationFailed | RDKafkaErrorCode::ClusterAuthorizationFailed),
+        ))) => Err(PublishFault::new(
+            PublishFaultKind::Misconfigured,
+            format!(
+                "{what}: no permission (code {}); make it with one partition and cleanup.policy=compact, or grant \
+                 CREATE",
+                code as i32
+            ),
+        )),
+        Some(Err((_, code))) => Err(fault(&what, code)),
+    }
+}
+
+/// The stamp of the transaction committed last; blocks. Every transaction of this outbox has ended.
+pub(crate) fn last(
+    client: &ClientConfig,
+    keeper: Option<Arc<Keeper>>,
+    topic: &str,
+) -> Result<Option<Stamp>, PublishFault> {
+    let reader = Reader::new(client, keeper, format!("reading topic `{topic}`"))?;
+    let consumer = reader.consumer()?;
+    let (low, high) =
+        consumer.fetch_watermarks(topic, PARTITION, ANSWER_MAX).map_err(|error| reader.fault(&error))?;
+    let (mut from, mut near) = ((high - NEAR).max(low), NEAR);
+    while high > low {
+        let mut list = TopicPartitionList::new();
+        let at = list.add_partition_offset(topic, PARTITION, Offset::Offset(from));
+        at.and_then(|()| consumer.assign(&list)).map_err(|error| reader.fault(&error))?;
+        let found = last_from(&reader, topic)?;
+        if found.is_some() || from == low {
+            return Ok(found);
+        }
+        near = near.saturating_mul(16);
+        from = (high - near).max(low);
+    }
+    Ok(None)
+}
+
+/// The last stamp from where the consumer stands to the end.
+fn last_from(reader: &Reader, topic: &str) -> Result<Option<Stamp>, PublishFault> {
+    let mut found = None;
+    let mut heard_at = Instant::now();
+    loop {
+        match reader.consumer()?.poll(LOOK) {
+            Some(Ok(message)) => {
+                let stamp = message.payload().and_then(parse);
+                found = Some(stamp.ok_or_else(|| {
+                    let says = "holds something that is no stamp; give each outbox a topic of its own";
+                    PublishFault::new(PublishFaultKind::Misconfigured, format!("topic `{topic}` {says}"))
+                })?);
+                heard_at = Instant::now();
+            }
+            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(found),
+            Some(Err(error)) => return Err(reader.fault(&error)),
+            None if heard_at.elapsed() > ANSWER_MAX.max(Duration::from_secs(1)) => {
+                return Err(reader.unavailable(|reason| format!("nothing came, {reason}")));
+            }
+            None => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stamp_is_read_as_it_was_written_and_nothing_else_is_one() {
+        for stamp in [
+            Stamp { number: 0, nonce: 0 },
+            Stamp { number: 17, nonce: 0x00ab_0000_0000_0001 },
+            Stamp { number: u64::MAX, nonce: u64::MAX },
+        ] {
+            assert_eq!(parse(text(stamp).as_bytes()), Some(stamp), "{stamp:?}");
+        }
+        for other in ["", "1", "1:", ":1", "1:x", "x:1", "1:2:3", "\u{fffd}"] {
+            assert_eq!(parse(other.as_bytes()), None, "{other}");
+        }
+        assert_eq!(parse(&[0xff, b':', b'1']), None);
+    }
+}

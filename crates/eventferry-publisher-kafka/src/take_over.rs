@@ -1,0 +1,92 @@
+//! Taking a cluster over for an outbox: its transactional ids first, then what was committed under them.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use eventferry_core::publisher::Role;
+use eventferry_core::{OutboxId, PublishFault, Stamp};
+use rdkafka::error::KafkaError;
+use rdkafka::producer::Producer as _;
+use tokio::task::spawn_blocking;
+
+use crate::config::refused_property;
+use crate::fault::fault_of;
+use crate::publisher::{ANSWER_MAX, KafkaPublisher, no_answer, shutting_down};
+use crate::reader::admission;
+use crate::session::{IDS, KafkaSession, Limits, Streaming};
+use crate::stamp;
+
+impl KafkaPublisher {
+    pub(crate) async fn take_over_from(
+        &self,
+        outbox: &OutboxId,
+    ) -> Result<(KafkaSession, Option<Stamp>), PublishFault> {
+        let config = self.config();
+        let stamps = stamp::topic(&config.stamps_prefix, outbox);
+        stamp::ensure(&*self.admin_client().await?, &stamps).await?;
+        let surroundings = self.surroundings().clone();
+        let batch_bytes = surroundings.topics.batch_bytes(config.batch_bytes);
+        let limits = Limits {
+            records_max: config.in_flight_records_max,
+            bytes_max: config.in_flight_bytes_max,
+            batch_bytes,
+        };
+        let mut clients = Vec::with_capacity(IDS);
+        for number in 0..IDS {
+            let id = format!("eventferry-{}-{}-{number}", outbox.0, stamp::PARTITION);
+            let mut client = config.transactional(&id, batch_bytes);
+            self.set_secret(&mut client).await?;
+            clients.push(client);
+        }
+        let mut reads = config.consumer("eventferry");
+        let keeper = admission(config, &mut reads).await?;
+        let opened = spawn_blocking(move || {
+            let open = |client: rdkafka::ClientConfig| {
+                let half = Streaming::open(Role::Main, &client, &surroundings, limits)
+                    .map_err(|error| refused_property(&error))?;
+                if let Some(keeper) = &surroundings.keeper {
+                    half.admit(keeper)?;
+                }
+                half.await_broker(ANSWER_MAX).map_err(|reason| no_answer(&surroundings.brokers, &reason))?;
+                initialize(&half)?;
+                Ok(half)
+            };
+            // Side by side: each waits for the coordinator.
+            let halves = std::thread::scope(|scope| {
+                let threads: Vec<_> =
+                    clients.into_iter().map(|client| scope.spawn(|| open(client))).collect();
+                let joined = threads.into_iter().map(|thread| thread.join());
+                joined
+                    .map(|half| half.unwrap_or_else(|_| Err(shutting_down())))
+                    .collect::<Result<Vec<_>, _>>()
+            })?;
+            let halves: [Streaming; IDS] = halves.try_into().map_err(|_| shutting_down())?;
+            // All of them are this relay's now: nothing can be committed any more but by it.
+            let last = stamp::last(&reads, keeper, &stamps)?;
+            Ok((KafkaSession::transacting(halves, stamps), last))
+        });
+        opened.await.unwrap_or_else(|_| Err(shutting_down()))
+    }
+}
+
+/// Takes a transactional id: whoever had it is fenced, and what it had open is aborted. Blocks.
+fn initialize(half: &Streaming) -> Result<(), PublishFault> {
+    let since = Instant::now();
+    let Some(producer) = half.producer() else { return Err(shutting_down()) };
+    loop {
+        let error = match producer.init_transactions(ANSWER_MAX) {
+            Ok(()) => return Ok(()),
+            Err(error) => error,
+        };
+        let passing = matches!(&error, KafkaError::Transaction(why) if why.is_retriable());
+        if !passing || since.elapsed() > ANSWER_MAX {
+            return Err(fault_of("taking over the transactions of this outbox", error));
+        }
+    }
+}
+
+const _: fn() = || {
+    // The session goes to the relay's task.
+    fn is_send<T: Send>() {}
+    is_send::<Arc<KafkaSession>>();
+};
