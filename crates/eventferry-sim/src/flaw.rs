@@ -141,6 +141,8 @@ flaws! {
     IntendsNoChanges,
     /// What was shipped before is told to whoever asks.
     ResolvesWithoutEpoch,
+    /// What was shipped before is told, and the rest forgotten, by a call that comes late.
+    ResolvesLate,
     /// What was committed is not carried out.
     ResolvesNothing,
     /// The newest intent is taken for committed.

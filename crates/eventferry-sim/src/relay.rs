@@ -40,6 +40,8 @@ pub(crate) struct Relay {
     pub(crate) told: Option<Vec<ToldLane>>,
     /// The last intent, until it is answered for good.
     pub(crate) intended: Option<ToldIntent>,
+    /// How often it asked what was shipped before.
+    pub(crate) resolves: u64,
     /// What the broker had committed last, as this relay heard it first.
     pub(crate) heard: Option<Stamp>,
     pub(crate) client: Client,
@@ -125,6 +127,7 @@ impl Relay {
             held: BTreeMap::new(),
             told: None,
             intended: None,
+            resolves: 0,
             heard: None,
             client: Client {
                 cursors: BTreeMap::new(),

@@ -33,6 +33,8 @@ pub(crate) struct Books {
     pub(super) beats: Vec<Option<Beat>>,
     pub(crate) positions: Vec<Position>,
     pub(super) intents: Vec<IntentRow>,
+    /// Under which epochs what was shipped was asked for last, and which attempt of its process that was.
+    pub(super) resolved: (u64, u64),
     pub(crate) parked: Vec<ParkedRow>,
     pub(super) ordinals: i64,
     /// Pairs (xid, id): every event of a transaction with a greater xid has a greater id.
@@ -111,6 +113,7 @@ impl Books {
             beats: Vec::new(),
             positions: vec![position; usize::from(lanes)],
             intents: Vec::new(),
+            resolved: (0, 0),
             parked: Vec::new(),
             ordinals: 0,
             anchors: Vec::new(),

@@ -30,6 +30,11 @@ pub(crate) struct IntentRow {
     lanes: Vec<ToldLane>,
 }
 
+/// When it was asked what was shipped: all lanes change hands together, and each time some epoch grows.
+fn asked(leases: &[Lease], attempt: u64) -> (u64, u64) {
+    (leases.iter().map(|lease| lease.epoch).sum(), attempt)
+}
+
 impl Database {
     /// Whether a relay has all these leases.
     pub(crate) fn holds(&self, relay: usize, leases: &[Lease]) -> bool {
@@ -37,6 +42,11 @@ impl Database {
             let row = &self.books.lanes[usize::from(lease.lane.0)];
             row.owner == Some(relay) && row.epoch == lease.epoch
         })
+    }
+
+    /// Whether somebody has asked since what was shipped.
+    pub(crate) fn is_late(&self, leases: &[Lease], attempt: u64) -> bool {
+        asked(leases, attempt) < self.books.resolved
     }
 
     /// Writes an intent down; `None`: it speaks of another timeline.
@@ -74,13 +84,17 @@ impl Database {
         &mut self,
         now: Time,
         relay: usize,
-        (leases, committed): (&[Lease], Option<Stamp>),
+        (leases, committed, attempt): (&[Lease], Option<Stamp>, u64),
     ) -> (Resolved, Vec<ToldLane>) {
         self.applied.clear();
         let newest = self.books.intents.iter().map(|row| row.stamp.number).max().unwrap_or(0);
         if !self.holds(relay, leases) && !self.has(Flaw::ResolvesWithoutEpoch) {
             return (Resolved { agreement: Agreement::Fenced, newest }, Vec::new());
         }
+        if self.is_late(leases, attempt) && !self.has(Flaw::ResolvesLate) {
+            return (Resolved { agreement: Agreement::Fenced, newest }, Vec::new());
+        }
+        self.books.resolved = asked(leases, attempt);
         let committed = match self.flaw {
             Some(Flaw::TrustsTheNewestIntent) => self.books.intents.last().map(|row| row.stamp),
             _ => committed,

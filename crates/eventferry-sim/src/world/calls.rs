@@ -34,7 +34,7 @@ pub(crate) enum Call {
     Due(DueWish),
     Settle(Vec<ToldLane>),
     Intend(ToldIntent),
-    Resolve { leases: Vec<Lease>, committed: Option<Stamp> },
+    Resolve { leases: Vec<Lease>, committed: Option<Stamp>, attempt: u64 },
     Read(Reading),
 }
 
@@ -160,8 +160,8 @@ impl World {
                 self.note(|| format!("relay {relay} intends {:?}: {verdict:?}", told.stamp));
                 Answer::Intended(told, verdict.ok_or(StoreFaultKind::HistoryLost))
             }
-            Call::Resolve { leases, committed } => {
-                Answer::Resolved(Ok(self.resolved(relay, name, &leases, committed)))
+            Call::Resolve { leases, committed, attempt } => {
+                Answer::Resolved(Ok(self.resolved(relay, name, &leases, (committed, attempt))))
             }
             Call::Read(reading) => {
                 if answers {

@@ -172,7 +172,11 @@ impl World {
                     self.call(relay, Call::Intend(told));
                 }
             }
-            Action::Resolve { leases, committed } => self.call(relay, Call::Resolve { leases, committed }),
+            Action::Resolve { leases, committed } => {
+                self.relays[relay].resolves += 1;
+                let attempt = self.relays[relay].resolves;
+                self.call(relay, Call::Resolve { leases, committed, attempt });
+            }
             Action::Shipped(tokens) => {
                 for token in tokens {
                     self.relays[relay].held.remove(&token);

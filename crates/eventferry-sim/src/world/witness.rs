@@ -156,12 +156,12 @@ impl World {
         relay: usize,
         name: usize,
         leases: &[Lease],
-        committed: Option<Stamp>,
+        (committed, attempt): (Option<Stamp>, u64),
     ) -> Resolved {
         let now = self.now;
-        let holds = self.database.holds(name, leases);
+        let holds = self.database.holds(name, leases) && !self.database.is_late(leases, attempt);
         let (resolved, moved) =
-            self.flushed_with(|database| database.resolve(now, name, (leases, committed)));
+            self.flushed_with(|database| database.resolve(now, name, (leases, committed, attempt)));
         self.note(|| {
             format!("relay {relay} resolves up to {committed:?}: {resolved:?}, {} moved", moved.len())
         });
