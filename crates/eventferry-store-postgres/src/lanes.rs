@@ -60,6 +60,7 @@ impl Lanes for PostgresLanes {
         let take_max = i32::from(claim.take_max);
         // A lease is worthless long before a call's usual limit.
         let limit = claim.lease.max(Duration::from_secs(2));
+        let whole = self.whole || claim.whole;
         let params: [(&(dyn ToSql + Sync), Type); 8] = [
             (&relay, Type::TEXT),
             (&incarnation, Type::UUID),
@@ -68,7 +69,7 @@ impl Lanes for PostgresLanes {
             (&lanes, Type::INT4_ARRAY),
             (&epochs, Type::INT8_ARRAY),
             (&take_max, Type::INT4),
-            (&self.whole, Type::BOOL),
+            (&whole, Type::BOOL),
         ];
         let client = self.connection.client_within(limit).await?;
         let query = client.query_typed_one(include_str!("../sql/hold.sql"), &params);

@@ -6,8 +6,9 @@ mod told;
 
 use eventferry_core::PackedRow;
 use eventferry_core::parked::{DueAsk, DuePage, ParkedAsk, ParkedEvent, ParkedKey, ParkedPage};
-use eventferry_core::store::{Ledger, RelayId, Settlement, Verdict};
-use eventferry_core::{Lane, StoreFault, StoreFaultKind};
+use eventferry_core::store::{Intent, Ledger, RelayId, Settlement, Verdict};
+use eventferry_core::transaction::{Agreement, Resolved};
+use eventferry_core::{Lane, Lease, Stamp, StoreFault, StoreFaultKind};
 use tokio_postgres::types::{ToSql, Type};
 
 pub(crate) use due::{decision_of, decision_text, key_of, stage_of, state_of};
@@ -24,11 +25,13 @@ pub struct PostgresLedger {
     connection: Connection,
     relay: String,
     positions: Positions,
+    /// How often what was shipped was asked for.
+    attempts: i64,
 }
 
 impl PostgresLedger {
     pub(crate) fn new(connection: Connection, relay: &RelayId, positions: Positions) -> Self {
-        Self { connection, relay: relay.0.clone(), positions }
+        Self { connection, relay: relay.0.clone(), positions, attempts: 0 }
     }
 }
 
@@ -37,6 +40,11 @@ fn moved_by_another() -> StoreFault {
         StoreFaultKind::HistoryLost,
         "a lane's position was moved by somebody else under the same lease",
     )
+}
+
+/// Leases as two parameters of a query: lanes and epochs.
+fn columns(leases: &[Lease]) -> (Vec<i32>, Vec<i64>) {
+    leases.iter().map(|lease| (i32::from(lease.lane.0), lease.epoch.cast_signed())).unzip()
 }
 
 /// A key as two parameters of a query that reads on after it.
@@ -89,6 +97,53 @@ impl Ledger for PostgresLedger {
             });
         }
         Ok(verdicts)
+    }
+
+    async fn intend(&mut self, intent: Intent<'_, PostgresMark, PackedRow>) -> Result<Verdict, StoreFault> {
+        let told = Told::intended(&intent.settlements, &self.positions);
+        let relay = self.relay.as_str();
+        let (number, nonce) = (intent.stamp.number.cast_signed(), intent.stamp.nonce.cast_signed());
+        let (after, settled) = (intent.after.cast_signed(), intent.settled.cast_signed());
+        let (lanes, epochs) = columns(intent.leases);
+        let mut params = told.all_params(&relay);
+        params.extend::<[(&(dyn ToSql + Sync), Type); 6]>([
+            (&number, Type::INT8),
+            (&nonce, Type::INT8),
+            (&after, Type::INT8),
+            (&settled, Type::INT8),
+            (&lanes, Type::INT4_ARRAY),
+            (&epochs, Type::INT8_ARRAY),
+        ]);
+        let client = self.connection.client().await?;
+        let query = client.query_typed_one(include_str!("../sql/intend.sql"), &params);
+        let row = self.connection.answer("write an intent down", query).await?;
+        Ok(if row.get::<_, &str>(0) == "done" { Verdict::Done } else { Verdict::Fenced })
+    }
+
+    async fn resolve(&mut self, leases: &[Lease], committed: Option<Stamp>) -> Result<Resolved, StoreFault> {
+        // A call of a lost connection may come after a later one, which has a greater number.
+        self.attempts += 1;
+        let relay = self.relay.as_str();
+        let (lanes, epochs) = columns(leases);
+        let number = committed.map(|stamp| stamp.number.cast_signed());
+        let nonce = committed.map(|stamp| stamp.nonce.cast_signed());
+        let params: [(&(dyn ToSql + Sync), Type); 6] = [
+            (&relay, Type::TEXT),
+            (&lanes, Type::INT4_ARRAY),
+            (&epochs, Type::INT8_ARRAY),
+            (&number, Type::INT8),
+            (&nonce, Type::INT8),
+            (&self.attempts, Type::INT8),
+        ];
+        let client = self.connection.client().await?;
+        let query = client.query_typed_one(include_str!("../sql/resolve.sql"), &params);
+        let row = self.connection.answer("carry intents out", query).await?;
+        let agreement = match row.get(0) {
+            "agreed" => Agreement::Agreed,
+            "parted" => Agreement::Parted,
+            _ => Agreement::Fenced,
+        };
+        Ok(Resolved { agreement, newest: row.get::<_, i64>(1).cast_unsigned() })
     }
 
     async fn parked(&mut self, ask: ParkedAsk<'_>) -> Result<ParkedPage, StoreFault> {

@@ -91,6 +91,7 @@ impl Store for PostgresStore {
             in_table: self.config.feed != FeedChoice::TailMessages,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             settle_items_max: 10_000,
+            intents: true,
         }
     }
 

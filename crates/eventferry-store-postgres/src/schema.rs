@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use eventferry_core::StoreFault;
 use eventferry_core::store::{Prepare, Prepared};
+use eventferry_core::{OutboxId, StoreFault};
 use tokio_postgres::types::{ToSql, Type};
 
 use crate::config::PostgresConfig;
@@ -11,7 +11,7 @@ use crate::connection::Connection;
 use crate::fault::misconfigured;
 
 /// The migrations, each runnable in any client, in order. A version is its place in this list, counted from 1.
-pub(crate) const MIGRATIONS: [&str; 12] = [
+pub(crate) const MIGRATIONS: [&str; 13] = [
     include_str!("../migrations/0001_outbox.sql"),
     include_str!("../migrations/0002_enqueue.sql"),
     include_str!("../migrations/0003_relay.sql"),
@@ -24,6 +24,7 @@ pub(crate) const MIGRATIONS: [&str; 12] = [
     include_str!("../migrations/0010_bed.sql"),
     include_str!("../migrations/0011_pay.sql"),
     include_str!("../migrations/0012_flat_look.sql"),
+    include_str!("../migrations/0013_intents.sql"),
 ];
 
 /// What is done when the schema is made.
@@ -89,8 +90,8 @@ pub(crate) async fn prepare(
             set_doorbell(connection, hung).await?;
         }
     }
-    let (lanes, doorbell) = check(connection).await?;
-    Ok(Found { prepared: Prepared { version: VERSION, upgraded_from, lanes }, doorbell })
+    let (lanes, doorbell, outbox) = check(connection).await?;
+    Ok(Found { prepared: Prepared { version: VERSION, upgraded_from, lanes, outbox }, doorbell })
 }
 
 /// The version of the schema; `None`: there is none.
@@ -172,8 +173,9 @@ async fn set_doorbell(connection: &mut Connection, hung: bool) -> Result<(), Sto
     connection.answer("set the doorbell", query).await.map(drop)
 }
 
-/// What must hold of the server and the role; returns the number of lanes, and whether the doorbell hangs.
-async fn check(connection: &mut Connection) -> Result<(u16, bool), StoreFault> {
+/// What must hold of the server and the role; returns the number of lanes, whether the doorbell hangs, and what the outbox
+/// is called at the broker.
+async fn check(connection: &mut Connection) -> Result<(u16, bool, OutboxId), StoreFault> {
     const WHAT: &str = "check the schema";
     let client = connection.client().await?;
     let params: [(&(dyn ToSql + Sync), Type); 0] = [];
@@ -200,7 +202,7 @@ async fn check(connection: &mut Connection) -> Result<(u16, bool), StoreFault> {
             isolation.to_uppercase()
         )));
     }
-    Ok((u16::try_from(lanes).unwrap_or(u16::MAX), row.get(4)))
+    Ok((u16::try_from(lanes).unwrap_or(u16::MAX), row.get(4), OutboxId(row.get(5))))
 }
 
 #[cfg(test)]

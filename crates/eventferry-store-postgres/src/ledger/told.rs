@@ -36,6 +36,8 @@ pub(super) struct Told {
     tellings: Vec<i64>,
     parks: Parks,
     changes: Changes,
+    /// `None`: without transactions.
+    carries: Option<Vec<i64>>,
 }
 
 /// Windows that the ledger may not have yet.
@@ -128,6 +130,9 @@ struct Changes {
 /// A version that no position has: its settlement is fenced or stale.
 const NOT_OPEN: i64 = -1;
 
+/// A last id that no position has: the lane stays where it is.
+const STAYS: i64 = -1;
+
 impl Told {
     pub(super) fn of(settlements: &[Settlement<'_, PostgresMark, PackedRow>], positions: &Positions) -> Self {
         let mut told = Self { history: positions.history(), ..Self::default() };
@@ -136,6 +141,24 @@ impl Told {
         }
         for settlement in settlements {
             told.add(settlement, positions);
+        }
+        told
+    }
+
+    /// What a transaction settles when it is committed. A lane without a mark stays where it will be then.
+    pub(super) fn intended(
+        settlements: &[Settlement<'_, PostgresMark, PackedRow>],
+        positions: &Positions,
+    ) -> Self {
+        let mut told = Self { history: positions.history(), ..Self::default() };
+        for settlement in settlements {
+            let mark = settlement.prefix.last();
+            told.history = mark.map(|mark| mark.window.history).or(told.history);
+            if let Some(mark) = mark {
+                // Whoever carries it out may not have it, whatever was recorded in the meantime.
+                told.new.add(&mark.window);
+            }
+            told.push(settlement, STAYS, mark);
         }
         told
     }
@@ -156,20 +179,32 @@ impl Told {
             // It stays where it is, in a version of its own: what was told before comes late from now on.
             (None, known) => known.as_ref().map(|known| known.mark.clone()),
         };
-        let lane = i32::from(settlement.lease.lane.0);
-        self.lanes.push(lane);
-        self.epochs.push(settlement.lease.epoch as i64);
-        self.versions.push(known.map_or(NOT_OPEN, |known| known.version));
-        self.windows.push(mark.as_ref().map_or(Uuid::nil(), |mark| mark.window.id));
-        self.last_ids.push(mark.as_ref().map_or(0, |mark| mark.last_id));
-        let tail = mark.as_ref().and_then(|mark| mark.tail);
-        self.lsns.push(tail.map(|tail| tail.lsn.cast_signed()));
-        self.ordinals.push(tail.map(|tail| tail.ordinal));
-        self.newest_ids.push(tail.and_then(|tail| tail.newest_id));
+        if let Some(carries) = settlement.carries {
+            self.carries.get_or_insert_default().push(carries.cast_signed());
+        }
         if let Some(mark) = mark.as_ref().filter(|mark| !mark.window.is_recorded()) {
             self.new.add(&mark.window);
         }
+        self.push(settlement, known.map_or(NOT_OPEN, |known| known.version), mark.as_ref());
         self.marks.push(mark);
+    }
+
+    fn push(
+        &mut self,
+        settlement: &Settlement<'_, PostgresMark, PackedRow>,
+        version: i64,
+        mark: Option<&PostgresMark>,
+    ) {
+        let lane = i32::from(settlement.lease.lane.0);
+        self.lanes.push(lane);
+        self.epochs.push(settlement.lease.epoch as i64);
+        self.versions.push(version);
+        self.windows.push(mark.map_or(Uuid::nil(), |mark| mark.window.id));
+        self.last_ids.push(mark.map_or(STAYS, |mark| mark.last_id));
+        let tail = mark.and_then(|mark| mark.tail);
+        self.lsns.push(tail.map(|tail| tail.lsn.cast_signed()));
+        self.ordinals.push(tail.map(|tail| tail.ordinal));
+        self.newest_ids.push(tail.and_then(|tail| tail.newest_id));
         let mut telling = Telling::new();
         for (key, change) in &settlement.changes {
             self.changes.add(*key, change, &mut telling);
@@ -192,8 +227,20 @@ impl Told {
 
     /// The parameters of `settle.sql`, `settle_parked.sql` or `settle_tail.sql`.
     pub(super) fn params<'a>(&'a self, relay: &'a &'a str) -> Vec<Param<'a>> {
+        let mut params = self.first_params(relay);
+        if !self.is_plain() || self.is_of_tail() {
+            params.extend(self.more_params());
+        }
+        if self.is_of_tail() {
+            params.extend(self.tail_params());
+        }
+        params.push((&self.carries, Type::INT8_ARRAY));
+        params
+    }
+
+    fn first_params<'a>(&'a self, relay: &'a &'a str) -> Vec<Param<'a>> {
         let history = self.history.as_ref().unwrap_or(&History::NONE);
-        let mut params: Vec<Param<'a>> = vec![
+        vec![
             (relay, Type::TEXT),
             (&history.system_identifier, Type::INT8),
             (&history.timeline, Type::INT4),
@@ -208,18 +255,31 @@ impl Told {
             (&self.new.floors, Type::INT8_ARRAY),
             (&self.new.late_floors, Type::INT8_ARRAY),
             (&self.new.restored, Type::INT8_ARRAY),
+        ]
+    }
+
+    /// The parameters of `settle_tail.sql` but for the last, whatever there is of them: those of `intend.sql` begin so.
+    pub(super) fn all_params<'a>(&'a self, relay: &'a &'a str) -> Vec<Param<'a>> {
+        let mut params = self.first_params(relay);
+        params.extend(self.more_params());
+        params.extend(self.tail_params());
+        params
+    }
+
+    fn more_params(&self) -> Vec<Param<'_>> {
+        let mut params: Vec<Param<'_>> = vec![(&self.tellings, Type::INT8_ARRAY)];
+        params.extend(self.parks.params());
+        params.extend(self.changes.params());
+        params
+    }
+
+    fn tail_params(&self) -> Vec<Param<'_>> {
+        let mut params: Vec<Param<'_>> = vec![
+            (&self.lsns, Type::INT8_ARRAY),
+            (&self.ordinals, Type::INT8_ARRAY),
+            (&self.newest_ids, Type::INT8_ARRAY),
         ];
-        if !self.is_plain() || self.is_of_tail() {
-            params.push((&self.tellings, Type::INT8_ARRAY));
-            params.extend(self.parks.params());
-            params.extend(self.changes.params());
-        }
-        if self.is_of_tail() {
-            params.push((&self.lsns, Type::INT8_ARRAY));
-            params.push((&self.ordinals, Type::INT8_ARRAY));
-            params.push((&self.newest_ids, Type::INT8_ARRAY));
-            params.extend(self.parks.copies.params());
-        }
+        params.extend(self.parks.copies.params());
         params
     }
 }
