@@ -56,7 +56,7 @@ fn with_tail(
 }
 
 fn said(prepared: &Prepared) -> String {
-    let Prepared { version, upgraded_from, lanes } = prepared;
+    let Prepared { version, upgraded_from, lanes, .. } = prepared;
     match upgraded_from {
         None => format!("the outbox is up to date: schema version {version}, {lanes} lanes\n"),
         Some(0) => format!("created the outbox: schema version {version}, {lanes} lanes\n"),

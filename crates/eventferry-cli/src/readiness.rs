@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use eventferry::core::publisher::{Abilities, Publisher, Role, Route};
 use eventferry::core::store::{Capabilities, Claim, Held, Lanes, Prepare, Prepared, RelayId, Roles, Store};
-use eventferry::core::{Envelope, PublishFault, StoreFault};
+use eventferry::core::{Envelope, OutboxId, PublishFault, Stamp, StoreFault};
 
 /// What is known of a relay's two sides; shared by those who look and those who answer.
 #[derive(Clone, Debug, Default)]
@@ -139,6 +139,12 @@ impl<P: Publisher> Publisher for WatchedPublisher<P> {
         if role == Role::Main {
             self.readiness.publisher(&session);
         }
+        session
+    }
+
+    async fn take_over(&self, outbox: &OutboxId) -> Result<(Self::Session, Option<Stamp>), PublishFault> {
+        let session = self.publisher.take_over(outbox).await;
+        self.readiness.publisher(&session);
         session
     }
 

@@ -6,7 +6,7 @@ use eventferry::Relay;
 use eventferry::core::store::Store;
 use eventferry::kafka::KafkaPublisher;
 use eventferry::postgres::PostgresStore;
-use eventferry::relay::{Finished, RunError};
+use eventferry::relay::{Delivery, Finished, RunError};
 use eventferry::sqlite::SqliteStore;
 
 use crate::arguments::RunArguments;
@@ -75,9 +75,13 @@ impl Plan {
         let text = |key, flag: &Option<String>| {
             settings.find(key, flag.as_deref()).map(|given| given.text().to_owned())
         };
+        let delivery = settings.find("delivery", arguments.delivery.as_deref());
+        let delivery = delivery.map(|given| given.parse(settings::delivery)).transpose()?;
+        let mut numbers = settings::numbers(lease, grace);
+        numbers.delivery = delivery.unwrap_or_default();
         Ok(Self {
             id: text("relay_id", &arguments.relay_id).unwrap_or_else(relay_id),
-            numbers: settings::numbers(lease, grace),
+            numbers,
             retention: settings.duration("retention", arguments.retention.as_deref())?,
             log_kept_max: settings
                 .find("log_kept_max", arguments.log_kept_max.as_deref())
@@ -103,6 +107,10 @@ async fn carry<S: Store>(
     signals: Signals,
 ) -> Result<Ending, Trouble> {
     let grace = plan.numbers.grace;
+    if plan.numbers.delivery == Delivery::ExactlyOnce {
+        // It asks nothing of the broker while another relay carries: standing by is being ready.
+        readiness.publisher(&Ok(()));
+    }
     let mut relay = Relay::builder()
         .store(WatchedStore { store, readiness: readiness.clone() })
         .publisher(WatchedPublisher { publisher, readiness: readiness.clone() })

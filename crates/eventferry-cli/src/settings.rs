@@ -8,14 +8,14 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::time::Duration;
 
-use eventferry::core::machine::Settings as Numbers;
+use eventferry::core::machine::{Delivery, Settings as Numbers};
 use jiff::SignedDuration;
 
 use crate::ending::Trouble;
 use file::{File, read_file};
 
 /// What can be set in a file, and as a variable: `relay_id` is EVENTFERRY_RELAY_ID and `--relay-id`.
-const KEYS: [&str; 20] = [
+const KEYS: [&str; 21] = [
     "store",
     "publisher",
     "password_command",
@@ -23,6 +23,7 @@ const KEYS: [&str; 20] = [
     "doorbell",
     "feed",
     "replication_url",
+    "delivery",
     "dead_letter_topic",
     "dead_letter_detail",
     "on_dead",
@@ -248,6 +249,15 @@ pub(crate) fn lease(text: &str) -> Result<Duration, String> {
     Err(format!(
         "`{text}` is no length for a lease, which is renewed four times before it ends; give 1s to 1h, as in 10s"
     ))
+}
+
+/// Reads how often an event comes to its consumers.
+pub(crate) fn delivery(text: &str) -> Result<Delivery, String> {
+    match text {
+        "at-least-once" => Ok(Delivery::AtLeastOnce),
+        "exactly-once" => Ok(Delivery::ExactlyOnce),
+        _ => Err(format!("`{text}` is no way of delivering; give at-least-once or exactly-once")),
+    }
 }
 
 /// The default numbers for this lease and grace time.

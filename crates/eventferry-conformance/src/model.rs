@@ -101,6 +101,7 @@ fn declared_in_full() -> Declared {
         in_table: true,
         payload_bytes_max: 2 << 20,
         settle_items_max: u32::MAX,
+        intents: false,
     };
     Declared { capabilities, writers: Writers::Many, reach: Reach { rewinds: true, audits: true } }
 }

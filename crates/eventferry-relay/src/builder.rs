@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventferry_core::enqueue::TOPIC_CHARS_MAX;
-use eventferry_core::machine::{OnDead, RetryPolicy, Settings, SettingsDisagree};
+use eventferry_core::machine::{Delivery, OnDead, RetryPolicy, Settings, SettingsDisagree};
 use eventferry_core::publisher::Publisher;
 use eventferry_core::store::{RelayId, Store};
 use tokio::sync::Notify;

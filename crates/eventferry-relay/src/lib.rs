@@ -42,7 +42,7 @@ pub use builder::{
 };
 pub use dead_letters::DeadLetterTopicFault;
 pub use engine::{Finished, RunError};
-pub use eventferry_core::machine::{Backoff, OnDead, RetryPolicy, Settings};
+pub use eventferry_core::machine::{Backoff, Delivery, OnDead, RetryPolicy, Settings};
 pub use happening::{EventName, Happening, Whom, Why};
 
 /// A relay: carries what a store holds to a publisher, together with any number of others on the same store.

@@ -20,8 +20,9 @@ use std::sync::Arc;
 
 use eventferry_core::PackedRow;
 use eventferry_core::parked::{DueAsk, DuePage, ParkedAsk, ParkedEvent, ParkedKey, ParkedPage};
-use eventferry_core::store::{Ledger, RelayId, Settlement, Verdict};
-use eventferry_core::{Lane, Lease, StoreFault, StoreFaultKind, Timestamp};
+use eventferry_core::store::{Intent, Ledger, RelayId, Settlement, Verdict};
+use eventferry_core::transaction::Resolved;
+use eventferry_core::{Lane, Lease, Stamp, StoreFault, StoreFaultKind, Timestamp};
 use rusqlite::{CachedStatement, OptionalExtension, Row, Transaction, named_params};
 use uuid::Uuid;
 
@@ -106,6 +107,14 @@ impl Ledger for SqliteLedger {
         }
     }
 
+    async fn intend(&mut self, _: Intent<'_, SqliteMark, PackedRow>) -> Result<Verdict, StoreFault> {
+        Err(no_intents())
+    }
+
+    async fn resolve(&mut self, _: &[Lease], _: Option<Stamp>) -> Result<Resolved, StoreFault> {
+        Err(no_intents())
+    }
+
     async fn parked(&mut self, ask: ParkedAsk<'_>) -> Result<ParkedPage, StoreFault> {
         let ParkedAsk { after, limit, .. } = ask;
         let mut lanes = ask.lanes.to_vec();
@@ -127,6 +136,10 @@ impl Ledger for SqliteLedger {
         }
         result
     }
+}
+
+fn no_intents() -> StoreFault {
+    StoreFault::new(StoreFaultKind::Misconfigured, "this store writes no intents down: deliver at least once")
 }
 
 const SETTLE: &str = "settle";

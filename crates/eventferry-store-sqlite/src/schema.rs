@@ -2,7 +2,7 @@
 
 use eventferry_core::lane::LANES_DEFAULT;
 use eventferry_core::store::{Prepare, Prepared};
-use eventferry_core::{StoreFault, StoreFaultKind};
+use eventferry_core::{OutboxId, StoreFault, StoreFaultKind};
 use rusqlite::{Connection, OpenFlags, OptionalExtension, TransactionBehavior};
 
 use crate::config::SqliteConfig;
@@ -41,7 +41,7 @@ pub(crate) fn prepare(config: &SqliteConfig, prepare: Prepare) -> Result<Prepare
     };
     check_log_mode(&sqlite)?;
     let lanes = check_lanes(&sqlite, config.lanes)?;
-    Ok(Prepared { version: VERSION, upgraded_from, lanes })
+    Ok(Prepared { version: VERSION, upgraded_from, lanes, outbox: OutboxId(String::new()) })
 }
 
 /// What a schema of some version needs before this code can use it.
@@ -208,6 +208,14 @@ mod tests {
         let path = folder.path().join("app.db");
         Connection::open(&path).unwrap().execute_batch(&sql()).unwrap();
         let prepared = prepare(&SqliteConfig::at(&path).unwrap(), Prepare::Check).unwrap();
-        assert_eq!(prepared, Prepared { version: VERSION, upgraded_from: None, lanes: LANES_DEFAULT });
+        assert_eq!(
+            prepared,
+            Prepared {
+                version: VERSION,
+                upgraded_from: None,
+                lanes: LANES_DEFAULT,
+                outbox: OutboxId(String::new())
+            }
+        );
     }
 }

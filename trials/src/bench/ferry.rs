@@ -8,7 +8,7 @@ use eventferry::Relay;
 use eventferry::core::publisher::{
     Abilities, Domain, Outcome, Publisher, Report, Role, Route, Session, Taken, Token,
 };
-use eventferry::core::{Envelope, PublishFault};
+use eventferry::core::{Envelope, OutboxId, PublishFault, Stamp};
 use eventferry::kafka::{KafkaConfig, KafkaPublisher};
 use eventferry::postgres::{PostgresConfig, PostgresStore};
 use tokio::sync::Notify;
@@ -84,6 +84,11 @@ impl<P: Publisher> Publisher for Counted<P> {
         Ok(CountedSession { inner, tally: Arc::clone(&self.tally) })
     }
 
+    async fn take_over(&self, outbox: &OutboxId) -> Result<(Self::Session, Option<Stamp>), PublishFault> {
+        let (inner, stamp) = self.inner.take_over(outbox).await?;
+        Ok((CountedSession { inner, tally: Arc::clone(&self.tally) }, stamp))
+    }
+
     fn learn(&self, topic: &str) -> impl Future<Output = Result<(), PublishFault>> + Send {
         self.inner.learn(topic)
     }
@@ -96,6 +101,18 @@ impl<P: Publisher> Publisher for Counted<P> {
 impl<S: Session> Session for CountedSession<S> {
     fn send(&mut self, token: Token, domain: Domain, envelope: &Envelope<'_>) -> Taken {
         self.inner.send(token, domain, envelope)
+    }
+
+    fn begin(&mut self, token: Token, stamp: Stamp) -> Taken {
+        self.inner.begin(token, stamp)
+    }
+
+    fn commit(&mut self, token: Token) {
+        self.inner.commit(token);
+    }
+
+    fn abort(&mut self, token: Token) {
+        self.inner.abort(token);
     }
 
     async fn reports(&mut self, into: &mut Vec<Report>) {

@@ -1,8 +1,9 @@
 //! Moving the model's positions, and what is parked.
 
 use eventferry_core::parked::{DueAsk, DuePage, Park, ParkReason, ParkedAsk, ParkedEvent, ParkedPage};
-use eventferry_core::store::{Keeps, Ledger, Settlement, Verdict};
-use eventferry_core::{Row, StoreFault, StoreFaultKind, StoredEvent};
+use eventferry_core::store::{Intent, Keeps, Ledger, Settlement, Verdict};
+use eventferry_core::transaction::Resolved;
+use eventferry_core::{Lease, Row, Stamp, StoreFault, StoreFaultKind, StoredEvent};
 
 use super::Shared;
 use super::flaw::Flaw;
@@ -55,6 +56,14 @@ impl Ledger for ModelLedger {
         Ok(verdicts)
     }
 
+    async fn intend(&mut self, _: Intent<'_, ModelMark, StoredEvent>) -> Result<Verdict, StoreFault> {
+        Err(no_intents())
+    }
+
+    async fn resolve(&mut self, _: &[Lease], _: Option<Stamp>) -> Result<Resolved, StoreFault> {
+        Err(no_intents())
+    }
+
     async fn parked(&mut self, ask: ParkedAsk<'_>) -> Result<ParkedPage, StoreFault> {
         let world = self.world.lock();
         let settled_too = world.has(Flaw::SettledStaysListed);
@@ -83,6 +92,10 @@ impl Ledger for ModelLedger {
     async fn due(&mut self, ask: DueAsk<'_>) -> Result<DuePage<StoredEvent>, StoreFault> {
         Ok(self.world.lock().due(ask))
     }
+}
+
+fn no_intents() -> StoreFault {
+    StoreFault::new(StoreFaultKind::Misconfigured, "this store writes no intents down: deliver at least once")
 }
 
 /// Whether a settlement's lease is the lane's current one.

@@ -1,7 +1,7 @@
 //! The model as a store: its schema and its roles.
 
 use eventferry_core::store::{Capabilities, Prepare, Prepared, RelayId, Roles, Store};
-use eventferry_core::{StoreFault, StoreFaultKind, StoredEvent};
+use eventferry_core::{OutboxId, StoreFault, StoreFaultKind, StoredEvent};
 
 use super::Shared;
 use super::desk::ModelDesk;
@@ -61,7 +61,12 @@ impl Store for ModelStore {
             Prepare::Apply => world.made = true,
         }
         let upgraded_from = (prepare == Prepare::Apply && !was_made).then_some(0);
-        Ok(Prepared { version: VERSION, upgraded_from, lanes: world.lanes_total() })
+        Ok(Prepared {
+            version: VERSION,
+            upgraded_from,
+            lanes: world.lanes_total(),
+            outbox: OutboxId("model".into()),
+        })
     }
 
     fn roles(self, relay: &RelayId) -> Roles<Self> {

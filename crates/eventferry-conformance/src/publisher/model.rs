@@ -43,6 +43,7 @@ impl Default for Model {
             first_alone: None,
             refusal: Refusal::PerRecord,
             durable_ack: false,
+            transactions: None,
         };
         let reach = Reach { partitions: true, times: true, limits: true };
         Self { broker: Shared::new(None), declared: Declared { abilities, reach } }

@@ -10,7 +10,7 @@ use eventferry_core::envelope::collect_headers;
 use eventferry_core::publisher::{
     Abilities, Domain, Outcome, Pipeline, Publisher, Refusal, Report, Role, Route, Session, Taken, Token,
 };
-use eventferry_core::{Envelope, PublishFault, PublishFaultKind};
+use eventferry_core::{Envelope, OutboxId, PublishFault, PublishFaultKind, Stamp};
 
 /// A message as it reached the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,11 +130,16 @@ impl Publisher for Broker {
             first_alone: None,
             refusal: Refusal::PerRecord,
             durable_ack: true,
+            transactions: None,
         }
     }
 
     async fn connect(&self, _: Role) -> Result<BrokerSession, PublishFault> {
         Ok(BrokerSession { broker: self.clone(), reports: Vec::new() })
+    }
+
+    async fn take_over(&self, _: &OutboxId) -> Result<(BrokerSession, Option<Stamp>), PublishFault> {
+        Err(PublishFault::new(PublishFaultKind::Misconfigured, "this broker has no transactions"))
     }
 
     async fn learn(&self, topic: &str) -> Result<(), PublishFault> {
@@ -186,6 +191,14 @@ impl Session for BrokerSession {
         self.reports.push(Report { token, outcome });
         Taken::Yes
     }
+
+    fn begin(&mut self, _: Token, _: Stamp) -> Taken {
+        Taken::Ended
+    }
+
+    fn commit(&mut self, _: Token) {}
+
+    fn abort(&mut self, _: Token) {}
 
     async fn reports(&mut self, into: &mut Vec<Report>) {
         if self.reports.is_empty() {

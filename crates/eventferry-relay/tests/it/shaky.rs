@@ -7,9 +7,10 @@ use eventferry_conformance::model::{
 };
 use eventferry_core::parked::{DueAsk, DuePage, ParkedAsk, ParkedPage};
 use eventferry_core::store::{
-    Capabilities, Ledger, Prepare, Prepared, RelayId, Roles, Settlement, Store, Verdict,
+    Capabilities, Intent, Ledger, Prepare, Prepared, RelayId, Roles, Settlement, Store, Verdict,
 };
-use eventferry_core::{StoreFault, StoreFaultKind, StoredEvent};
+use eventferry_core::transaction::Resolved;
+use eventferry_core::{Lease, Stamp, StoreFault, StoreFaultKind, StoredEvent};
 
 /// What is called.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -134,6 +135,14 @@ impl Ledger for ShakyLedger {
             }
             Fate::Failed(kind) => Err(away(kind)),
         }
+    }
+
+    async fn intend(&mut self, intent: Intent<'_, ModelMark, StoredEvent>) -> Result<Verdict, StoreFault> {
+        self.ledger.intend(intent).await
+    }
+
+    async fn resolve(&mut self, leases: &[Lease], committed: Option<Stamp>) -> Result<Resolved, StoreFault> {
+        self.ledger.resolve(leases, committed).await
     }
 
     async fn parked(&mut self, ask: ParkedAsk<'_>) -> Result<ParkedPage, StoreFault> {

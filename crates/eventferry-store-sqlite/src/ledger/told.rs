@@ -26,7 +26,7 @@ pub(super) struct Movement {
 
 impl Movement {
     pub(super) fn of(settlement: &Settlement<'_, SqliteMark, PackedRow>) -> Self {
-        let Settlement { lease, prefix, park, changes } = settlement;
+        let Settlement { lease, prefix, park, changes, .. } = settlement;
         Self {
             lease: *lease,
             to: prefix.last().map(|mark| mark.0),

@@ -5,7 +5,7 @@ use std::time::Duration;
 use eventferry::core::publisher::{
     Abilities, Domain, Outcome, Pipeline, Publisher, Refusal, Report, Role, Route, Session, Taken, Token,
 };
-use eventferry::core::{Envelope, PublishFault};
+use eventferry::core::{Envelope, OutboxId, PublishFault, PublishFaultKind, Stamp};
 
 /// The broker.
 pub(super) struct Sink;
@@ -23,11 +23,16 @@ impl Publisher for Sink {
             first_alone: None,
             refusal: Refusal::PerRecord,
             durable_ack: true,
+            transactions: None,
         }
     }
 
     async fn connect(&self, _: Role) -> Result<SinkSession, PublishFault> {
         Ok(SinkSession::default())
+    }
+
+    async fn take_over(&self, _: &OutboxId) -> Result<(SinkSession, Option<Stamp>), PublishFault> {
+        Err(PublishFault::new(PublishFaultKind::Misconfigured, "this broker has no transactions"))
     }
 
     async fn learn(&self, _: &str) -> Result<(), PublishFault> {
@@ -44,6 +49,14 @@ impl Session for SinkSession {
         self.0.push(Report { token, outcome: Outcome::Acknowledged });
         Taken::Yes
     }
+
+    fn begin(&mut self, _: Token, _: Stamp) -> Taken {
+        Taken::Ended
+    }
+
+    fn commit(&mut self, _: Token) {}
+
+    fn abort(&mut self, _: Token) {}
 
     async fn reports(&mut self, into: &mut Vec<Report>) {
         if self.0.is_empty() {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 
 use eventferry_core::publisher::{Abilities, Domain, Publisher, Role, Route};
-use eventferry_core::{Envelope, PublishFault, PublishFaultKind};
+use eventferry_core::{Envelope, OutboxId, PublishFault, PublishFaultKind, Stamp};
 
 use super::Shared;
 use super::flaw::Flaw;
@@ -45,6 +45,10 @@ impl Publisher for ModelPublisher {
 
     async fn connect(&self, role: Role) -> Result<ModelSession, PublishFault> {
         Ok(ModelSession::new(self.broker.clone(), role, self.abilities.pipeline))
+    }
+
+    async fn take_over(&self, _: &OutboxId) -> Result<(ModelSession, Option<Stamp>), PublishFault> {
+        Err(PublishFault::new(PublishFaultKind::Misconfigured, "this broker has no transactions"))
     }
 
     async fn learn(&self, topic: &str) -> Result<(), PublishFault> {

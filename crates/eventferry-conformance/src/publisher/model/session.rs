@@ -6,7 +6,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use eventferry_core::publisher::{Domain, Outcome, Pipeline, Report, Role, Session, Taken, Token};
-use eventferry_core::{Envelope, PublishFault, PublishFaultKind};
+use eventferry_core::{Envelope, PublishFault, PublishFaultKind, Stamp};
 
 use super::Shared;
 use super::broker::{Broker, Message};
@@ -101,6 +101,14 @@ impl Session for ModelSession {
         self.in_flight.push_back((token, message));
         if is_full { Taken::Full } else { Taken::Yes }
     }
+
+    fn begin(&mut self, _: Token, _: Stamp) -> Taken {
+        Taken::Ended
+    }
+
+    fn commit(&mut self, _: Token) {}
+
+    fn abort(&mut self, _: Token) {}
 
     async fn reports(&mut self, into: &mut Vec<Report>) {
         if self.in_flight.is_empty() {
