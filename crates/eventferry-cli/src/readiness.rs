@@ -54,7 +54,7 @@ impl Readiness {
         self.with(|sides| sides.store = outcome(answer));
     }
 
-    fn publisher<T>(&self, answer: &Result<T, PublishFault>) {
+    pub(crate) fn publisher<T>(&self, answer: &Result<T, PublishFault>) {
         self.with(|sides| sides.publisher = outcome(answer));
     }
 

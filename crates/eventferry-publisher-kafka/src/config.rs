@@ -307,6 +307,8 @@ impl KafkaConfig {
             .set("transaction.timeout.ms", &open_max)
             // What is given up here is given up with its whole transaction; and a gap is never committed.
             .set("message.timeout.ms", &open_max)
+            // An answer that comes later finds the transaction aborted; librdkafka insists.
+            .set("socket.timeout.ms", &open_max)
             .set("enable.gapless.guarantee", "false");
         client
     }

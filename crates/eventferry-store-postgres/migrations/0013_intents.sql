@@ -3,7 +3,7 @@
 -- What the broker calls this outbox. A copy of the database has the same name, so that what is restored from it takes over.
 -- asked_sum, asked_attempt: when what was shipped was asked for last: the sum of the lanes' epochs, and the attempt.
 CREATE TABLE eventferry.identity (
-    only          boolean PRIMARY KEY DEFAULT true CHECK (only),
+    is_here       boolean PRIMARY KEY DEFAULT true CHECK (is_here),
     outbox        uuid NOT NULL DEFAULT gen_random_uuid(),
     asked_sum     numeric NOT NULL DEFAULT 0,
     asked_attempt bigint NOT NULL DEFAULT 0
