@@ -26,6 +26,24 @@ async fn any_number_of_programs_may_make_the_tables_at_once() {
     .await;
 }
 
+#[tokio::test]
+async fn who_waited_for_the_tables_to_be_made_finds_them() {
+    on_every_bare_server(async |database| {
+        let first = database.client().await;
+        first.batch_execute("BEGIN").await.unwrap();
+        first.batch_execute(include_str!("../../sql/postgres/one_at_a_time.sql")).await.unwrap();
+        let (mut client, inbox) = (database.client().await, database.inbox.clone());
+        let second = tokio::spawn(async move { inbox.prepare(&mut client).await });
+        database.until_waiting(1).await;
+        let script = PostgresInbox::schema_sql();
+        let script = script.strip_prefix("BEGIN;").unwrap().strip_suffix("COMMIT;\n").unwrap();
+        first.batch_execute(script).await.unwrap();
+        first.batch_execute("COMMIT").await.unwrap();
+        second.await.unwrap().unwrap();
+    })
+    .await;
+}
+
 async fn handle_bare(
     client: &mut tokio_postgres::Client,
     inbox: &PostgresInbox,
