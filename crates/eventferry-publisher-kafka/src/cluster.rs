@@ -132,8 +132,8 @@ impl Cluster {
         Ok(names)
     }
 
-    /// What these topics are like, in their order: each, or why it cannot be said (`TopicRefused`: it does not exist, or
-    /// this login may not see it).
+    /// What these topics are like, in their order: each, or why it cannot be said (`TopicRefused`: it does not exist,
+    /// or this login may not see it).
     ///
     /// # Errors
     /// `Unavailable`: no answer within 10 s.
