@@ -7,7 +7,7 @@ mod described;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use eventferry_core::publisher::{Publisher as _, Role, Session as _};
 use eventferry_core::{PublishFault, PublishFaultKind};
@@ -26,6 +26,9 @@ use crate::publisher::{ANSWER_MAX, KafkaPublisher, Quiet, shutting_down};
 
 /// How long a cluster may take to make topics.
 const MAKING_MAX: Duration = Duration::from_secs(30);
+
+/// How long to wait between two looks whether brokers tell of a change.
+const LOOK: Duration = Duration::from_millis(50);
 
 /// How many topics are asked about at a time: an answer has all their partitions and settings.
 const ASKED_MAX: usize = 200;
@@ -132,8 +135,8 @@ impl Cluster {
         Ok(names)
     }
 
-    /// What these topics are like, in their order: each, or why it cannot be said (`TopicRefused`: it does not exist, or
-    /// this login may not see it).
+    /// What these topics are like, in their order: each, or why it cannot be said (`TopicRefused`: it does not exist,
+    /// or this login may not see it).
     ///
     /// # Errors
     /// `Unavailable`: no answer within 10 s.
@@ -169,7 +172,7 @@ impl Cluster {
         Ok(states)
     }
 
-    /// Carries a change out.
+    /// Carries a change out, and waits until the brokers tell of it.
     ///
     /// # Errors
     /// The cluster refuses; its words are in the message. `Unavailable`: no answer; it may have happened.
@@ -192,7 +195,29 @@ impl Cluster {
                 client.create_partitions([&NewPartitions::new(topic, count)], &options).await
             }
         };
-        changed(change, results)
+        changed(change, results)?;
+        self.await_told(change).await
+    }
+
+    /// Waits until a broker that is asked knows of a change: it hears of it from the controller, a moment later.
+    async fn await_told(&self, change: &Change) -> Result<(), PublishFault> {
+        let wanted = match change {
+            Change::Create(_) => 1,
+            Change::Grow { to, .. } => *to,
+        };
+        let names = [change.topic().to_owned()];
+        let until = Instant::now() + MAKING_MAX;
+        loop {
+            let states = self.describe(&names).await?;
+            if states.iter().any(|(_, state)| state.as_ref().is_ok_and(|state| state.partitions >= wanted)) {
+                return Ok(());
+            }
+            if Instant::now() > until {
+                let what = format!("{change}: it was taken, but no broker tells of it yet");
+                return Err(PublishFault::new(PublishFaultKind::Unavailable, what));
+            }
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     async fn client(&self) -> Result<Arc<AdminClient<Quiet>>, PublishFault> {

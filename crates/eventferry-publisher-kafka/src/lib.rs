@@ -18,8 +18,8 @@
 //! # }
 //! ```
 //!
-//! TLS and SCRAM need the feature `ssl` (or `ssl-vendored`), Zstandard the feature `zstd`, tokens of an endpoint `oidc`,
-//! Kerberos `gssapi`; `dynamic-linking` uses the system's librdkafka.
+//! TLS and SCRAM need the feature `ssl` (or `ssl-vendored`), Zstandard the feature `zstd`, tokens of an endpoint
+//! `oidc`, AWS MSK `msk-iam`, Kerberos `gssapi`; `dynamic-linking` uses the system's librdkafka.
 
 mod cluster;
 mod config;

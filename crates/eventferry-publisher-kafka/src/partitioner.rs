@@ -1,7 +1,8 @@
 //! Which partition a key belongs to.
 //!
-//! Events of an aggregate must stay in one partition, or their order ends at the broker: so every way here is a function
-//! of the key and the number of partitions. Sticky and round-robin partitioners, which go by time or turn, are refused.
+//! Events of an aggregate must stay in one partition, or their order ends at the broker: so every way here is a
+//! function of the key and the number of partitions. Sticky and round-robin partitioners, which go by time or turn,
+//! are refused.
 
 use std::fmt;
 use std::str::FromStr;
@@ -74,8 +75,8 @@ impl FromStr for Partitioner {
             "consistent" => return Ok(Self::Consistent),
             "fnv1a" => return Ok(Self::Fnv1a),
             "sticky" | "uniform_sticky" | "random" | "round_robin" | "roundrobin" => {
-                "that partitioner goes by time or turn: events of an aggregate would come to lie in several partitions, \
-                 and their order would end at the broker"
+                "that partitioner goes by time or turn: events of an aggregate would come to lie in several \
+                 partitions, and their order would end at the broker"
             }
             "murmur2_random" | "consistent_random" | "fnv1a_random" => {
                 "that partitioner is for messages without a key, and every event has one"

@@ -220,8 +220,8 @@ impl Topic {
                  {greatest}, or none"
             ),
             None => format!(
-                "the program's partitioner chooses partition {partition} of topic `{topic}`, which has {partitions}: it \
-                 is to give 0 to {greatest}"
+                "the program's partitioner chooses partition {partition} of topic `{topic}`, which has {partitions}: \
+                 it is to give 0 to {greatest}"
             ),
         };
         Err(PublishFault::new(PublishFaultKind::Rejected, message).of_class("UnknownPartition"))

@@ -205,8 +205,8 @@ fn sizes(state: &TopicState, used: &Use, states: &States) -> Vec<Finding> {
     let mut found = Vec::new();
     if let Some(bytes) = used.payload_bytes.filter(|bytes| bytes.saturating_add(FRAME_BYTES) > limit) {
         found.push(finding(format!(
-            "a payload in the outbox has {} bytes and max.message.bytes is {}: unless compression helps it is refused and \
-             parked; raise the limit, or keep such payloads elsewhere and send a reference",
+            "a payload in the outbox has {} bytes and max.message.bytes is {}: unless compression helps it is refused \
+             and parked; raise the limit, or keep such payloads elsewhere and send a reference",
             grouped(bytes),
             grouped(limit)
         )));
@@ -235,8 +235,8 @@ fn keeping(state: &TopicState, used: &Use, load: &Load) -> Vec<Finding> {
     let kept = kept.filter(|_| has("delete")).map(Duration::from_millis);
     if let Some(kept) = kept.filter(|kept| used.payload_bytes.is_some() && *kept < load.lag) {
         found.push(finding(format!(
-            "retention.ms is {} and the outbox has events of {} ago to ship: brokers may remove what is older than that \
-             as soon as it arrives; raise it until relays have caught up",
+            "retention.ms is {} and the outbox has events of {} ago to ship: brokers may remove what is older than \
+             that as soon as it arrives; raise it until relays have caught up",
             age(kept.as_secs_f64()),
             age(load.lag.as_secs_f64())
         )));

@@ -12,9 +12,9 @@ use crate::output::print;
 use crate::settings::Settings;
 
 /// What growing a topic does to those who read it.
-const KEYS_MOVE: &str = "  keys move: later events of an aggregate may lie in another partition than its earlier ones, so \
-                         that a consumer may read them first; let consumers catch up before, or wait for them while \
-                         nobody enqueues";
+const KEYS_MOVE: &str = "  keys move: later events of an aggregate may lie in another partition than its earlier \
+                         ones, so that a consumer may read them first; let consumers catch up before, while nobody \
+                         enqueues";
 
 /// What is to be done, and what cannot be.
 #[derive(Debug, Default)]

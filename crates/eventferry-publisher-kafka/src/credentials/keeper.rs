@@ -64,7 +64,6 @@ pub(crate) struct Keeper {
     holders: Mutex<Vec<Weak<dyn Holder>>>,
     /// Rung when a broker has refused it.
     doubted: Arc<Notify>,
-    is_doubted: AtomicBool,
     is_kept: AtomicBool,
 }
 
@@ -80,7 +79,6 @@ impl Keeper {
             held: tokio::sync::Mutex::default(),
             holders: Mutex::default(),
             doubted: Arc::default(),
-            is_doubted: AtomicBool::new(false),
             is_kept: AtomicBool::new(false),
         })
     }
@@ -97,7 +95,6 @@ impl Keeper {
                 let secret = self.source.ask().await;
                 let secret = secret.map_err(|why| PublishFault::new(PublishFaultKind::Unavailable, why))?;
                 *held = Some(Held { secret: secret.clone(), asked_at: Instant::now() });
-                self.is_doubted.store(false, Ordering::Release);
                 secret
             }
         };
@@ -108,9 +105,7 @@ impl Keeper {
     }
 
     fn is_fresh(&self, held: &Held) -> bool {
-        let is_doubted = self.is_doubted.load(Ordering::Acquire);
         match (&self.source, &held.secret) {
-            _ if is_doubted && held.asked_at.elapsed() > REFUSED_AGAIN => false,
             (
                 Source::Token {
                     from: TokenFrom::Endpoint(_) | TokenFrom::Msk(_) | TokenFrom::Program(_),
@@ -139,9 +134,8 @@ impl Keeper {
         }
     }
 
-    /// A broker has refused it.
+    /// A broker has refused it: it is asked for anew, and what comes of it is told to the client that was refused, too.
     pub(crate) fn doubt(&self) {
-        self.is_doubted.store(true, Ordering::Release);
         self.doubted.notify_one();
     }
 
@@ -167,7 +161,6 @@ impl Keeper {
         // Held while it is asked for: an older answer must not come after a newer one.
         let mut held = self.held.lock().await;
         let secret = self.source.ask().await?;
-        self.is_doubted.store(false, Ordering::Release);
         let before = held.replace(Held { secret: secret.clone(), asked_at: Instant::now() });
         drop(held);
         if before.is_some_and(|before| before.secret == secret) {

@@ -6,6 +6,7 @@ mod bench;
 mod choices;
 mod cluster;
 mod dead_letters;
+mod documented;
 mod frozen;
 mod health;
 mod kafka;

@@ -1,5 +1,6 @@
 //! What a user may choose of how records are sent, as a real Kafka shows it.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use eventferry_core::Event;
@@ -52,17 +53,19 @@ async fn a_key_goes_where_other_programs_send_it() {
     let publisher = KafkaPublisher::new(config).unwrap();
     publisher.learn(&topic).await.unwrap();
     let mut session = session(&publisher, Role::Main).await;
+    let mut expected = BTreeMap::new();
     for number in 0..20 {
         let key = format!("order {number}");
-        let sent = theirs.send(FutureRecord::to(&topic).key(&key).payload("x"), PATIENCE).await.unwrap();
+        let sent = theirs.send(FutureRecord::to(&topic).key(&key).payload("theirs"), PATIENCE).await.unwrap();
         let event = Event::new(&topic, ("order", number)).key(key.as_bytes()).payload("ours", "");
         acknowledged(&mut session, number, &stored(event)).await;
-        let read = kafka.read(&topic).await;
-        let ours = read
-            .iter()
-            .find(|message| message.key() == Some(key.as_bytes()) && message.payload() == Some(b"ours"));
-        assert_eq!(ours.unwrap().partition(), sent.partition, "{key}");
+        expected.insert(key.into_bytes(), sent.partition);
     }
+    let read = kafka.read(&topic).await;
+    let ours = read.iter().filter(|message| message.payload() == Some(b"ours"));
+    let found: BTreeMap<_, _> =
+        ours.map(|message| (message.key().unwrap().to_vec(), message.partition())).collect();
+    assert_eq!(found, expected);
 }
 
 /// How many bytes it takes to send what compresses well.

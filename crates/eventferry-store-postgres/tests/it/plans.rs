@@ -72,6 +72,15 @@ async fn streamed_page(client: &Client, filled: i64, plans: &Mutex<Vec<String>>)
     plans.lock().unwrap().join("\n")
 }
 
+/// The plan of looking for the topics of the newest events.
+async fn topics(client: &Client, plans: &Mutex<Vec<String>>) -> String {
+    plans.lock().unwrap().clear();
+    let params: [(&(dyn ToSql + Sync), Type); 1] = [(&10_000i64, Type::INT8)];
+    let rows = client.query_typed(include_str!("../../sql/topics.sql"), &params).await.unwrap();
+    assert_eq!(rows.len(), 1);
+    plans.lock().unwrap().join("\n")
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn hot_queries_use_indexes_at_a_million_rows() {
     on_every_server(async |database| {
@@ -85,6 +94,9 @@ async fn hot_queries_use_indexes_at_a_million_rows() {
         let filled: i64 = client.query_one(filled, &[]).await.unwrap().get(0);
         let bulk = streamed_page(&client, filled, &plans).await;
         assert!(bulk.contains("Index Scan using outbox_") && !bulk.contains("Seq Scan"), "streamed: {bulk}");
+        let of_topics = topics(&client, &plans).await;
+        assert!(of_topics.contains("Index Scan Backward using outbox_"), "topics: {of_topics}");
+        assert!(!of_topics.contains("Seq Scan on outbox"), "topics: {of_topics}");
         for (what, sql) in HOT {
             let sql = sql.replace("FILLED", &filled.to_string()).replace("AFTER", &(filled + 1).to_string());
             plans.lock().unwrap().clear();
