@@ -20,6 +20,7 @@ use std::time::Duration;
 
 pub(crate) use backlog::insertion;
 use backlog::{Backlog, PARTITIONS, Poison};
+use eventferry::core::machine::Delivery;
 use eventferry::postgres::{FeedChoice, PostgresConfig};
 use outcome::{Outcome, Run};
 use sender::Sender;
@@ -58,6 +59,8 @@ enum Contender {
     EventferryTailMessages,
     /// eventferry that reads what is in the table through windows, and goes on in the log's tail.
     EventferryToTail,
+    /// eventferry's transactions.
+    EventferryExactlyOnce,
     /// eventferry with many aggregates, beside the scenario of one.
     EventferryDrain,
     /// eventferry with one event among the many that the broker refuses.
@@ -83,6 +86,7 @@ impl Scenario {
                 Contender::EventferryTail,
                 Contender::EventferryTailMessages,
                 Contender::EventferryToTail,
+                Contender::EventferryExactlyOnce,
                 Contender::StatusColumn,
             ],
             Self::HotKey => &[
@@ -130,6 +134,7 @@ impl Contender {
             Self::EventferryTail => "eventferry-tail",
             Self::EventferryTailMessages => "eventferry-tail-messages",
             Self::EventferryToTail => "eventferry-to-tail",
+            Self::EventferryExactlyOnce => "eventferry-exactly-once",
             Self::EventferryDrain => "eventferry-drain",
             Self::EventferryPoisoned => "eventferry-poisoned",
             Self::StatusColumn => "status-column",
@@ -278,6 +283,7 @@ async fn carry(
         | Contender::EventferryTail
         | Contender::EventferryTailMessages
         | Contender::EventferryToTail
+        | Contender::EventferryExactlyOnce
         | Contender::EventferryDrain
         | Contender::EventferryPoisoned => None,
         Contender::RawPipe | Contender::StatusColumn => {
@@ -309,10 +315,16 @@ async fn carry(
         | Contender::EventferryTail
         | Contender::EventferryTailMessages
         | Contender::EventferryToTail
-        | Contender::EventferryDrain => ferry::carry(config, topic, events, 0, &mut stopwatch).await,
+        | Contender::EventferryDrain => {
+            ferry::carry(config, Delivery::AtLeastOnce, topic, (events, 0), &mut stopwatch).await
+        }
+        Contender::EventferryExactlyOnce => {
+            ferry::carry(config, Delivery::ExactlyOnce, topic, (events, 0), &mut stopwatch).await
+        }
         Contender::EventferryPoisoned => {
             let waiting = Poison::among(events).waiting(events, plan.aggregates);
-            let carried = ferry::carry(config, topic, events, waiting, &mut stopwatch).await;
+            let (counts, delivery) = ((events, waiting), Delivery::AtLeastOnce);
+            let carried = ferry::carry(config, delivery, topic, counts, &mut stopwatch).await;
             events -= waiting;
             carried
         }
@@ -326,7 +338,9 @@ async fn carry(
     }
     carried?;
     let arrived = arrived? - before;
-    if arrived != events {
+    // The ends of transactions are records too.
+    let exact = !matches!(contender, Contender::EventferryExactlyOnce);
+    if arrived < events || (exact && arrived > events) {
         return Err(failure(format!(
             "{}: {events} events were to arrive, and {arrived} did",
             contender.name()

@@ -1,10 +1,12 @@
 //! eventferry, as anybody would run it: the library's relay with its defaults.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use eventferry::Relay;
+use eventferry::core::machine::{COMMIT, Delivery, Settings};
 use eventferry::core::publisher::{
     Abilities, Domain, Outcome, Publisher, Report, Role, Route, Session, Taken, Token,
 };
@@ -22,9 +24,9 @@ use crate::topic::Topic;
 /// handed its lanes over.
 pub(super) async fn carry(
     config: PostgresConfig,
+    delivery: Delivery,
     topic: &Topic,
-    events: u64,
-    waiting: u64,
+    (events, waiting): (u64, u64),
     stopwatch: &mut Stopwatch,
 ) -> Result<(), Failure> {
     let events = events - waiting;
@@ -33,7 +35,10 @@ pub(super) async fn carry(
     let config = KafkaConfig::new(topic.brokers());
     let publisher = KafkaPublisher::new(config).attempt("configure the publisher")?;
     let publisher = Counted { inner: publisher, tally: Arc::clone(&tally) };
-    let relay = Relay::builder().store(store).publisher(publisher).build().attempt("build the relay")?;
+    let mut settings = Settings::default();
+    settings.delivery = delivery;
+    let relay = Relay::builder().store(store).publisher(publisher).settings(settings);
+    let relay = relay.build().attempt("build the relay")?;
     let done = async {
         tally.reached.notified().await;
         stopwatch.stop();
@@ -70,6 +75,26 @@ struct Counted<P> {
 struct CountedSession<S> {
     inner: S,
     tally: Arc<Tally>,
+    /// How many were sent in each transaction that is not committed; none: there are no transactions.
+    sent: VecDeque<u64>,
+}
+
+impl<S> CountedSession<S> {
+    fn new(inner: S, tally: &Arc<Tally>) -> Self {
+        Self { inner, tally: Arc::clone(tally), sent: VecDeque::new() }
+    }
+
+    /// Counts what reports say, in transactions when those are committed.
+    fn count(&mut self, reports: &[Report], transacts: bool) {
+        let acknowledged = reports.iter().filter(|report| matches!(report.outcome, Outcome::Acknowledged));
+        let counted = if transacts {
+            let committed = acknowledged.filter(|report| report.token == COMMIT);
+            committed.map(|_| self.sent.pop_front().unwrap_or(0)).sum()
+        } else {
+            acknowledged.count() as u64
+        };
+        self.tally.count(counted);
+    }
 }
 
 impl<P: Publisher> Publisher for Counted<P> {
@@ -81,12 +106,12 @@ impl<P: Publisher> Publisher for Counted<P> {
 
     async fn connect(&self, role: Role) -> Result<Self::Session, PublishFault> {
         let inner = self.inner.connect(role).await?;
-        Ok(CountedSession { inner, tally: Arc::clone(&self.tally) })
+        Ok(CountedSession::new(inner, &self.tally))
     }
 
     async fn take_over(&self, outbox: &OutboxId) -> Result<(Self::Session, Option<Stamp>), PublishFault> {
         let (inner, stamp) = self.inner.take_over(outbox).await?;
-        Ok((CountedSession { inner, tally: Arc::clone(&self.tally) }, stamp))
+        Ok((CountedSession::new(inner, &self.tally), stamp))
     }
 
     fn learn(&self, topic: &str) -> impl Future<Output = Result<(), PublishFault>> + Send {
@@ -100,10 +125,15 @@ impl<P: Publisher> Publisher for Counted<P> {
 
 impl<S: Session> Session for CountedSession<S> {
     fn send(&mut self, token: Token, domain: Domain, envelope: &Envelope<'_>) -> Taken {
-        self.inner.send(token, domain, envelope)
+        let taken = self.inner.send(token, domain, envelope);
+        if let (Taken::Yes, Some(sent)) = (taken, self.sent.back_mut()) {
+            *sent += 1;
+        }
+        taken
     }
 
     fn begin(&mut self, token: Token, stamp: Stamp) -> Taken {
+        self.sent.push_back(0);
         self.inner.begin(token, stamp)
     }
 
@@ -112,20 +142,24 @@ impl<S: Session> Session for CountedSession<S> {
     }
 
     fn abort(&mut self, token: Token) {
+        self.sent.pop_back();
         self.inner.abort(token);
     }
 
     async fn reports(&mut self, into: &mut Vec<Report>) {
         let before = into.len();
         self.inner.reports(into).await;
-        let acknowledged = |report: &&Report| matches!(report.outcome, Outcome::Acknowledged);
-        self.tally.count(into[before..].iter().filter(acknowledged).count() as u64);
+        let transacts = !self.sent.is_empty();
+        self.count(&into[before..], transacts);
     }
 
     async fn abandon(self, within: Duration) -> Vec<Report> {
-        let reports = self.inner.abandon(within).await;
-        let acknowledged = |report: &&Report| matches!(report.outcome, Outcome::Acknowledged);
-        self.tally.count(reports.iter().filter(acknowledged).count() as u64);
+        let Self { inner, tally, sent } = self;
+        let reports = inner.abandon(within).await;
+        if sent.is_empty() {
+            let acknowledged = |report: &&Report| matches!(report.outcome, Outcome::Acknowledged);
+            tally.count(reports.iter().filter(acknowledged).count() as u64);
+        }
         reports
     }
 }

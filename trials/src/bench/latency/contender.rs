@@ -125,9 +125,13 @@ const TAIL_MESSAGE: Contender = Contender {
     carrier: Carrier::Relay(relays::messages),
 };
 
+/// A relay that is woken when it sleeps, and delivers exactly once.
+const EXACTLY_ONCE: Contender =
+    Contender { name: "exactly-once", carrier: Carrier::Relay(relays::exactly_once), ..DOORBELL };
+
 /// All contenders, the one first that the others are held against.
 pub(super) const CONTENDERS: &[Contender] =
-    &[DUAL_WRITE, DUAL_WRITE_INSERT, POLL, DOORBELL, TAIL_TABLE, TAIL_MESSAGE];
+    &[DUAL_WRITE, DUAL_WRITE_INSERT, POLL, DOORBELL, EXACTLY_ONCE, TAIL_TABLE, TAIL_MESSAGE];
 
 /// A sale, and nothing else.
 const SALE: &str = "INSERT INTO sale (number, customer) VALUES ($1, $2[1])";

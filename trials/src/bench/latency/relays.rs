@@ -3,7 +3,7 @@
 use eventferry::Relay;
 use eventferry::kafka::{KafkaConfig, KafkaPublisher};
 use eventferry::postgres::{FeedChoice, PostgresConfig, PostgresStore};
-use eventferry_core::machine::Settings;
+use eventferry_core::machine::{Delivery, Settings};
 
 use super::contender::{Doing, Site, Stop};
 use crate::failure::{Attempt as _, Failure, failure};
@@ -11,6 +11,11 @@ use crate::failure::{Attempt as _, Failure, failure};
 /// Runs one that reads the table until it is told to stop.
 pub(super) fn table(site: Site, stop: Stop) -> Doing {
     Box::pin(carry(site, stop, FeedChoice::Table))
+}
+
+/// Runs one that reads the table and delivers exactly once.
+pub(super) fn exactly_once(site: Site, stop: Stop) -> Doing {
+    Box::pin(deliver(site, stop, FeedChoice::Table, Delivery::ExactlyOnce))
 }
 
 /// Runs one that reads the log's tail.
@@ -24,11 +29,16 @@ pub(super) fn messages(site: Site, stop: Stop) -> Doing {
 }
 
 async fn carry(site: Site, stop: Stop, feed: FeedChoice) -> Result<(), Failure> {
+    deliver(site, stop, feed, Delivery::AtLeastOnce).await
+}
+
+async fn deliver(site: Site, stop: Stop, feed: FeedChoice, delivery: Delivery) -> Result<(), Failure> {
     let config = PostgresConfig::from_url(&site.url).attempt("configure the store")?;
     let store = PostgresStore::new(config.feed(feed));
     let publisher =
         KafkaPublisher::new(KafkaConfig::new(&site.brokers)).attempt("configure the publisher")?;
     let mut settings = Settings::default();
+    settings.delivery = delivery;
     if let Some(poll_min) = site.poll_min {
         settings.poll_min = poll_min;
     }
