@@ -185,7 +185,7 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
         return Err(failure("--events, --aggregates and --rounds: give 1 or more"));
     }
     let servers = Servers::find()?;
-    let outcome = measure(&servers, &plan).await?;
+    let outcome = Box::pin(measure(&servers, &plan)).await?;
     tell(&outcome, &outcome.json(), json)
 }
 
@@ -221,7 +221,7 @@ async fn measure(servers: &Servers, plan: &Plan) -> Result<Outcome, Failure> {
         }
         Ok::<(), Failure>(())
     };
-    let raced = load_and_race().await;
+    let raced = Box::pin(load_and_race()).await;
     for backlog in backlogs {
         backlog.remove().await;
     }

@@ -67,10 +67,13 @@ fn said(prepared: &Prepared) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use eventferry::core::OutboxId;
 
     #[test]
     fn what_was_done_is_said() {
-        let said = |upgraded_from| said(&Prepared { version: 4, upgraded_from, lanes: 64 });
+        let said = |upgraded_from| {
+            said(&Prepared { version: 4, upgraded_from, lanes: 64, outbox: OutboxId("one".into()) })
+        };
         assert!(said(None).starts_with("the outbox is up to date"));
         assert!(said(Some(0)).starts_with("created"));
         assert!(said(Some(3)).contains("from schema version 3 to 4"));

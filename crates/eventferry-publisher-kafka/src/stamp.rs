@@ -77,7 +77,10 @@ pub(crate) fn last(
     let (low, high) =
         consumer.fetch_watermarks(topic, PARTITION, ANSWER_MAX).map_err(|error| reader.fault(&error))?;
     let (mut from, mut near) = ((high - NEAR).max(low), NEAR);
-    while high > low {
+    if high == low {
+        return Ok(None);
+    }
+    loop {
         let mut list = TopicPartitionList::new();
         let at = list.add_partition_offset(topic, PARTITION, Offset::Offset(from));
         at.and_then(|()| consumer.assign(&list)).map_err(|error| reader.fault(&error))?;
@@ -88,7 +91,6 @@ pub(crate) fn last(
         near = near.saturating_mul(16);
         from = (high - near).max(low);
     }
-    Ok(None)
 }
 
 /// The last stamp from where the consumer stands to the end.

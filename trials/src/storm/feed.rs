@@ -17,31 +17,47 @@ pub(super) enum Feed {
     Tail,
     /// What is emitted into the log, and is in no table.
     Messages,
+    /// Windows of the table, and transactions of the broker's: nothing comes twice, whoever is killed.
+    ExactlyOnce,
 }
 
-pub(super) const FEEDS: [Feed; 3] = [Feed::Table, Feed::Tail, Feed::Messages];
+pub(super) const FEEDS: [Feed; 4] = [Feed::Table, Feed::Tail, Feed::Messages, Feed::ExactlyOnce];
 
 impl Feed {
-    /// As relays are told.
+    /// As people say it.
     pub(super) fn name(self) -> &'static str {
         match self {
             Self::Table => "table",
             Self::Tail => "tail",
             Self::Messages => "messages",
+            Self::ExactlyOnce => "exactly-once",
+        }
+    }
+
+    /// As relays are told.
+    pub(super) fn arguments(self) -> [&'static str; 4] {
+        match self {
+            Self::ExactlyOnce => ["--feed", "table", "--delivery", "exactly-once"],
+            feed => ["--feed", feed.name(), "--delivery", "at-least-once"],
         }
     }
 
     /// As the store is told.
     pub(super) fn choice(self) -> FeedChoice {
         match self {
-            Self::Table => FeedChoice::Table,
+            Self::Table | Self::ExactlyOnce => FeedChoice::Table,
             Self::Tail => FeedChoice::TailTable,
             Self::Messages => FeedChoice::TailMessages,
         }
     }
 
-    /// Whether there is a replication slot, and one relay that has all lanes.
+    /// Whether there is a replication slot.
     pub(super) fn is_tail(self) -> bool {
+        matches!(self, Self::Tail | Self::Messages)
+    }
+
+    /// Whether one relay has all lanes, and others stand by.
+    pub(super) fn is_whole(self) -> bool {
         self != Self::Table
     }
 
@@ -64,7 +80,9 @@ impl FromStr for Feed {
 
     fn from_str(name: &str) -> Result<Self, Failure> {
         FEEDS.into_iter().find(|feed| feed.name() == name).ok_or_else(|| {
-            failure(format!("there is no feed `{name}`; there are table, tail and messages, or all in turn"))
+            failure(format!(
+                "there is no feed `{name}`; there are table, tail, messages and exactly-once, or all in turn"
+            ))
         })
     }
 }
@@ -80,7 +98,9 @@ mod tests {
             let scenes = SCENES.iter().filter(|scene| feed.leaves_out(scene).is_some());
             scenes.map(|scene| scene.name).collect()
         };
-        assert!(left_out(Feed::Table).is_empty() && left_out(Feed::Tail).is_empty());
+        assert!(
+            [Feed::Table, Feed::Tail, Feed::ExactlyOnce].into_iter().all(|feed| left_out(feed).is_empty())
+        );
         assert_eq!(left_out(Feed::Messages), ["failover-lost-tail", "restored-elsewhere"]);
     }
 }

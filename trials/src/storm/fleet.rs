@@ -233,7 +233,7 @@ impl Fleet {
     pub(super) async fn measure_memory(&mut self, findings: &mut Findings) -> Result<(), Failure> {
         self.look().await?;
         // One that has all lanes takes in as much, until its memory is full, as others that share them.
-        let whole = if self.program.feed.is_tail() { RELAYS as u64 } else { 1 };
+        let whole = if self.program.feed.is_whole() { RELAYS as u64 } else { 1 };
         let most = GROWTH_BYTES_MAX * whole;
         for relay in &self.relays {
             let (id, now) = (relay.id.clone(), relay.peak_bytes().unwrap_or(0));
@@ -299,7 +299,7 @@ impl Fleet {
     }
 
     async fn one(&mut self) -> Result<Relay, Failure> {
-        let owner = match self.program.feed.is_tail() && !self.dice.once_in(STANDBY_ONCE_IN) {
+        let owner = match self.program.feed.is_whole() && !self.dice.once_in(STANDBY_ONCE_IN) {
             true => self.owner().await,
             false => None,
         };

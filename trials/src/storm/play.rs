@@ -23,7 +23,7 @@ use super::reader::{Arrival, Arrived, Reader};
 use super::recovery::{self, Incident};
 use super::relays::{Left, Program};
 use super::report::Report;
-use super::scene::{BrokerNeed, DeadLetters, Load, Scene};
+use super::scene::{BrokerNeed, DeadLetters, Load, Scene, Tail};
 use super::subjects::{LIMITED, Subjects};
 use super::trouble::Trouble;
 use super::writer::{self, World, Writer};
@@ -198,7 +198,10 @@ impl Stage {
         for cut in &mut fleet.cuts {
             cut.find_settled(&client, &repeated).await?;
         }
-        figures.repeats = repeats::check(&repeated, &mut fleet.cuts, &mut findings);
+        // Exactly once has no excuse but that the database forgot.
+        let excused = self.world.feed != Feed::ExactlyOnce || scene.tail == Tail::Lost;
+        let cuts = if excused { &mut fleet.cuts[..] } else { &mut [] };
+        figures.repeats = repeats::check(&repeated, cuts, &mut findings);
         let recoveries = recovery::measure(&incidents, &firsts);
         for (incident, recovery) in incidents.iter().zip(&recoveries) {
             if recovery.took > scene.recovers_within {

@@ -84,17 +84,8 @@ impl Program {
     pub(super) fn start(&self, id: String) -> Result<Relay, Failure> {
         let mut child = self
             .command()
-            .args([
-                "run",
-                "--relay-id",
-                &id,
-                "--feed",
-                self.feed.name(),
-                "--lease",
-                &millis(self.lease),
-                "--grace",
-                &millis(self.grace),
-            ])
+            .args(["run", "--relay-id", &id, "--lease", &millis(self.lease), "--grace", &millis(self.grace)])
+            .args(self.feed.arguments())
             .env("EVENTFERRY_STORE", &self.store)
             .env("EVENTFERRY_PUBLISHER", &self.publisher)
             .envs(self.replication.iter().map(|url| ("EVENTFERRY_REPLICATION_URL", url)))
