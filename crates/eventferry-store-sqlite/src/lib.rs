@@ -78,7 +78,7 @@ impl Store for SqliteStore {
             in_table: true,
             payload_bytes_max: PAYLOAD_BYTES_MAX,
             settle_items_max: 10_000,
-            intents: false,
+            intents: true,
         }
     }
 
