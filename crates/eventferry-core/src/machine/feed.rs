@@ -38,6 +38,8 @@ pub(super) struct FeedDesk {
     ahead: bool,
     /// What an open reading may bring.
     asked: (u32, u64),
+    /// There was more than the last page held.
+    more: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +63,7 @@ impl FeedDesk {
             skipped: false,
             ahead: false,
             asked: (0, 0),
+            more: false,
         }
     }
 
@@ -74,6 +77,11 @@ impl FeedDesk {
         if self.failures == 0 {
             (self.next_at, self.pause) = (self.next_at.min(at), Duration::ZERO);
         }
+    }
+
+    /// Whether the next reading is known to bring more.
+    pub(super) fn has_more(&self) -> bool {
+        self.more && self.call == Call::Reading
     }
 
     /// How long the last reading took.
@@ -283,7 +291,7 @@ impl<M: Clone> Core<M> {
         // An idle store may have waited for events while it was asked: that was the pause.
         let since = if empty && !self.is_hurried() { self.feed.asked_at } else { now };
         self.feed.next_at = now.max(since + self.feed.pause);
-        self.feed.ahead = rest == Rest::More;
+        (self.feed.ahead, self.feed.more) = (rest == Rest::More, rest == Rest::More);
     }
 
     /// Whether more is to be expected soon, though a reading found nothing.

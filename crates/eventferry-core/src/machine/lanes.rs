@@ -36,6 +36,9 @@ pub(super) struct LaneState<M> {
     sent: usize,
     /// So many of the log are settled and not behind the prefix, which waits for others to be parked.
     settled_in_log: usize,
+    /// What of it was in a transaction was given up: it may be committed all the same, and then the ledger is told by
+    /// whoever finds out.
+    forgot: bool,
     /// See [`Settlement::carries`](crate::store::Settlement::carries).
     pub(super) carries: u64,
 }
@@ -77,6 +80,7 @@ impl<M: Clone> LaneState<M> {
             told_full: false,
             sent: 0,
             settled_in_log: 0,
+            forgot: false,
             carries: 0,
         }
     }
@@ -199,7 +203,7 @@ impl<M: Clone> LaneState<M> {
 
     /// Whether the ledger has been told all that was settled.
     pub(super) fn has_told_all(&self) -> bool {
-        !self.carried && self.settled_in_log == 0
+        !self.carried && self.settled_in_log == 0 && !self.forgot
     }
 
     /// Something of a parked event is to be told with the next settlement.
@@ -268,6 +272,8 @@ pub(super) struct HoldDesk {
     failures: u32,
     /// Until when this relay may send: its leases' end less the margin.
     send_until: Option<Duration>,
+    /// Until when what is in flight may stay there: the same, though lanes are lost or their history is.
+    fly_until: Option<Duration>,
     /// The open claim may have been answered in a history that is gone.
     void: bool,
     share: u16,
@@ -285,6 +291,7 @@ impl HoldDesk {
             next_at: Duration::ZERO,
             failures: 0,
             send_until: None,
+            fly_until: None,
             void: false,
             share: 0,
             relays_live: 0,
@@ -331,12 +338,30 @@ impl<M: Clone> Core<M> {
     }
 
     pub(super) fn lease_due(&self) -> Option<Duration> {
-        self.hold.send_until.filter(|_| !self.lanes.is_empty())
+        let lanes = self.hold.send_until.filter(|_| !self.lanes.is_empty());
+        [lanes, self.hold.fly_until.filter(|_| self.flies())].into_iter().flatten().min()
+    }
+
+    /// Whether anything is in a session's hands.
+    fn flies(&self) -> bool {
+        self.main.flight_records + self.alone.flight_records > 0
+    }
+
+    /// What was sent for lanes that are lost, or under a history that is gone, is given up when the lease would have
+    /// ended: their next owners count on it.
+    fn expire_flight(&mut self) {
+        if self.hold.fly_until.is_some_and(|until| self.now >= until) {
+            self.hold.fly_until = None;
+            if self.flies() {
+                self.give_up_flight();
+            }
+        }
     }
 
     /// The lease could not be renewed in time: everything in flight is given up, what was acknowledged is still told
     /// to the ledger under the old epoch (which takes it unless the lane has changed hands), and the lanes are let go.
     pub(super) fn expire_lease(&mut self) {
+        self.expire_flight();
         if self.hold.send_until.is_none_or(|until| self.now < until) {
             return;
         }
@@ -374,6 +399,7 @@ impl<M: Clone> Core<M> {
             let mut dropped = Vec::new();
             if let Some(state) = self.lanes.get_mut(&lane) {
                 // What was acknowledged beyond the first that was not is sent again by the next owner.
+                state.forgot |= !state.log.is_empty();
                 dropped.extend(state.log.drain(..));
             }
             self.unhand(|_, entry| entry.lane == lane);
@@ -447,6 +473,7 @@ impl<M: Clone> Core<M> {
             return;
         }
         self.hold.send_until = Some(sent_at + (self.settings.lease - self.settings.margin));
+        self.hold.fly_until = self.hold.send_until;
         self.note_share(&held);
         self.note_leases(&held);
         self.hold.next_at = sent_at + self.settings.renewal;

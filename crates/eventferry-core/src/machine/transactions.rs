@@ -37,6 +37,9 @@ pub const COMMIT: Token = Token(u64::MAX - 1);
 /// What the throwing away of a transaction is reported under: no record has it.
 pub const ABORT: Token = Token(u64::MAX - 2);
 
+/// A transaction for which there is more and more waits so many times as long to be filled.
+const BUSY_LINGERS: u32 = 20;
+
 /// The transactions of one relay.
 pub(super) struct Transactions {
     /// So many transactions later it is known that one can be read everywhere.
@@ -226,29 +229,28 @@ impl<M: Clone> Core<M> {
 
     /// Seals the one that is filling, when it is full or has waited long enough, and the one before is committed.
     fn seal(&mut self) {
-        let (now, linger, draining) = (self.now, self.settings.transaction_linger, self.drain.is_some());
-        let full = self.is_full();
-        let Some(transactions) = &mut self.transactions else { return };
-        let Some(filling) = &transactions.filling else { return };
+        let linger = self.settings.transaction_linger;
+        let filling = self.transactions.as_ref().filter(|transactions| transactions.ending.is_none());
+        let Some(filling) = filling.and_then(|transactions| transactions.filling.as_ref()) else { return };
         if filling.stage != Stage::Filling {
             return;
         }
-        if transactions.ending.is_none() && (full || draining || now >= filling.since + linger) {
-            transactions.was_alone = filling.alone;
-            transactions.ending = transactions.filling.take();
-            let members = transactions.ending.as_mut().map(|ending| {
-                ending.stage = Stage::Sealed;
-                core::mem::take(&mut ending.members)
-            });
-            let members = members.unwrap_or_default();
-            self.intended = self.settlements(&members);
-            if let Some(ending) =
-                self.transactions.as_mut().and_then(|transactions| transactions.ending.as_mut())
-            {
-                ending.members = members;
-            }
-            self.note_acknowledged();
+        let (since, draining) = (filling.since, self.drain.is_some());
+        let waited = self.now >= since + linger;
+        // While there is more to fill it, it is filled: a backlog goes in large transactions.
+        let due = self.is_full()
+            || draining
+            || self.now >= since + linger * BUSY_LINGERS
+            || (waited && !self.feed.has_more() && self.next_candidate().is_none());
+        let Some(transactions) = self.transactions.as_mut().filter(|_| due) else { return };
+        let Some(mut sealed) = transactions.filling.take() else { return };
+        transactions.was_alone = sealed.alone;
+        sealed.stage = Stage::Sealed;
+        self.intended = self.settlements(&sealed.members);
+        if let Some(transactions) = &mut self.transactions {
+            transactions.ending = Some(sealed);
         }
+        self.note_acknowledged();
     }
 
     /// Whether the one that is filling takes nothing more.
@@ -271,8 +273,10 @@ impl<M: Clone> Core<M> {
         let waits = (self.now < transactions.alone_at).then_some(transactions.alone_at);
         let filling = transactions.filling.as_ref().filter(|_| transactions.ending.is_none());
         let filling = filling.filter(|filling| filling.stage == Stage::Filling);
-        let seals = filling.map(|filling| filling.since + self.settings.transaction_linger);
-        [waits, seals].into_iter().flatten().min()
+        let linger = self.settings.transaction_linger;
+        let seals = filling.map(|filling| filling.since + linger).filter(|at| *at > self.now);
+        let at_last = filling.map(|filling| filling.since + linger * BUSY_LINGERS);
+        [waits, seals, at_last].into_iter().flatten().min()
     }
 
     /// Whether a record waits for all partitions to know of a transaction that is committed.

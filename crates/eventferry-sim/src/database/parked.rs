@@ -104,7 +104,9 @@ impl Database {
     /// Adds a row, unless it is there.
     pub(super) fn park(&mut self, now: Time, lane: u16, park: ToldPark) {
         let same = |row: &ParkedRow| row.lane == lane && row.id == park.id && row.event == park.event;
-        if self.books.parked.iter().any(same) || self.has(Flaw::ParksNothing) {
+        // It is copied from the log. What is gone there was settled, whatever an intent says.
+        let logged = self.books.rows.iter().any(|row| row.event == park.event);
+        if !logged || self.books.parked.iter().any(same) || self.has(Flaw::ParksNothing) {
             return;
         }
         self.books.ordinals += 1;

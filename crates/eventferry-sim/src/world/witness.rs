@@ -53,7 +53,7 @@ impl World {
                 let mut patience = self.plan.settings.topic_patience.as_micros() as Time;
                 if self.plan.exactly_once {
                     // A lane's records go in order, and each that changes its partition waits for two transactions.
-                    patience += 12 * SECOND;
+                    patience += 30 * SECOND;
                 }
                 let found = isolation::delivered(number, since, self.now, patience);
                 self.check(6, found);
