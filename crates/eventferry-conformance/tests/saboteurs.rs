@@ -98,6 +98,8 @@ const SABOTEURS: &[(&str, Flaw)] = &[
     ("all-lanes-or-none", Flaw::WholeTakesWhatIsFree),
     ("all-lanes-or-none", Flaw::WholeIsUnheard),
     ("intent-under-a-lost-lease-is-fenced", Flaw::IntendsWithoutEpoch),
+    ("intent-needs-all-its-leases", Flaw::IntendsWithoutEpoch),
+    ("intent-needs-all-its-leases", Flaw::IntendsByItsOwnLanes),
     ("resolving-under-a-lost-lease-changes-nothing", Flaw::ResolvesWithoutEpoch),
     ("fenced-settlement-forgets-no-intent", Flaw::FencedForgetsIntents),
     ("old-epoch-is-fenced", Flaw::IgnoresEpochs),

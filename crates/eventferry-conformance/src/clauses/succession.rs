@@ -10,7 +10,9 @@ use crate::application::exactly;
 use crate::bench::{Bench, LEASE_LONG};
 use crate::broken::ensure;
 use crate::clause::Clause;
+use crate::erased::Intended;
 use crate::intents::stamp;
+use crate::relay::Relay;
 
 pub(super) static CLAUSES: &[Clause] = &[
     clause!(
@@ -23,9 +25,16 @@ pub(super) static CLAUSES: &[Clause] = &[
     clause!(
         5,
         "intent-under-a-lost-lease-is-fenced",
+        "An intent of a former owner is Fenced and not written down, though it settles nothing at all.",
+        [Intents],
+        intent_under_a_lost_lease_is_fenced
+    ),
+    clause!(
+        5,
+        "intent-needs-all-its-leases",
         "An intent is Fenced and not written down if any of its leases is lost, though it settles nothing there.",
         [Intents, LaneByLane],
-        intent_under_a_lost_lease_is_fenced
+        intent_needs_all_its_leases
     ),
     clause!(
         5,
@@ -65,30 +74,46 @@ async fn all_lanes_or_none(bench: &Bench) -> Kept {
     Ok(())
 }
 
-async fn intent_under_a_lost_lease_is_fenced(bench: &Bench) -> Kept {
-    let mut former = bench.started_relay("a").await?;
-    let run = Run::read(bench, &mut former, 2).await?;
-    let intended = former.intended(1, 0, run.carried(&former, 0, 1));
-    let empty = former.intended(2, 0, Vec::new());
-    // The lane of the events is kept, and another is lost.
-    let keep: Vec<_> = former.leases.iter().copied().filter(|lease| lease.lane != Lane(1)).collect();
-    former.hold(Claim { keep, take_max: 0, lease: LEASE_LONG, whole: false }).await?;
-    for (intent, what) in [(&intended, "an intent"), (&empty, "an empty intent")] {
-        let verdict = former.try_intend(intent).await?;
-        ensure!(verdict == Verdict::Fenced, "{what} was answered {verdict:?} with a lane given up");
+/// Breaks the clause unless an intent up to the first event, and one that settles nothing, are Fenced.
+async fn intents_are_fenced(relay: &mut Relay<'_>, intents: &[Intended; 2], when: &str) -> Kept {
+    for (intent, what) in intents.iter().zip(["an intent", "an empty intent"]) {
+        let verdict = relay.try_intend(intent).await?;
+        ensure!(verdict == Verdict::Fenced, "{what} was answered {verdict:?} {when}");
     }
-    former.leave().await?;
-    let mut owner = bench.started_relay("b").await?;
-    for (intent, what) in [(&intended, "an intent"), (&empty, "an empty intent")] {
-        let verdict = former.try_intend(intent).await?;
-        ensure!(verdict == Verdict::Fenced, "{what} of a former owner was answered {verdict:?}");
-    }
+    Ok(())
+}
+
+/// Breaks the clause unless no intent was written down: everything is still to come.
+async fn nothing_was_intended(owner: &mut Relay<'_>, run: &Run) -> Kept {
     let resolved = owner.resolve(None).await?;
     ensure!(
         resolved == Resolved { agreement: Agreement::Agreed, newest: 0 },
         "after intents that were Fenced, resolving was answered {resolved:?}"
     );
     exactly(&owner.drain().await?, &run.posted, "after intents that were Fenced")
+}
+
+async fn intent_under_a_lost_lease_is_fenced(bench: &Bench) -> Kept {
+    let mut former = bench.started_relay("a").await?;
+    let run = Run::read(bench, &mut former, 2).await?;
+    let intents = [former.intended(1, 0, run.carried(&former, 0, 1)), former.intended(2, 0, Vec::new())];
+    former.leave().await?;
+    intents_are_fenced(&mut former, &intents, "with all lanes given up").await?;
+    let mut owner = bench.started_relay("b").await?;
+    intents_are_fenced(&mut former, &intents, "with all lanes another's").await?;
+    nothing_was_intended(&mut owner, &run).await
+}
+
+async fn intent_needs_all_its_leases(bench: &Bench) -> Kept {
+    let mut former = bench.started_relay("a").await?;
+    let run = Run::read(bench, &mut former, 2).await?;
+    let intents = [former.intended(1, 0, run.carried(&former, 0, 1)), former.intended(2, 0, Vec::new())];
+    // The lane of the events is kept, and another is lost.
+    let keep: Vec<_> = former.leases.iter().copied().filter(|lease| lease.lane != Lane(1)).collect();
+    former.hold(Claim { keep, take_max: 0, lease: LEASE_LONG, whole: false }).await?;
+    intents_are_fenced(&mut former, &intents, "with a lane given up").await?;
+    former.leave().await?;
+    nothing_was_intended(&mut bench.started_relay("b").await?, &run).await
 }
 
 async fn resolving_under_a_lost_lease_changes_nothing(bench: &Bench) -> Kept {

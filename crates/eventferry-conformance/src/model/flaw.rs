@@ -336,6 +336,8 @@ flaws! {
     IntendsNoChanges,
     /// Intents are written down under any epoch.
     IntendsWithoutEpoch,
+    /// An intent is held against the leases of those lanes alone that it settles.
+    IntendsByItsOwnLanes,
     /// An intent that comes after a later one, or again, is written down.
     LateIntentCounts,
     /// Nothing is ever carried out.

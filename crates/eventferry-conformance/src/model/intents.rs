@@ -158,7 +158,11 @@ impl World {
     }
 
     pub(super) fn intend(&mut self, intent: &Intent<'_, ModelMark, StoredEvent>) -> Verdict {
-        if !self.holds(intent.leases) && !self.has(Flaw::IntendsWithoutEpoch) {
+        let mut leases = intent.leases.to_vec();
+        if self.has(Flaw::IntendsByItsOwnLanes) {
+            leases = intent.settlements.iter().map(|told| told.lease).collect();
+        }
+        if !self.holds(&leases) && !self.has(Flaw::IntendsWithoutEpoch) {
             return Verdict::Fenced;
         }
         let newest = self.intents.iter().map(|row| row.stamp.number).max().unwrap_or(0);
