@@ -77,8 +77,7 @@ impl Plan {
         };
         let delivery = settings.find("delivery", arguments.delivery.as_deref());
         let delivery = delivery.map(|given| given.parse(settings::delivery)).transpose()?;
-        let mut numbers = settings::numbers(lease, grace);
-        numbers.delivery = delivery.unwrap_or_default();
+        let numbers = settings::numbers(lease, grace).delivering(delivery.unwrap_or_default());
         Ok(Self {
             id: text("relay_id", &arguments.relay_id).unwrap_or_else(relay_id),
             numbers,

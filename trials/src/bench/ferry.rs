@@ -35,8 +35,7 @@ pub(super) async fn carry(
     let config = KafkaConfig::new(topic.brokers());
     let publisher = KafkaPublisher::new(config).attempt("configure the publisher")?;
     let publisher = Counted { inner: publisher, tally: Arc::clone(&tally) };
-    let mut settings = Settings::default();
-    settings.delivery = delivery;
+    let settings = Settings::default().delivering(delivery);
     let relay = Relay::builder().store(store).publisher(publisher).settings(settings);
     let relay = relay.build().attempt("build the relay")?;
     let done = async {

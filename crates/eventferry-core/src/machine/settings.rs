@@ -197,6 +197,22 @@ impl Settings {
         }
     }
 
+    /// These settings for this way of delivering. What is in a transaction stays in memory until that is committed, and
+    /// the larger a transaction is the less it costs: exactly once takes twice the memory, and 25,000 records at once.
+    #[must_use]
+    pub fn delivering(self, delivery: Delivery) -> Self {
+        match delivery {
+            Delivery::AtLeastOnce => Self { delivery, ..self },
+            Delivery::ExactlyOnce => Self {
+                delivery,
+                memory_records_max: self.memory_records_max.saturating_mul(2),
+                memory_bytes_max: self.memory_bytes_max.saturating_mul(2),
+                transaction_records_max: 25_000.min(self.memory_records_max).max(1),
+                ..self
+            },
+        }
+    }
+
     /// Holds the settings against each other.
     ///
     /// # Errors

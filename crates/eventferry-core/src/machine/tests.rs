@@ -6,6 +6,7 @@ mod found;
 mod found_parked;
 mod outage;
 mod parked;
+mod transactions;
 
 use alloc::collections::VecDeque;
 use alloc::vec;
@@ -18,6 +19,7 @@ use crate::lane::Lease;
 use crate::parked::ParkedKey;
 use crate::publisher::{Domain, Pipeline, Refusal};
 use crate::store::{Anchor, Held, Opened, Order, Ownership, Rest, Stall, Verdict};
+use crate::transaction::{Agreement, Resolved, Stamp};
 
 type Mark = u32;
 
@@ -66,6 +68,13 @@ struct Stage {
     room_due: u32,
     /// The tokens of what was due.
     due_tokens: Vec<Option<Token>>,
+    /// What the broker says was committed last.
+    committed: Option<Stamp>,
+    begun: Vec<Stamp>,
+    intended: Vec<IntendOrder<Mark>>,
+    commits: usize,
+    aborts: usize,
+    shipped: Vec<Token>,
 }
 
 fn capabilities() -> Capabilities {
@@ -90,7 +99,7 @@ fn kafka_like() -> Abilities {
         first_alone: Some(Duration::from_secs(3600)),
         refusal: Refusal::PerBatch,
         durable_ack: true,
-        transactions: None,
+        transactions: NonZeroU32::new(2),
     }
 }
 
@@ -127,6 +136,12 @@ impl Stage {
             room_log: 0,
             room_due: 0,
             due_tokens: Vec::new(),
+            committed: None,
+            begun: Vec::new(),
+            intended: Vec::new(),
+            commits: 0,
+            aborts: 0,
+            shipped: Vec::new(),
         }
     }
 
@@ -192,9 +207,22 @@ impl Stage {
                 Action::Forget(tokens) => self.forgotten.extend(tokens),
                 Action::Learn(topic) => self.learned.push(topic),
                 Action::Route(token) => self.routed.push(token),
+                Action::TakeOver => self.core.handle_taken_over(self.now, Ok(self.committed)),
+                Action::Resolve { committed, .. } => {
+                    let newest = committed.map_or(0, |stamp| stamp.number);
+                    let agreement = Agreement::Agreed;
+                    self.core.handle_resolved(self.now, Ok(Resolved { agreement, newest }));
+                }
+                Action::Begin(stamp) => self.begun.push(stamp),
+                Action::Intend(order) => self.intended.push(order),
+                Action::Commit => self.commits += 1,
+                Action::Abort => self.aborts += 1,
+                Action::Shipped(tokens) => self.shipped.extend(tokens),
                 Action::Say(notice) => self.said.push(notice),
                 Action::Close(_) => {}
-                Action::Hold(_) | Action::Connect(_) | Action::SettleAgain => self.open_calls += 1,
+                Action::Hold(_) | Action::Connect(_) | Action::SettleAgain | Action::IntendAgain => {
+                    self.open_calls += 1;
+                }
                 Action::Sleep(until) => return until,
                 Action::Stop(stop) => {
                     self.stopped = Some(stop);

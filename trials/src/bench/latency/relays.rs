@@ -37,8 +37,7 @@ async fn deliver(site: Site, stop: Stop, feed: FeedChoice, delivery: Delivery) -
     let store = PostgresStore::new(config.feed(feed));
     let publisher =
         KafkaPublisher::new(KafkaConfig::new(&site.brokers)).attempt("configure the publisher")?;
-    let mut settings = Settings::default();
-    settings.delivery = delivery;
+    let mut settings = Settings::default().delivering(delivery);
     if let Some(poll_min) = site.poll_min {
         settings.poll_min = poll_min;
     }
