@@ -108,6 +108,8 @@ pub enum Need {
     Doorbell,
     /// Events lie in a table of the store's.
     InTable,
+    /// The store writes down what is settled with a transaction of the broker's.
+    Intents,
     /// The back end's test can take positions back.
     Rewind,
     /// The back end's test can read the audit table.
@@ -127,6 +129,7 @@ impl Need {
             Self::LaneByLane => capabilities.ownership == Ownership::PerLane,
             Self::Doorbell => capabilities.doorbell,
             Self::InTable => capabilities.in_table,
+            Self::Intents => capabilities.intents,
             Self::Rewind => reach.rewinds,
             Self::Audit => reach.audits,
         }
@@ -143,6 +146,7 @@ impl Need {
             Self::LaneByLane => "the store leases all lanes at once",
             Self::Doorbell => "the store has no doorbell",
             Self::InTable => "events are in no table, to be counted or swept",
+            Self::Intents => "the store cannot deliver exactly once",
             Self::Rewind => "positions of this database are never taken back",
             Self::Audit => "its test does not read the audit table",
         }

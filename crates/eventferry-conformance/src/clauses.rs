@@ -10,25 +10,29 @@ mod due;
 mod duplicates;
 mod enqueue;
 mod fencing;
+mod intents;
 mod isolation;
 mod lost;
 mod memory;
 mod order;
 mod outage;
 mod ownership;
+mod succession;
 
 use crate::clause::Clause;
 
 /// Every file's clauses, in the order of the promises.
-pub(crate) static BY_PROMISE: [&[Clause]; 16] = [
+pub(crate) static BY_PROMISE: [&[Clause]; 18] = [
     atomic::CLAUSES,
     lost::CLAUSES,
     bytes::CLAUSES,
     doorbell::CLAUSES,
     order::CLAUSES,
     duplicates::CLAUSES,
+    intents::CLAUSES,
     ownership::CLAUSES,
     fencing::CLAUSES,
+    succession::CLAUSES,
     isolation::CLAUSES,
     outage::CLAUSES,
     dead_letters::CLAUSES,

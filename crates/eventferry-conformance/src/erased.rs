@@ -11,12 +11,13 @@ use eventferry_core::parked::{
     ParkedFilter, ParkedKey, ParkedPage, ShowAsk, ShownEvent, ShownPage,
 };
 use eventferry_core::store::{
-    Capabilities, Claim, Doorbell, Feed, Gauge, Held, Lanes, Ledger, Opened, Prepare, Prepared, RelayId,
-    Rest, Roles, Settlement, Store, Swept, Upkeep, Verdict, Wish,
+    Capabilities, Claim, Doorbell, Feed, Gauge, Held, Intent, Lanes, Ledger, Opened, Prepare, Prepared,
+    RelayId, Rest, Roles, Settlement, Store, Swept, Upkeep, Verdict, Wish,
 };
+use eventferry_core::transaction::Resolved;
 use eventferry_core::{
-    Aggregate, EnqueueFault, Event, Header, Lane, Lease, MessageId, Record, Row, StoreFault, StoredEvent,
-    Timestamp,
+    Aggregate, EnqueueFault, Event, Header, Lane, Lease, MessageId, Record, Row, Stamp, StoreFault,
+    StoredEvent, Timestamp,
 };
 
 use crate::subject::{Audited, Reach, Step, Subject, Trouble, Writers};
@@ -59,6 +60,12 @@ pub(crate) trait AnyRoles {
     fn wait(&mut self) -> Work<'_, u32>;
     fn get_up(&mut self) -> Work<'_, ()>;
     fn settle<'a>(&'a mut self, carried: &'a [Carried]) -> Work<'a, Result<Vec<Verdict>, StoreFault>>;
+    fn intend<'a>(&'a mut self, intended: &'a Intended) -> Work<'a, Result<Verdict, StoreFault>>;
+    fn resolve<'a>(
+        &'a mut self,
+        leases: &'a [Lease],
+        committed: Option<Stamp>,
+    ) -> Work<'a, Result<Resolved, StoreFault>>;
     fn parked<'a>(&'a mut self, ask: ParkedAsk<'a>) -> Work<'a, Result<ParkedPage, StoreFault>>;
     fn due<'a>(&'a mut self, ask: DueAsk<'a>) -> Work<'a, Result<DuePage<StoredEvent>, StoreFault>>;
     fn sweep(&mut self, retention: Duration) -> Work<'_, Result<Swept, StoreFault>>;
@@ -107,6 +114,18 @@ pub(crate) struct Carried {
     pub(crate) prefix: Vec<MarkAt>,
     pub(crate) park: Vec<Parking>,
     pub(crate) changes: Vec<(ParkedKey, Change<'static>)>,
+    /// See [`Settlement::carries`].
+    pub(crate) carries: Option<u64>,
+}
+
+/// An intent as a clause says it.
+#[derive(Clone, Debug)]
+pub(crate) struct Intended {
+    pub(crate) stamp: Stamp,
+    pub(crate) after: u64,
+    pub(crate) settled: u64,
+    pub(crate) carried: Vec<Carried>,
+    pub(crate) leases: Vec<Lease>,
 }
 
 /// An event to park, as a clause says it.
@@ -257,23 +276,29 @@ impl<S: Store> AnyRoles for Hands<S> {
     fn settle<'a>(&'a mut self, carried: &'a [Carried]) -> Work<'a, Result<Vec<Verdict>, StoreFault>> {
         Box::pin(async move {
             let Self { roles, marks, rows } = self;
-            let prefixes: Vec<Vec<S::Mark>> = carried
-                .iter()
-                .map(|one| one.prefix.iter().map(|MarkAt(at)| marks[*at].clone()).collect())
-                .collect();
-            let settlements: Vec<_> = carried
-                .iter()
-                .zip(&prefixes)
-                .map(|(one, prefix)| Settlement {
-                    lease: one.lease,
-                    prefix,
-                    park: one.park.iter().map(|parking| park(parking, marks, rows)).collect(),
-                    changes: one.changes.clone(),
-                    carries: None,
-                })
-                .collect();
+            let prefixes = prefixes(carried, marks);
+            let settlements = settlements(carried, &prefixes, marks, rows);
             roles.ledger.settle(&settlements).await
         })
+    }
+
+    fn intend<'a>(&'a mut self, intended: &'a Intended) -> Work<'a, Result<Verdict, StoreFault>> {
+        Box::pin(async move {
+            let Self { roles, marks, rows } = self;
+            let Intended { stamp, after, settled, carried, leases } = intended;
+            let prefixes = prefixes(carried, marks);
+            let settlements = settlements(carried, &prefixes, marks, rows);
+            let (stamp, after, settled) = (*stamp, *after, *settled);
+            roles.ledger.intend(Intent { stamp, after, settled, settlements, leases }).await
+        })
+    }
+
+    fn resolve<'a>(
+        &'a mut self,
+        leases: &'a [Lease],
+        committed: Option<Stamp>,
+    ) -> Work<'a, Result<Resolved, StoreFault>> {
+        Box::pin(self.roles.ledger.resolve(leases, committed))
     }
 
     fn parked<'a>(&'a mut self, ask: ParkedAsk<'a>) -> Work<'a, Result<ParkedPage, StoreFault>> {
@@ -320,6 +345,28 @@ impl<S: Store> AnyRoles for Hands<S> {
     fn record<'a>(&'a mut self, what: &'a str, act: &'a Act) -> Work<'a, Result<(), StoreFault>> {
         Box::pin(self.roles.desk.record(what, act))
     }
+}
+
+/// The marks of each settlement.
+fn prefixes<M: Clone>(carried: &[Carried], marks: &[M]) -> Vec<Vec<M>> {
+    let of = |one: &Carried| one.prefix.iter().map(|MarkAt(at)| marks[*at].clone()).collect();
+    carried.iter().map(of).collect()
+}
+
+fn settlements<'a, M, R>(
+    carried: &'a [Carried],
+    prefixes: &'a [Vec<M>],
+    marks: &'a [M],
+    rows: &'a [R],
+) -> Vec<Settlement<'a, M, R>> {
+    let of = |(one, prefix): (&'a Carried, &'a Vec<M>)| Settlement {
+        lease: one.lease,
+        prefix,
+        park: one.park.iter().map(|parking| park(parking, marks, rows)).collect(),
+        changes: one.changes.clone(),
+        carries: one.carries,
+    };
+    carried.iter().zip(prefixes).map(of).collect()
 }
 
 fn park<'a, M, R>(parking: &Parking, marks: &'a [M], rows: &'a [R]) -> Park<'a, M, R> {

@@ -69,6 +69,7 @@ mod clauses;
 mod contract_md;
 mod desk;
 mod erased;
+mod intents;
 pub mod model;
 mod pause;
 pub mod publisher;

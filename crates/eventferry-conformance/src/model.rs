@@ -12,6 +12,7 @@
 //! | reading on from a position | `feed.rs` |
 //! | ringing for what was committed since | `doorbell.rs` |
 //! | moving positions, parking | `ledger.rs` |
+//! | what is settled with a transaction of the broker's | `intents.rs` |
 //! | what is parked: changing it, handing it over when it is due | `parked.rs` |
 //! | removing what is settled, counting what is not | `upkeep.rs` |
 //! | what people see and decide | `desk.rs` |
@@ -24,6 +25,7 @@ mod desk;
 mod doorbell;
 mod feed;
 mod flaw;
+mod intents;
 mod lanes;
 mod ledger;
 mod parked;
@@ -101,7 +103,7 @@ fn declared_in_full() -> Declared {
         in_table: true,
         payload_bytes_max: 2 << 20,
         settle_items_max: u32::MAX,
-        intents: false,
+        intents: true,
     };
     Declared { capabilities, writers: Writers::Many, reach: Reach { rewinds: true, audits: true } }
 }

@@ -301,6 +301,7 @@ impl<'b> Relay<'b> {
             prefix: Vec::new(),
             park: Vec::new(),
             changes: of(lease),
+            carries: None,
         });
         carried.filter(|one| !one.changes.is_empty()).collect()
     }
@@ -337,7 +338,7 @@ impl<'b> Relay<'b> {
             .filter(|(record, _)| record.lane == lease.lane)
             .map(|(record, reason)| Parking { mark: record.mark, row: record.row, reason: *reason })
             .collect();
-        Carried { lease, prefix, park, changes: Vec::new() }
+        Carried { lease, prefix, park, changes: Vec::new(), carries: None }
     }
 
     /// The settlements of these records under these leases, one a lease.
@@ -438,7 +439,7 @@ fn in_pieces(carried: &Carried, items_max: usize) -> Vec<Carried> {
     let pieces = carried.prefix.chunks(marks_max).enumerate().map(|(nth, prefix)| {
         let park = carried.park.iter().filter(|parking| prefix.contains(&parking.mark)).cloned().collect();
         let changes = if nth == 0 { carried.changes.clone() } else { Vec::new() };
-        Carried { lease: carried.lease, prefix: prefix.to_vec(), park, changes }
+        Carried { prefix: prefix.to_vec(), park, changes, ..carried.clone() }
     });
     pieces.collect()
 }

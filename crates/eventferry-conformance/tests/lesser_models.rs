@@ -81,6 +81,11 @@ fn without_a_way_back_and_without_an_audit() {
 }
 
 #[test]
+fn without_intents() {
+    keeps_the_rest(|declared| declared.capabilities.intents = false, &[Need::Intents, Need::Stall]);
+}
+
+#[test]
 fn without_a_doorbell() {
     keeps_the_rest(|declared| declared.capabilities.doorbell = false, &[Need::Doorbell, Need::Stall]);
 }

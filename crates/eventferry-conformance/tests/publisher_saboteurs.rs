@@ -32,6 +32,18 @@ const SABOTEURS: &[(&str, Flaw)] = &[
     ("ended-session-takes-nothing", Flaw::TakesAfterTheEnd),
     ("refused-is-not-there", Flaw::RefusesTheWritten),
     ("refused-is-not-there", Flaw::SaysUncertain),
+    ("uncommitted-is-not-read", Flaw::ShowsTheUncommitted),
+    ("commit-is-of-the-earliest", Flaw::CommitsTheLatest),
+    ("begun-shows-the-committed", Flaw::CommitsShowLate),
+    ("aborted-is-never-read", Flaw::AbortCommits),
+    ("aborted-is-never-read", Flaw::AbortEndsTheSession),
+    ("last-stamp-comes-back", Flaw::ForgetsStamps),
+    ("last-stamp-comes-back", Flaw::TellsTheFirstStamp),
+    ("last-stamp-comes-back", Flaw::TellsTheNewestStamp),
+    ("take-over-ends-what-was-open", Flaw::TakeOverFencesNobody),
+    ("take-over-ends-what-was-open", Flaw::TakeOverCommitsTheOpen),
+    ("take-over-shows-the-committed", Flaw::CommitsShowLate),
+    ("outboxes-are-taken-over-apart", Flaw::OneOutboxForAll),
     ("nothing-comes-after-abandon", Flaw::AbandonLingers),
     ("sessions-end-apart", Flaw::AbandonEndsAll),
     ("refusal-harms-no-other", Flaw::RefusesNeighbours),
@@ -122,6 +134,11 @@ fn one_message_at_a_time() {
 #[test]
 fn the_first_of_each_domain_alone() {
     keeps_the_rest(|declared| declared.abilities.first_alone = Some(Duration::from_secs(1)), &[]);
+}
+
+#[test]
+fn without_transactions() {
+    keeps_the_rest(|declared| declared.abilities.transactions = None, &[Need::Transactions]);
 }
 
 #[test]

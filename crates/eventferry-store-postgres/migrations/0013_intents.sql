@@ -111,11 +111,6 @@ BEGIN
     INSERT INTO eventferry.read_window (id, prev, cur, floor, late_floor, restored_through)
     SELECT * FROM unnest(new_windows, prevs, curs, floors, late_floors, restored) ON CONFLICT DO NOTHING;
 
-    -- Who carries without transactions leaves intents behind that speak of a place from which lanes have moved on.
-    IF carries IS NULL AND EXISTS (SELECT FROM eventferry.intent) THEN
-        DELETE FROM eventferry.intent;
-    END IF;
-
     -- The version that was read before names the only row this one may follow: what a lost connection had sent
     -- comes too late.
     WITH told AS (
@@ -134,6 +129,12 @@ BEGIN
         RETURNING p.lane
     )
     SELECT coalesce(array_agg(i.lane), '{}') INTO moved FROM inserted AS i;
+
+    -- Who carries without transactions leaves intents behind that speak of a place from which lanes have moved on. One
+    -- that is fenced has moved nothing, and leaves those of the lanes' owner alone.
+    IF carries IS NULL AND cardinality(moved) > 0 AND EXISTS (SELECT FROM eventferry.intent) THEN
+        DELETE FROM eventferry.intent;
+    END IF;
 
     IF cardinality(change_lanes) > 0 THEN
         moment := clock_timestamp();
@@ -315,7 +316,9 @@ BEGIN
     PERFORM FROM eventferry.lane AS l WHERE l.lane = ANY (held_lanes) ORDER BY l.lane FOR NO KEY UPDATE;
     SELECT count(*) INTO held FROM unnest(held_lanes, held_epochs) AS h (lane, epoch)
     JOIN eventferry.lane AS l ON l.lane = h.lane AND l.owner = relay AND l.epoch = h.epoch;
-    SELECT coalesce(max(n.number), 0) INTO newest FROM eventferry.intent AS n;
+    -- A lane may carry more than there are intents: numbers given again would be less, and pass for settled.
+    SELECT greatest((SELECT max(n.number) FROM eventferry.intent AS n), (SELECT max(p.carries) FROM eventferry.position AS p), 0)
+    INTO newest;
     -- A call of a lost connection that comes after a later one would forget what was intended since.
     PERFORM FROM eventferry.identity AS n WHERE (n.asked_sum, n.asked_attempt) > (asked, attempt);
     IF FOUND OR held <> cardinality(held_lanes) THEN

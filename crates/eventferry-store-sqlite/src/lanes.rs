@@ -96,7 +96,8 @@ impl Lanes for SqliteLanes {
             let now = keeper.config.now().0;
             let (database, _) = keeper.database()?;
             let transaction = database.write(WHAT)?;
-            let books = Books { transaction: &transaction, relay: &relay, incarnation, now };
+            let whole = claim.whole;
+            let books = Books { transaction: &transaction, relay: &relay, incarnation, now, whole };
             let round = books.round(&claim)?;
             transaction.commit().map_err(|error| fault(WHAT, error))?;
             Ok(round)
@@ -122,6 +123,8 @@ struct Books<'a> {
     incarnation: [u8; 16],
     /// Microseconds since 1970.
     now: i64,
+    /// All lanes are taken or none.
+    whole: bool,
 }
 
 impl Books<'_> {
@@ -156,7 +159,8 @@ impl Books<'_> {
     fn beat(&self, lease: Duration) -> rusqlite::Result<()> {
         let mut statement = self.transaction.prepare_cached(include_str!("../sql/beat.sql"))?;
         statement.execute(named_params! {
-            ":relay": self.relay, ":incarnation": self.incarnation, ":now": self.now, ":lease": micros(lease)
+            ":relay": self.relay, ":incarnation": self.incarnation, ":now": self.now, ":lease": micros(lease),
+            ":whole": self.whole,
         })?;
         Ok(())
     }
@@ -177,7 +181,14 @@ impl Books<'_> {
         Ok(())
     }
 
-    fn take(&self, take_max: u16) -> rusqlite::Result<()> {
+    fn take(&self, mut take_max: u16) -> rusqlite::Result<()> {
+        if self.whole && take_max > 0 {
+            let others_live: bool = self
+                .transaction
+                .prepare_cached(include_str!("../sql/others_live.sql"))?
+                .query_row(named_params! { ":relay": self.relay, ":now": self.now }, |row| row.get(0))?;
+            take_max = if others_live { 0 } else { u16::MAX };
+        }
         let mut statement = self.transaction.prepare_cached(include_str!("../sql/take_lanes.sql"))?;
         statement.execute(named_params! { ":relay": self.relay, ":now": self.now, ":take_max": take_max })?;
         Ok(())
@@ -192,6 +203,9 @@ impl Books<'_> {
 
     fn relays_live(&self) -> rusqlite::Result<u32> {
         let mut statement = self.transaction.prepare_cached(include_str!("../sql/relays_live.sql"))?;
-        statement.query_row([self.now], |row| row.get(0))
+        statement.query_row(
+            named_params! { ":relay": self.relay, ":now": self.now, ":whole": self.whole },
+            |row| row.get(0),
+        )
     }
 }

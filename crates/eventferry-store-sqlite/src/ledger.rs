@@ -12,6 +12,8 @@
 //!   same, and what holds already is left alone.
 
 mod due;
+mod intents;
+mod items;
 mod told;
 mod words;
 
@@ -33,6 +35,7 @@ use crate::feed::{SqliteMark, history_lost, last_id};
 use crate::row::text_of;
 use due::DueRound;
 pub(crate) use due::{RowStatements, key_of, parked_lanes};
+use intents::{IntendRound, ResolveRound};
 use told::Movement;
 pub(crate) use words::{DECISIONS, STAGES, one_of, stage_of, word_of};
 
@@ -107,12 +110,24 @@ impl Ledger for SqliteLedger {
         }
     }
 
-    async fn intend(&mut self, _: Intent<'_, SqliteMark, PackedRow>) -> Result<Verdict, StoreFault> {
-        Err(no_intents())
+    async fn intend(&mut self, intent: Intent<'_, SqliteMark, PackedRow>) -> Result<Verdict, StoreFault> {
+        let round = IntendRound::of(&self.relay, &intent, &self.known);
+        let result = self.connection.ask(move |keeper| round.run(keeper)).await;
+        if result.as_ref().is_err_and(|fault| *fault.kind() == StoreFaultKind::HistoryLost) {
+            self.forget();
+        }
+        result
     }
 
-    async fn resolve(&mut self, _: &[Lease], _: Option<Stamp>) -> Result<Resolved, StoreFault> {
-        Err(no_intents())
+    async fn resolve(&mut self, leases: &[Lease], committed: Option<Stamp>) -> Result<Resolved, StoreFault> {
+        let (relay, leases) = (self.relay.clone(), leases.to_vec());
+        let round = ResolveRound { relay, leases, committed, told: random_number() };
+        let (past, resolved) = self.connection.ask(move |keeper| round.run(keeper)).await?;
+        if past == Past::Replaced {
+            // The new file was asked for what it knows itself.
+            self.forget();
+        }
+        Ok(resolved)
     }
 
     async fn parked(&mut self, ask: ParkedAsk<'_>) -> Result<ParkedPage, StoreFault> {
@@ -136,10 +151,6 @@ impl Ledger for SqliteLedger {
         }
         result
     }
-}
-
-fn no_intents() -> StoreFault {
-    StoreFault::new(StoreFaultKind::Misconfigured, "this store writes no intents down: deliver at least once")
 }
 
 const SETTLE: &str = "settle";
@@ -191,12 +202,18 @@ impl SettleRound {
                     "the database knows less than was settled or read: it was restored",
                 ));
             }
+            if movement.carries.is_none() {
+                intents::forget_all(transaction).map_err(|error| fault(SETTLE, error))?;
+            }
             let holds_already = told == Some(self.number) && !told_here.contains(&lane);
             let is_late = movement.to.is_some_and(|to| to <= position);
             if !holds_already && !is_late {
                 carry_out(transaction, movement, position, now)?;
                 settle
-                    .execute(named_params! { ":lane": lane.0, ":position": to, ":told": self.number })
+                    .execute(named_params! {
+                        ":lane": lane.0, ":position": to, ":told": self.number,
+                        ":carries": movement.carries.unwrap_or(0),
+                    })
                     .map_err(|error| fault(SETTLE, error))?;
                 told_here.insert(lane);
             }

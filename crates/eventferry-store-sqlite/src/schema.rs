@@ -10,8 +10,11 @@ use crate::connection::{check_log_mode, open};
 use crate::fault::fault;
 
 /// The migrations, each runnable in any client, in order. A version is its place in this list, counted from 1.
-pub(crate) const MIGRATIONS: [&str; 2] =
-    [include_str!("../migrations/0001_outbox.sql"), include_str!("../migrations/0002_parked.sql")];
+pub(crate) const MIGRATIONS: [&str; 3] = [
+    include_str!("../migrations/0001_outbox.sql"),
+    include_str!("../migrations/0002_parked.sql"),
+    include_str!("../migrations/0003_intents.sql"),
+];
 
 /// The version this code needs.
 const VERSION: u32 = MIGRATIONS.len() as u32;
@@ -41,8 +44,25 @@ pub(crate) fn prepare(config: &SqliteConfig, prepare: Prepare) -> Result<Prepare
     };
     check_log_mode(&sqlite)?;
     let lanes = check_lanes(&sqlite, config.lanes)?;
-    Ok(Prepared { version: VERSION, upgraded_from, lanes, outbox: OutboxId(String::new()) })
+    Ok(Prepared { version: VERSION, upgraded_from, lanes, outbox: outbox(&sqlite)? })
 }
+
+/// What the broker calls this outbox.
+fn outbox(sqlite: &Connection) -> Result<OutboxId, StoreFault> {
+    let named = sqlite.query_row(include_str!("../sql/outbox.sql"), [], |row| row.get(0)).optional();
+    let named: Option<String> = named.map_err(|error| fault("look for the outbox's name", error))?;
+    named.filter(|name| (1..=OUTBOX_ID_CHARS_MAX).contains(&name.chars().count())).map(OutboxId).ok_or_else(
+        || {
+            misconfigured(format!(
+                "eventferry_identity names no outbox; put a row back whose `outbox` is a text of 1 to \
+             {OUTBOX_ID_CHARS_MAX} characters, unlike any other outbox's"
+            ))
+        },
+    )
+}
+
+/// The longest name of an outbox.
+const OUTBOX_ID_CHARS_MAX: usize = 200;
 
 /// What a schema of some version needs before this code can use it.
 #[derive(Debug, PartialEq, Eq)]
@@ -209,13 +229,8 @@ mod tests {
         Connection::open(&path).unwrap().execute_batch(&sql()).unwrap();
         let prepared = prepare(&SqliteConfig::at(&path).unwrap(), Prepare::Check).unwrap();
         assert_eq!(
-            prepared,
-            Prepared {
-                version: VERSION,
-                upgraded_from: None,
-                lanes: LANES_DEFAULT,
-                outbox: OutboxId(String::new())
-            }
+            (prepared.version, prepared.upgraded_from, prepared.lanes),
+            (VERSION, None, LANES_DEFAULT)
         );
     }
 }

@@ -327,6 +327,58 @@ flaws! {
     /// The log stands still when nobody enqueues into the relay's own lanes.
     StillIsItsOwnLanes,
 
+    // What is settled with a transaction of the broker's.
+    /// An intent is carried out when it is written down.
+    IntendingSettles,
+    /// Intents forget what they park.
+    IntendsNoParks,
+    /// Intents forget what became of parked events.
+    IntendsNoChanges,
+    /// Intents are written down under any epoch.
+    IntendsWithoutEpoch,
+    /// An intent is held against the leases of those lanes alone that it settles.
+    IntendsByItsOwnLanes,
+    /// An intent that comes after a later one, or again, is written down.
+    LateIntentCounts,
+    /// Nothing is ever carried out.
+    ResolvesNothing,
+    /// Of what was committed the last transaction alone is carried out.
+    CarriesOutTheLastAlone,
+    /// What was aborted before the last transaction is carried out too.
+    CarriesOutTheAborted,
+    /// The newest intent is carried out, whatever the broker committed last.
+    TrustsTheNewestIntent,
+    /// What is settled already is carried out again.
+    CarriesOutTwice,
+    /// A settlement does not note which transactions it settles.
+    SettlingCarriesNothing,
+    /// A transaction is known by its number alone.
+    ForgetsNonces,
+    /// What was carried out is forgotten by name too.
+    ForgetsTheCommitted,
+    /// Intents stay when database and broker have parted.
+    PartedKeepsIntents,
+    /// A broker that has committed nothing agrees with any intents.
+    NoStampIsAgreed,
+    /// What was shipped is resolved under any epoch.
+    ResolvesWithoutEpoch,
+    /// Numbers of forgotten intents are given out again.
+    NumbersComeAgain,
+    /// A settlement without transactions leaves intents alone.
+    KeepsIntentsForEver,
+    /// A fenced settlement without transactions forgets intents.
+    FencedForgetsIntents,
+    /// A sweep removes intents.
+    SweepsIntents,
+    /// Whoever wants all lanes gets those that are free.
+    WholeTakesWhatIsFree,
+    /// Whoever wants all lanes gets as many as it names.
+    WholeIsUnheard,
+    /// The outbox has a new name at each start.
+    NamesTheOutboxAnew,
+    /// All outboxes have one name.
+    NamesAllOutboxesAlike,
+
     // Who owns what.
     /// Lanes are taken though their owner lives.
     TakesFromTheLiving,

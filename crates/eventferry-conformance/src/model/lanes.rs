@@ -67,11 +67,12 @@ impl ModelLanes {
 
     /// Takes lanes that are free or whose owner is dead.
     fn take(&self, world: &mut World, claim: &Claim) {
-        if world.declared.capabilities.ownership == Ownership::Whole && !self.can_take_all(world) {
+        let whole = world.declared.capabilities.ownership == Ownership::Whole
+            || claim.whole && !world.has(Flaw::WholeIsUnheard);
+        if whole && !self.can_take_all(world) && !world.has(Flaw::WholeTakesWhatIsFree) {
             return;
         }
-        let takes_all =
-            world.has(Flaw::TakesEverything) || world.declared.capabilities.ownership == Ownership::Whole;
+        let takes_all = world.has(Flaw::TakesEverything) || whole;
         let mut left = match claim.take_max {
             0 => 0,
             _ if takes_all => world.lanes_total(),

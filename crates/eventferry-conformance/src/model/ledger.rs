@@ -47,7 +47,13 @@ impl Ledger for ModelLedger {
         }
         for (settlement, verdict) in settlements.iter().zip(&mut verdicts) {
             match verdict {
-                Verdict::Done => *verdict = settle(&mut world, settlement),
+                Verdict::Done => {
+                    note_transactions(&mut world, settlement);
+                    *verdict = settle(&mut world, settlement);
+                }
+                Verdict::Fenced if world.has(Flaw::FencedForgetsIntents) => {
+                    note_transactions(&mut world, settlement);
+                }
                 Verdict::Fenced if world.has(Flaw::FencedStillParks) => park(&mut world, settlement, 0),
                 Verdict::Fenced if world.has(Flaw::FencedStillChanges) => change(&mut world, settlement),
                 Verdict::Fenced => {}
@@ -56,12 +62,18 @@ impl Ledger for ModelLedger {
         Ok(verdicts)
     }
 
-    async fn intend(&mut self, _: Intent<'_, ModelMark, StoredEvent>) -> Result<Verdict, StoreFault> {
-        Err(no_intents())
+    async fn intend(&mut self, intent: Intent<'_, ModelMark, StoredEvent>) -> Result<Verdict, StoreFault> {
+        let mut world = self.world.lock();
+        can_intend(&world)?;
+        world.write()?;
+        Ok(world.intend(&intent))
     }
 
-    async fn resolve(&mut self, _: &[Lease], _: Option<Stamp>) -> Result<Resolved, StoreFault> {
-        Err(no_intents())
+    async fn resolve(&mut self, leases: &[Lease], committed: Option<Stamp>) -> Result<Resolved, StoreFault> {
+        let mut world = self.world.lock();
+        can_intend(&world)?;
+        world.write()?;
+        Ok(world.resolve(leases, committed))
     }
 
     async fn parked(&mut self, ask: ParkedAsk<'_>) -> Result<ParkedPage, StoreFault> {
@@ -94,8 +106,14 @@ impl Ledger for ModelLedger {
     }
 }
 
-fn no_intents() -> StoreFault {
-    StoreFault::new(StoreFaultKind::Misconfigured, "this store writes no intents down: deliver at least once")
+fn can_intend(world: &World) -> Result<(), StoreFault> {
+    if world.declared.capabilities.intents {
+        return Ok(());
+    }
+    Err(StoreFault::new(
+        StoreFaultKind::Misconfigured,
+        "this store writes no intents down: deliver at least once",
+    ))
 }
 
 /// Whether a settlement's lease is the lane's current one.
@@ -112,8 +130,19 @@ fn fence(world: &mut World, settlement: &Told<'_>) -> Verdict {
     }
 }
 
+/// Notes with what transaction a lane is settled; without one, intents speak of nothing any more.
+fn note_transactions(world: &mut World, settlement: &Told<'_>) {
+    if settlement.carries.is_none() && !world.has(Flaw::KeepsIntentsForEver) {
+        world.intents.clear();
+    }
+    let forgets = world.has(Flaw::SettlingCarriesNothing);
+    if let Some(row) = world.lane(settlement.lease.lane).filter(|_| !forgets) {
+        row.carries = settlement.carries.unwrap_or(0);
+    }
+}
+
 /// Settles under the current lease. What lies behind the position already is done, and its changes with it.
-fn settle(world: &mut World, settlement: &Told<'_>) -> Verdict {
+pub(super) fn settle(world: &mut World, settlement: &Told<'_>) -> Verdict {
     let lane = settlement.lease.lane;
     let Some(ModelMark(mut to)) = settlement.prefix.last().copied() else {
         if !world.has(Flaw::NoMarkNoChange) {

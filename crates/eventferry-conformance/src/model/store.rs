@@ -11,6 +11,7 @@ use super::flaw::Flaw;
 use super::lanes::ModelLanes;
 use super::ledger::ModelLedger;
 use super::upkeep::ModelUpkeep;
+use super::world::random_name;
 
 /// The version of a schema that never changes.
 const VERSION: u32 = 1;
@@ -60,12 +61,18 @@ impl Store for ModelStore {
             Prepare::Apply if was_made => world.write()?,
             Prepare::Apply => world.made = true,
         }
+        if world.has(Flaw::NamesTheOutboxAnew) {
+            world.name = random_name();
+        }
+        if world.has(Flaw::NamesAllOutboxesAlike) {
+            world.name = "model".into();
+        }
         let upgraded_from = (prepare == Prepare::Apply && !was_made).then_some(0);
         Ok(Prepared {
             version: VERSION,
             upgraded_from,
             lanes: world.lanes_total(),
-            outbox: OutboxId("model".into()),
+            outbox: OutboxId(world.name.clone()),
         })
     }
 

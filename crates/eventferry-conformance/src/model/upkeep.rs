@@ -43,6 +43,9 @@ impl Upkeep for ModelUpkeep {
         if world.has(Flaw::SweepsTheParked) {
             world.parked.clear();
         }
+        if world.has(Flaw::SweepsIntents) {
+            world.intents.clear();
+        }
         if !world.open.is_empty() {
             world.locked = true;
         }

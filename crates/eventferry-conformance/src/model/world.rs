@@ -11,6 +11,7 @@ use eventferry_core::store::{LogGauge, RelayId, Stall};
 use eventferry_core::{Event, Lane, MessageId, StoreFault, StoreFaultKind, StoredEvent, Timestamp};
 
 use super::flaw::Flaw;
+use super::intents::IntentRow;
 use super::parked::ParkedRow;
 use crate::clause::Declared;
 use crate::subject::Audited;
@@ -30,6 +31,10 @@ pub(super) struct World {
     pub(super) lanes: Vec<LaneRow>,
     pub(super) relays: BTreeMap<RelayId, Beat>,
     pub(super) parked: BTreeMap<ParkedKey, ParkedRow>,
+    /// What is settled when a transaction is committed, in the order of their numbers.
+    pub(super) intents: Vec<IntentRow>,
+    /// What the outbox is called at the broker.
+    pub(super) name: String,
     /// What people decided and did, line by line.
     pub(super) audit: Vec<Audited>,
     /// Transactions that have begun and not ended, by number, and since when.
@@ -64,6 +69,8 @@ pub(super) struct LaneRow {
     pub(super) epoch: u64,
     /// The last place that is settled; `None`: nothing ever was.
     pub(super) position: Option<u64>,
+    /// The last transaction that is settled with the position; 0: none.
+    pub(super) carries: u64,
     /// Whether positions were taken back since a relay last settled here.
     pub(super) rewound: bool,
     /// The last place that was handed over to anybody. Only flawed models look at it.
@@ -91,6 +98,8 @@ impl World {
             lanes: vec![LaneRow::default(); usize::from(LANES_DEFAULT)],
             relays: BTreeMap::new(),
             parked: BTreeMap::new(),
+            intents: Vec::new(),
+            name: random_name(),
             audit: Vec::new(),
             open: BTreeMap::new(),
             writing: None,
@@ -241,6 +250,11 @@ impl World {
 
 pub(super) fn micros(duration: Duration) -> i64 {
     i64::try_from(duration.as_micros()).unwrap_or(i64::MAX / 4)
+}
+
+/// A name that no other outbox has.
+pub(super) fn random_name() -> String {
+    random_message_id().0.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A random UUID, from the seeds that the standard library gives its hash maps.

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use eventferry_core::publisher::{Domain, Outcome, Pipeline, Report, Role, Route, Taken, Token};
-use eventferry_core::{Envelope, Event, MessageId, PublishFault, PublishFaultKind, StoredEvent, Timestamp};
+use eventferry_core::{
+    Envelope, Event, MessageId, OutboxId, PublishFault, PublishFaultKind, Stamp, StoredEvent, Timestamp,
+};
 
 use super::clause::Declared;
 use super::erased::{AnyPublisher, AnySession, AnySubject, Shore};
@@ -102,14 +104,40 @@ impl Bench {
         role: Role,
     ) -> Result<Line<'b>, Broken> {
         let session = retried(self.patience(), "connect", async || publisher.connect(role).await).await?;
-        Ok(Line {
-            bench: self,
-            publisher,
-            session,
-            next: 0,
-            answers: Answers::default(),
-            open: BTreeSet::new(),
-        })
+        Ok(Line::of(self, publisher, session))
+    }
+
+    /// The name of an outbox that nobody else has.
+    pub(crate) fn outbox(&self) -> OutboxId {
+        OutboxId(self.fresh_name())
+    }
+
+    /// A session of transactions, and the stamp committed last before it.
+    pub(crate) async fn take_over<'b>(
+        &'b self,
+        publisher: &'b dyn AnyPublisher,
+        outbox: &OutboxId,
+    ) -> Result<(Line<'b>, Option<Stamp>), Broken> {
+        let take_over = async || publisher.take_over(outbox).await;
+        let (session, last) = retried(self.patience(), "take over", take_over).await?;
+        Ok((Line::of(self, publisher, session), last))
+    }
+
+    /// Waits until a topic has exactly these texts: the end of a transaction is answered before it shows everywhere.
+    pub(crate) async fn comes_to_hold(
+        &self,
+        topic: &str,
+        sent: &[StoredEvent],
+        when: &str,
+    ) -> Result<(), Broken> {
+        let mut rounds = self.patience().as_millis() / PAUSE.as_millis();
+        loop {
+            match holds(self, topic, sent, when).await {
+                Err(_) if rounds > 0 => Pause::of(PAUSE).await,
+                held => return held,
+            }
+            rounds -= 1;
+        }
     }
 }
 
@@ -207,7 +235,86 @@ impl Answers {
     }
 }
 
-impl Line<'_> {
+impl<'b> Line<'b> {
+    fn of(bench: &'b Bench, publisher: &'b dyn AnyPublisher, session: Box<dyn AnySession>) -> Self {
+        let (answers, open) = (Answers::default(), BTreeSet::new());
+        Self { bench, publisher, session, next: 0, answers, open }
+    }
+
+    /// Begins a transaction, and waits until that is acknowledged.
+    pub(crate) async fn begin(&mut self, stamp: Stamp) -> Result<(), Broken> {
+        loop {
+            match self.try_begin(stamp) {
+                Taken::Yes => break,
+                Taken::Full => self.report().await?,
+                Taken::Ended => {
+                    return Err(Broken::new("nothing was wrong, and no transaction can be begun"));
+                }
+            }
+        }
+        let outcome = self.outcome_of_last().await?;
+        ensure!(
+            matches!(outcome, Outcome::Acknowledged),
+            "nothing was wrong, and a transaction's beginning was reported {outcome:?}"
+        );
+        Ok(())
+    }
+
+    /// Begins a transaction, if the session takes it.
+    pub(crate) fn try_begin(&mut self, stamp: Stamp) -> Taken {
+        let token = self.next_token();
+        let taken = self.session.begin(token, stamp);
+        if taken == Taken::Yes {
+            self.answers.taken.push(token);
+        }
+        taken
+    }
+
+    /// Commits the earliest transaction; breaks the clause unless that is acknowledged.
+    pub(crate) async fn commit(&mut self) -> Result<(), Broken> {
+        let outcome = self.try_commit().await?;
+        ensure!(
+            matches!(outcome, Outcome::Acknowledged),
+            "nothing was wrong, and a commit was reported {outcome:?}"
+        );
+        Ok(())
+    }
+
+    /// Commits the earliest transaction.
+    pub(crate) async fn try_commit(&mut self) -> Result<&Outcome, Broken> {
+        let token = self.next_token();
+        self.answers.taken.push(token);
+        self.session.commit(token);
+        self.outcome_of_last().await
+    }
+
+    /// Throws the transaction begun last away; breaks the clause unless that is acknowledged.
+    pub(crate) async fn abort(&mut self) -> Result<(), Broken> {
+        let token = self.next_token();
+        self.answers.taken.push(token);
+        self.session.abort(token);
+        let outcome = self.outcome_of_last().await?;
+        ensure!(
+            matches!(outcome, Outcome::Acknowledged),
+            "a transaction was to be thrown away, and that was reported {outcome:?}"
+        );
+        Ok(())
+    }
+
+    fn next_token(&mut self) -> Token {
+        self.next += 1;
+        Token(self.next - 1)
+    }
+
+    /// Waits for the answer to the last thing asked.
+    async fn outcome_of_last(&mut self) -> Result<&Outcome, Broken> {
+        let token = Token(self.next - 1);
+        while self.answers.reports.iter().all(|report| report.token != token) {
+            self.report().await?;
+        }
+        self.answers.of(token)
+    }
+
     /// Where the publisher routes an envelope; breaks the clause if nowhere.
     pub(crate) fn domain(&self, envelope: &Envelope<'_>) -> Result<Domain, Broken> {
         match self.publisher.route(envelope) {

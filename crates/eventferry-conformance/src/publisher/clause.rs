@@ -36,6 +36,8 @@ pub enum Need {
     Partitions,
     /// Messages carry the event's time.
     Times,
+    /// Messages can travel in transactions.
+    Transactions,
     /// The broker can be made to refuse a message.
     Limits,
 }
@@ -48,6 +50,7 @@ impl Need {
             Self::Gapless => abilities.pipeline == Pipeline::Gapless,
             Self::Partitions => reach.partitions,
             Self::Times => reach.times,
+            Self::Transactions => abilities.transactions.is_some(),
             Self::Limits => reach.limits,
         }
     }
@@ -58,6 +61,7 @@ impl Need {
             Self::Gapless => "the publisher sends one message at a time",
             Self::Partitions => "the broker has no partitions",
             Self::Times => "messages carry no time",
+            Self::Transactions => "the publisher cannot deliver exactly once",
             Self::Limits => "its test cannot make the broker refuse a message",
         }
     }

@@ -5,15 +5,18 @@ mod ending;
 mod order;
 mod refusal;
 mod topics;
+mod transactions;
 
 use super::clause::Clause;
 
 /// The clauses in the order of the promises.
-pub(crate) static BY_PROMISE: [&[Clause]; 8] = [
+pub(crate) static BY_PROMISE: [&[Clause]; 10] = [
     arrival::CLAUSES,
     ending::ANSWERS,
     order::CLAUSES,
     refusal::CLAUSES,
+    transactions::CLAUSES,
+    transactions::TAKING_OVER,
     ending::CLAUSES,
     topics::CLAUSES,
     arrival::DEAD_LETTERS,

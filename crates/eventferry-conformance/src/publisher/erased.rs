@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventferry_core::publisher::{Abilities, Domain, Publisher, Report, Role, Route, Session, Taken, Token};
-use eventferry_core::{Envelope, PublishFault};
+use eventferry_core::{Envelope, OutboxId, PublishFault, Stamp};
 
 use super::subject::{Delivered, Reach, Subject};
 use crate::erased::Work;
@@ -24,13 +24,20 @@ pub(crate) trait AnySubject {
 pub(crate) trait AnyPublisher {
     fn abilities(&self) -> Abilities;
     fn connect(&self, role: Role) -> Work<'_, Result<Box<dyn AnySession>, PublishFault>>;
+    fn take_over<'a>(&'a self, outbox: &'a OutboxId) -> Work<'a, Result<TakenOver, PublishFault>>;
     fn learn<'a>(&'a self, topic: &'a str) -> Work<'a, Result<(), PublishFault>>;
     fn route(&self, envelope: &Envelope<'_>) -> Route;
 }
 
+/// A session of transactions, and the stamp committed last before it.
+pub(crate) type TakenOver = (Box<dyn AnySession>, Option<Stamp>);
+
 /// A session.
 pub(crate) trait AnySession {
     fn send(&mut self, token: Token, domain: Domain, envelope: &Envelope<'_>) -> Taken;
+    fn begin(&mut self, token: Token, stamp: Stamp) -> Taken;
+    fn commit(&mut self, token: Token);
+    fn abort(&mut self, token: Token);
     fn reports<'a>(&'a mut self, into: &'a mut Vec<Report>) -> Work<'a, ()>;
     fn abandon(self: Box<Self>, within: Duration) -> Work<'static, Vec<Report>>;
 }
@@ -74,6 +81,13 @@ impl<P: Publisher> AnyPublisher for Shell<P> {
         Box::pin(async move { Ok(Box::new(Hands(self.0.connect(role).await?)) as Box<dyn AnySession>) })
     }
 
+    fn take_over<'a>(&'a self, outbox: &'a OutboxId) -> Work<'a, Result<TakenOver, PublishFault>> {
+        Box::pin(async move {
+            let (session, last) = self.0.take_over(outbox).await?;
+            Ok((Box::new(Hands(session)) as Box<dyn AnySession>, last))
+        })
+    }
+
     fn learn<'a>(&'a self, topic: &'a str) -> Work<'a, Result<(), PublishFault>> {
         Box::pin(self.0.learn(topic))
     }
@@ -88,6 +102,18 @@ struct Hands<S>(S);
 impl<S: Session> AnySession for Hands<S> {
     fn send(&mut self, token: Token, domain: Domain, envelope: &Envelope<'_>) -> Taken {
         self.0.send(token, domain, envelope)
+    }
+
+    fn begin(&mut self, token: Token, stamp: Stamp) -> Taken {
+        self.0.begin(token, stamp)
+    }
+
+    fn commit(&mut self, token: Token) {
+        self.0.commit(token);
+    }
+
+    fn abort(&mut self, token: Token) {
+        self.0.abort(token);
     }
 
     fn reports<'a>(&'a mut self, into: &'a mut Vec<Report>) -> Work<'a, ()> {

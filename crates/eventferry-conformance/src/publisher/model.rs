@@ -4,17 +4,20 @@
 //! |---|---|
 //! | topics, partitions, limits | `broker.rs` |
 //! | learning, routing, connecting | `factory.rs` |
+//! | transactions, and who may end them | `coordinator.rs` |
 //! | sending, reporting, ending | `session.rs` |
 //!
 //! A message is written when its session is waited upon. A session for the stream of events is gapless: after a refusal
 //! it writes nothing more and has ended. [`Flaw`] lists what can be broken on purpose.
 
 mod broker;
+mod coordinator;
 mod factory;
 mod flaw;
 mod session;
 
 use std::future::Future;
+use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -43,7 +46,7 @@ impl Default for Model {
             first_alone: None,
             refusal: Refusal::PerRecord,
             durable_ack: false,
-            transactions: None,
+            transactions: NonZeroU32::new(1),
         };
         let reach = Reach { partitions: true, times: true, limits: true };
         Self { broker: Shared::new(None), declared: Declared { abilities, reach } }

@@ -34,7 +34,8 @@ pub trait Subject: Send + Sync + 'static {
         async { Err("this subject sets no limits".into()) }
     }
 
-    /// Reads all messages of a topic as an ordinary consumer does, those of a partition in their order.
+    /// Reads all messages of a topic as an ordinary consumer does, those of a partition in their order: where messages
+    /// travel in transactions, those that are committed.
     fn read(&self, topic: &str) -> impl Future<Output = Result<Vec<Delivered>, Trouble>>;
 
     /// How long a clause waits for what must come. Default: [`PATIENCE`](crate::PATIENCE).

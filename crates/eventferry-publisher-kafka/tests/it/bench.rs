@@ -12,6 +12,7 @@ use rdkafka::admin::{
 };
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::error::KafkaError;
 use rdkafka::error::RDKafkaErrorCode;
 use rdkafka::message::{BorrowedMessage, Message, OwnedMessage};
 use rdkafka::producer::{FutureProducer, FutureRecord};
@@ -208,7 +209,8 @@ impl Kafka {
         removed.elements().iter().for_each(|element| element.error().unwrap());
     }
 
-    /// Everything in a topic, partition by partition, as an ordinary consumer reads it.
+    /// Everything in a topic, partition by partition, as an ordinary consumer reads it: of transactions what is
+    /// committed, up to the first that is open.
     pub(crate) async fn read(&self, topic: &str) -> Vec<OwnedMessage> {
         let (brokers, topic) = (self.brokers.clone(), topic.to_owned());
         tokio::task::spawn_blocking(move || read(&brokers, &topic)).await.unwrap()
@@ -230,25 +232,34 @@ async fn within_patience(what: &str, mut ask: impl AsyncFnMut() -> bool) {
 }
 
 fn read(brokers: &str, topic: &str) -> Vec<OwnedMessage> {
-    let consumer: BaseConsumer =
-        ClientConfig::new().set("bootstrap.servers", brokers).set("group.id", "reader").create().unwrap();
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", brokers)
+        .set("group.id", "reader")
+        .set("isolation.level", "read_committed")
+        // The end for such a reader: the watermark counts what is open, and what only marks the end of a transaction.
+        .set("enable.partition.eof", "true")
+        .create()
+        .unwrap();
     let metadata = consumer.fetch_metadata(Some(topic), PATIENCE).unwrap();
     let started = Instant::now();
     let mut read = Vec::new();
     for partition in 0..metadata.topics()[0].partitions().len() as i32 {
-        let (first, end) = consumer.fetch_watermarks(topic, partition, PATIENCE).unwrap();
         let mut assignment = TopicPartitionList::new();
-        assignment.add_partition_offset(topic, partition, Offset::Offset(first)).unwrap();
+        assignment.add_partition_offset(topic, partition, Offset::Beginning).unwrap();
         consumer.assign(&assignment).unwrap();
-        let mut next = first;
-        while next < end {
+        loop {
             // Now and then it wakes for an event that is no message.
-            assert!(started.elapsed() < PATIENCE, "the reader waits for {topic} [{partition}] {next}");
-            let Some(message) = consumer.poll(PATIENCE) else { continue };
-            let message = message.unwrap();
-            next = message.offset() + 1;
-            if message.key() != Some(PROBE.as_bytes()) {
-                read.push(BorrowedMessage::detach(&message));
+            assert!(started.elapsed() < PATIENCE, "the reader waits for {topic} [{partition}]");
+            match consumer.poll(PATIENCE) {
+                None => {}
+                Some(Err(KafkaError::PartitionEOF(ended))) if ended == partition => break,
+                Some(Err(KafkaError::PartitionEOF(_))) => {}
+                Some(message) => {
+                    let message = message.unwrap();
+                    if message.key() != Some(PROBE.as_bytes()) {
+                        read.push(BorrowedMessage::detach(&message));
+                    }
+                }
             }
         }
     }

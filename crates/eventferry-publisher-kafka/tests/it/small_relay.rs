@@ -82,6 +82,7 @@ impl SmallRelay {
             in_table: true,
             payload_bytes_max: 16 << 20,
             settle_items_max: 10_000,
+            intents: false,
         };
         let mut abilities = publisher.abilities();
         match undone {

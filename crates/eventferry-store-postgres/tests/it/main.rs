@@ -6,6 +6,7 @@ mod books;
 mod desk;
 mod doorbell;
 mod due;
+mod intents;
 mod lost_slot;
 mod own_server;
 mod parked;

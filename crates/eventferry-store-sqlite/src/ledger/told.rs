@@ -22,11 +22,13 @@ pub(super) struct Movement {
     pub(super) to: Option<i64>,
     pub(super) parks: Vec<Parking>,
     pub(super) changes: Vec<Turn>,
+    /// See [`Settlement::carries`].
+    pub(super) carries: Option<u64>,
 }
 
 impl Movement {
     pub(super) fn of(settlement: &Settlement<'_, SqliteMark, PackedRow>) -> Self {
-        let Settlement { lease, prefix, park, changes, .. } = settlement;
+        let Settlement { lease, prefix, park, changes, carries } = settlement;
         Self {
             lease: *lease,
             to: prefix.last().map(|mark| mark.0),
@@ -35,6 +37,7 @@ impl Movement {
                 .iter()
                 .map(|(key, change)| Turn { key: *key, what: What::of(*change) })
                 .collect(),
+            carries: *carries,
         }
     }
 }
@@ -43,12 +46,12 @@ impl Movement {
 #[derive(Debug, PartialEq)]
 pub(super) struct Parking {
     pub(super) id: i64,
-    size_bytes: usize,
-    why: Why,
+    pub(super) size_bytes: usize,
+    pub(super) why: Why,
 }
 
 #[derive(Debug, PartialEq)]
-enum Why {
+pub(super) enum Why {
     Refused(Refusal, Next),
     TopicHeld(Refusal),
     Behind,
@@ -56,9 +59,9 @@ enum Why {
 
 /// A [`Cause`] of its own.
 #[derive(Debug, PartialEq)]
-struct Refusal {
-    class: String,
-    message: String,
+pub(super) struct Refusal {
+    pub(super) class: String,
+    pub(super) message: String,
 }
 
 impl From<Cause<'_>> for Refusal {
@@ -115,13 +118,13 @@ fn later(now: Timestamp, by: Duration) -> i64 {
 /// What became of a parked event.
 #[derive(Debug, PartialEq)]
 pub(super) struct Turn {
-    key: ParkedKey,
-    what: What,
+    pub(super) key: ParkedKey,
+    pub(super) what: What,
 }
 
 /// A [`Change`] of its own.
 #[derive(Debug, PartialEq)]
-enum What {
+pub(super) enum What {
     Refused { refusal: Refusal, attempts: u32, next: Next },
     Postponed(Duration),
     Retried,

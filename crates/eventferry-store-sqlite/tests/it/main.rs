@@ -7,6 +7,7 @@ mod desk;
 mod due;
 mod enqueue;
 mod feed;
+mod intents;
 mod lanes;
 mod ledger;
 mod parked;

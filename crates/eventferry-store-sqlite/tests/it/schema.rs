@@ -20,8 +20,8 @@ async fn refusal(config: SqliteConfig, prepare: Prepare) -> String {
 async fn applying_twice_creates_once() {
     let database = Database::empty();
     let mut store = SqliteStore::new(database.config());
-    let created = Prepared { version: 2, upgraded_from: Some(0), lanes: 64 };
-    assert_eq!(store.prepare(Prepare::Apply).await.unwrap(), created);
+    let created = store.prepare(Prepare::Apply).await.unwrap();
+    assert_eq!((created.version, created.upgraded_from, created.lanes), (3, Some(0), 64));
     let found = Prepared { upgraded_from: None, ..created };
     assert_eq!(store.prepare(Prepare::Apply).await.unwrap(), found);
     assert_eq!(store.prepare(Prepare::Check).await.unwrap(), found);
@@ -78,10 +78,10 @@ async fn a_missing_file_folder_or_schema_is_said() {
 #[tokio::test]
 async fn an_older_or_newer_schema_is_refused() {
     let database = Database::with_lanes(4).await;
-    database.app().execute("INSERT INTO eventferry_migration (version) VALUES (3)", []).unwrap();
+    database.app().execute("INSERT INTO eventferry_migration (version) VALUES (4)", []).unwrap();
     for prepare in [Prepare::Check, Prepare::Apply] {
         let said = refusal(database.config(), prepare).await;
-        assert!(said.contains("version 3") && said.contains("newer program"), "{said}");
+        assert!(said.contains("version 4") && said.contains("newer program"), "{said}");
     }
     database.app().execute("DELETE FROM eventferry_migration", []).unwrap();
     let said = refusal(database.config(), Prepare::Check).await;
@@ -119,7 +119,8 @@ async fn a_file_of_the_first_version_is_upgraded_with_all_that_is_parked() {
     let said = refusal(database.config(), Prepare::Check).await;
     assert!(said.contains("version 1") && said.contains("eventferry init"), "{said}");
     let prepared = SqliteStore::new(database.config()).prepare(Prepare::Apply).await.unwrap();
-    assert_eq!(prepared, Prepared { version: 2, upgraded_from: Some(1), lanes: 1 });
+    assert_eq!((prepared.version, prepared.upgraded_from, prepared.lanes), (3, Some(1), 1));
+    assert_eq!(prepared.outbox.0.len(), 32);
 
     let (mut relay, leases) = database.sole_relay().await;
     assert_eq!(leases[0].epoch, 8);

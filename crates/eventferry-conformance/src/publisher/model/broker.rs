@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::coordinator::Coordinator;
 use super::flaw::Flaw;
 use crate::publisher::subject::Delivered;
 
@@ -13,6 +14,7 @@ pub(super) struct Broker {
     /// What a flawed session left on its way when it ended.
     lingering: Vec<Message>,
     next_instance: u64,
+    pub(super) coordinator: Coordinator,
     /// How often a flawed publisher ended all sessions.
     pub(super) ended_all: u64,
 }
@@ -32,7 +34,14 @@ pub(super) struct Message {
 
 impl Broker {
     pub(super) fn new(flaw: Option<Flaw>) -> Self {
-        Self { flaw, topics: BTreeMap::new(), lingering: Vec::new(), next_instance: 0, ended_all: 0 }
+        Self {
+            flaw,
+            topics: BTreeMap::new(),
+            lingering: Vec::new(),
+            next_instance: 0,
+            coordinator: Coordinator::default(),
+            ended_all: 0,
+        }
     }
 
     /// Whether the model is broken in this way.
@@ -57,8 +66,13 @@ impl Broker {
         }
     }
 
-    pub(super) fn read(&self, topic: &str) -> Vec<Delivered> {
-        self.topics.get(topic).map_or_else(Vec::new, |topic| topic.partitions.concat())
+    pub(super) fn read(&mut self, topic: &str) -> Vec<Delivered> {
+        let read = self.topics.get(topic).map_or_else(Vec::new, |topic| topic.partitions.concat());
+        // Nothing is late but with a flaw: then it shows to the next reader.
+        for message in std::mem::take(&mut self.coordinator.late) {
+            self.write(message);
+        }
+        read
     }
 
     /// How many partitions a topic has; `None`: there is no such topic.

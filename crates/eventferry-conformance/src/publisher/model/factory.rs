@@ -47,8 +47,20 @@ impl Publisher for ModelPublisher {
         Ok(ModelSession::new(self.broker.clone(), role, self.abilities.pipeline))
     }
 
-    async fn take_over(&self, _: &OutboxId) -> Result<(ModelSession, Option<Stamp>), PublishFault> {
-        Err(PublishFault::new(PublishFaultKind::Misconfigured, "this broker has no transactions"))
+    async fn take_over(&self, outbox: &OutboxId) -> Result<(ModelSession, Option<Stamp>), PublishFault> {
+        if self.abilities.transactions.is_none() {
+            return Err(PublishFault::new(
+                PublishFaultKind::Misconfigured,
+                "this broker has no transactions",
+            ));
+        }
+        let (instance, last) = {
+            let mut broker = self.broker.lock();
+            let instance = broker.instance();
+            (instance, broker.take_over(outbox, instance))
+        };
+        let session = ModelSession::new(self.broker.clone(), Role::Alone, self.abilities.pipeline);
+        Ok((session.of_transactions(outbox, instance), last))
     }
 
     async fn learn(&self, topic: &str) -> Result<(), PublishFault> {

@@ -57,6 +57,30 @@ crate::model::flaws! {
     /// After a refusal a session goes on taking messages.
     TakesAfterTheEnd,
 
+    // What travels in transactions.
+    /// What a transaction holds is read before it is committed.
+    ShowsTheUncommitted,
+    /// What was committed is not read at once.
+    CommitsShowLate,
+    /// A commit is of the transaction begun last.
+    CommitsTheLatest,
+    /// What is thrown away is read.
+    AbortCommits,
+    /// A session ends with a transaction that is thrown away.
+    AbortEndsTheSession,
+    /// No stamp comes back.
+    ForgetsStamps,
+    /// The first stamp comes back.
+    TellsTheFirstStamp,
+    /// The stamp of a transaction comes back that was not committed.
+    TellsTheNewestStamp,
+    /// Who takes over fences nobody.
+    TakeOverFencesNobody,
+    /// Who takes over commits what was open.
+    TakeOverCommitsTheOpen,
+    /// All outboxes are one.
+    OneOutboxForAll,
+
     // How it ends.
     /// Messages in flight are not answered when their session ends.
     AbandonForgets,

@@ -6,10 +6,11 @@ use std::task::Poll;
 use std::time::Duration;
 
 use eventferry_core::publisher::{Domain, Outcome, Pipeline, Report, Role, Session, Taken, Token};
-use eventferry_core::{Envelope, PublishFault, PublishFaultKind, Stamp};
+use eventferry_core::{Envelope, OutboxId, PublishFault, PublishFaultKind, Stamp};
 
 use super::Shared;
 use super::broker::{Broker, Message};
+use super::coordinator::Fenced;
 use super::flaw::Flaw;
 use crate::publisher::subject::Delivered;
 
@@ -22,18 +23,37 @@ pub struct ModelSession {
     broker: Shared,
     /// Whether nothing is written after a refusal.
     gapless: bool,
-    in_flight: VecDeque<(Token, Message)>,
+    in_flight: VecDeque<(Token, Task)>,
+    /// Whose transactions its messages travel in, and under which number it took over.
+    transactions: Option<(OutboxId, u64)>,
+    /// A message of the transaction begun last was refused.
+    doomed: bool,
     ended: bool,
     /// Only a flawed model looks at it.
     last: Option<Token>,
     ended_all: u64,
 }
 
+/// What a session was asked to do.
+#[derive(Debug)]
+enum Task {
+    Send(Message),
+    Begin(Stamp),
+    Commit,
+    Abort,
+}
+
 impl ModelSession {
     pub(super) fn new(broker: Shared, role: Role, pipeline: Pipeline) -> Self {
         let gapless = role == Role::Main && pipeline == Pipeline::Gapless;
         let ended_all = broker.lock().ended_all;
-        Self { broker, gapless, in_flight: VecDeque::new(), ended: false, last: None, ended_all }
+        let (in_flight, transactions, doomed) = (VecDeque::new(), None, false);
+        Self { broker, gapless, in_flight, transactions, doomed, ended: false, last: None, ended_all }
+    }
+
+    /// A session whose messages travel in transactions.
+    pub(super) fn of_transactions(self, outbox: &OutboxId, instance: u64) -> Self {
+        Self { transactions: Some((outbox.clone(), instance)), ..self }
     }
 
     /// Lets the broker have what is in flight, and adds what it answers.
@@ -41,7 +61,10 @@ impl ModelSession {
         let shared = self.broker.clone();
         let mut broker = shared.lock();
         let neighbours_suffer = broker.has(Flaw::RefusesNeighbours)
-            && self.in_flight.iter().any(|(_, message)| broker.refuses(message));
+            && self
+                .in_flight
+                .iter()
+                .any(|(_, task)| matches!(task, Task::Send(message) if broker.refuses(message)));
         if broker.has(Flaw::Reorders) {
             self.in_flight.make_contiguous().reverse();
         }
@@ -51,8 +74,12 @@ impl ModelSession {
             return;
         }
         let first = into.len();
-        while let Some((token, message)) = self.in_flight.pop_front() {
-            let outcome = self.outcome(&mut broker, message, neighbours_suffer);
+        while let Some((token, task)) = self.in_flight.pop_front() {
+            let outcome = match (task, self.transactions.clone()) {
+                (Task::Send(message), None) => self.outcome(&mut broker, message, neighbours_suffer),
+                (task, Some((outbox, instance))) => self.transact(&mut broker, &outbox, instance, task),
+                (_, None) => Outcome::Uncertain,
+            };
             self.last = Some(token);
             into.push(Report { token, outcome });
         }
@@ -64,6 +91,32 @@ impl ModelSession {
         }
         if broker.has(Flaw::LosesReports) && into.len() > first + 1 {
             into.pop();
+        }
+    }
+
+    /// Does what belongs to a transaction.
+    fn transact(&mut self, broker: &mut Broker, outbox: &OutboxId, instance: u64, task: Task) -> Outcome {
+        let done = match task {
+            Task::Send(_) if self.doomed => return Outcome::Uncertain,
+            Task::Send(message) if broker.refuses(&message) => {
+                self.doomed = true;
+                return too_large();
+            }
+            Task::Send(message) => broker.write_into(outbox, instance, message),
+            Task::Begin(stamp) => broker.begin(outbox, instance, stamp),
+            Task::Commit => broker.commit(outbox, instance),
+            Task::Abort => {
+                (self.doomed, self.ended) = (false, broker.has(Flaw::AbortEndsTheSession));
+                broker.abort(outbox, instance)
+            }
+        };
+        match done {
+            Ok(()) => Outcome::Acknowledged,
+            Err(Fenced) => {
+                self.ended = true;
+                let words = "another session has taken over";
+                Outcome::Refused(Box::new(PublishFault::new(PublishFaultKind::Fenced, words)))
+            }
         }
     }
 
@@ -82,9 +135,13 @@ impl ModelSession {
         if broker.has(Flaw::SaysUncertain) {
             return Outcome::Uncertain;
         }
-        let fault = PublishFault::new(PublishFaultKind::Rejected, "the message is over the topic's limit");
-        Outcome::Refused(Box::new(fault.of_class("MessageSizeTooLarge")))
+        too_large()
     }
+}
+
+fn too_large() -> Outcome {
+    let fault = PublishFault::new(PublishFaultKind::Rejected, "the message is over the topic's limit");
+    Outcome::Refused(Box::new(fault.of_class("MessageSizeTooLarge")))
 }
 
 impl Session for ModelSession {
@@ -98,17 +155,25 @@ impl Session for ModelSession {
         if is_full && !broker.has(Flaw::FullTakesIt) {
             return Taken::Full;
         }
-        self.in_flight.push_back((token, message));
+        self.in_flight.push_back((token, Task::Send(message)));
         if is_full { Taken::Full } else { Taken::Yes }
     }
 
-    fn begin(&mut self, _: Token, _: Stamp) -> Taken {
-        Taken::Ended
+    fn begin(&mut self, token: Token, stamp: Stamp) -> Taken {
+        if self.ended || self.transactions.is_none() {
+            return Taken::Ended;
+        }
+        self.in_flight.push_back((token, Task::Begin(stamp)));
+        Taken::Yes
     }
 
-    fn commit(&mut self, _: Token) {}
+    fn commit(&mut self, token: Token) {
+        self.in_flight.push_back((token, Task::Commit));
+    }
 
-    fn abort(&mut self, _: Token) {}
+    fn abort(&mut self, token: Token) {
+        self.in_flight.push_back((token, Task::Abort));
+    }
 
     async fn reports(&mut self, into: &mut Vec<Report>) {
         if self.in_flight.is_empty() {
@@ -141,10 +206,12 @@ impl Session for ModelSession {
         // What was next on its way may have arrived, unheard of.
         let rest = std::mem::take(&mut self.in_flight);
         let mut broker = self.broker.lock();
-        for (nth, (token, message)) in rest.into_iter().enumerate() {
-            match nth {
-                0 if !broker.refuses(&message) && !self.ended => broker.write(message),
-                _ if flaw == Some(Flaw::AbandonLingers) => broker.linger([message]),
+        for (nth, (token, task)) in rest.into_iter().enumerate() {
+            match (nth, task) {
+                // Of transactions nothing is written that was not committed.
+                (_, _) if self.transactions.is_some() => {}
+                (0, Task::Send(message)) if !broker.refuses(&message) && !self.ended => broker.write(message),
+                (_, Task::Send(message)) if flaw == Some(Flaw::AbandonLingers) => broker.linger([message]),
                 _ => {}
             }
             if flaw != Some(Flaw::AbandonForgets) {
