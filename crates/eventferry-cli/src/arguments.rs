@@ -167,8 +167,8 @@ pub(crate) struct RunArguments {
     /// The broker: kafka://host:9092[,host:9092][?option=value]
     #[arg(long, value_name = "URL")]
     pub(crate) publisher: Option<String>,
-    /// at-least-once, or exactly-once to consumers that read what is committed (isolation.level=read_committed): one relay
-    /// carries at a time, and others stand by [default: at-least-once]
+    /// at-least-once, or exactly-once to consumers that read what is committed (isolation.level=read_committed): one
+    /// relay carries at a time, and others stand by [default: at-least-once]
     #[arg(long, value_name = "HOW")]
     pub(crate) delivery: Option<String>,
     #[command(flatten)]

@@ -27,6 +27,8 @@ mod entry;
 mod feed;
 mod flight;
 mod held;
+mod intents;
+mod lane;
 mod lanes;
 mod ledger;
 mod numbers;
@@ -65,7 +67,8 @@ use dice::Dice;
 use due::DueDesk;
 use entry::Entries;
 use feed::FeedDesk;
-use lanes::{HoldDesk, LaneState};
+use lane::LaneState;
+use lanes::HoldDesk;
 use ledger::LedgerDesk;
 use session::Port;
 use topics::Topics;
@@ -131,8 +134,9 @@ impl<M: Clone> Core<M> {
         if settings.delivery == Delivery::ExactlyOnce {
             let rotation = abilities.transactions.map_or(1, NonZeroU32::get);
             transactions = Some(Transactions::new(u64::from(rotation)));
-            // One relay has the broker's transactions. In them a broker that would take a gap does no harm, for what has
-            // one is never committed. And what waits for its topic must not hold up its lane, whose records go in order.
+            // One relay has the broker's transactions. In them a broker that would take a gap does no harm, for what
+            // has one is never committed. And what waits for its topic must not hold up its lane, whose records go in
+            // order.
             (ownership, abilities.first_alone) = (Ownership::Whole, None);
             settings.topic_patience = Duration::ZERO;
         }

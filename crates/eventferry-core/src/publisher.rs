@@ -27,9 +27,9 @@ pub trait Publisher: Send + Sync + 'static {
     /// `Unavailable`: the broker is away; ask again later. `Misconfigured`: waiting does not help.
     fn connect(&self, role: Role) -> impl Future<Output = Result<Self::Session, PublishFault>> + Send;
 
-    /// Opens a session whose messages travel in transactions, in the place of all that were ever opened for this outbox:
-    /// when it is open, none of those can commit anything any more, what they had committed can be read, and the rest is
-    /// thrown away. Answers with the stamp of the transaction committed last.
+    /// Opens a session whose messages travel in transactions, in the place of all that were ever opened for this
+    /// outbox: when it is open, none of those can commit anything any more, what they had committed can be read, and
+    /// the rest is thrown away. Answers with the stamp of the transaction committed last.
     ///
     /// Who calls: a relay that holds all lanes and delivers exactly once, if [`Abilities::transactions`] says that it
     /// can; before it reads anything. Such a session is the only one of its relay, for both roles.
@@ -88,9 +88,9 @@ pub trait Session: Send + 'static {
     /// reported exactly once, by [`Session::reports`] or by [`Session::abandon`].
     fn send(&mut self, token: Token, domain: Domain, envelope: &Envelope<'_>) -> Taken;
 
-    /// Begins a transaction, in which everything travels that is sent until the next is begun; only for sessions opened by
-    /// [`Publisher::take_over`]. Everything sent before has been acknowledged, and at most one transaction before it is
-    /// not committed yet. It carries its stamp, for the next session to take over.
+    /// Begins a transaction, in which everything travels that is sent until the next is begun; only for sessions opened
+    /// by [`Publisher::take_over`]. Everything sent before has been acknowledged, and at most one transaction before it
+    /// is not committed yet. It carries its stamp, for the next session to take over.
     ///
     /// Reported as a message's fate is, under this token: `Acknowledged` when the broker has begun it, and then all
     /// transactions of this session can be read that were begun [`Abilities::transactions`] before it or earlier.
@@ -106,8 +106,8 @@ pub trait Session: Send + 'static {
     /// next may be begun when this is reported.
     ///
     /// What of it has not been reported is, as anything but `Acknowledged`; then the end, under this token:
-    /// `Acknowledged` when nobody will ever read anything of it, anything else when that is not so: the session is to be
-    /// abandoned.
+    /// `Acknowledged` when nobody will ever read anything of it, anything else when that is not so: the session is to
+    /// be abandoned.
     fn abort(&mut self, token: Token);
 
     /// Waits until there is something to report and adds it to `into`. Dropping the future loses no report.
@@ -164,8 +164,8 @@ pub struct Abilities {
     pub refusal: Refusal,
     /// Whether an acknowledged message survives the crash of a broker.
     pub durable_ack: bool,
-    /// Whether it can deliver exactly once, by [`Publisher::take_over`], and how many transactions later it is known that
-    /// one can be read everywhere: its end is answered before every partition knows.
+    /// Whether it can deliver exactly once, by [`Publisher::take_over`], and how many transactions later it is known
+    /// that one can be read everywhere: its end is answered before every partition knows.
     pub transactions: Option<NonZeroU32>,
 }
 

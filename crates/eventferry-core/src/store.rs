@@ -418,7 +418,8 @@ pub struct Settlement<'a, M, R> {
     /// [`park`](Self::park).
     pub changes: Vec<(ParkedKey, Change<'a>)>,
     /// The number of the last transaction all of whose intent for this lane is settled with this, or was before; 0: of
-    /// none. `None`: the events are not carried in transactions, and whatever intents there are speak of nothing any more.
+    /// none. `None`: the events are not carried in transactions, and whatever intents there are speak of nothing any
+    /// more.
     pub carries: Option<u64>,
 }
 

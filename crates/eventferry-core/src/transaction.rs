@@ -36,9 +36,9 @@ pub struct Resolved {
 pub enum Agreement {
     /// They do: what the broker committed last is carried out, and nothing else.
     Agreed,
-    /// The database does not know the broker's last transaction, or the broker none where the database does: one of both
-    /// was restored or replaced, or the events were carried in another mode since. Intents are forgotten; what they
-    /// speak of is sent again.
+    /// The database does not know the broker's last transaction, or the broker none where the database does: one of
+    /// both was restored or replaced, or the events were carried in another mode since. Intents are forgotten; what
+    /// they speak of is sent again.
     Parted,
     /// A lane has changed hands: nothing changed.
     Fenced,

@@ -71,9 +71,9 @@ pub struct KafkaConfig {
     pub topic_prefix: String,
     /// Topics of events that have another name at the broker, without the prefix. Default: none.
     pub topic_map: BTreeMap<String, String>,
-    /// Exactly-once delivery keeps the name of each transaction in a topic of the outbox's own, which is made if it is not
-    /// there, compacted and with one partition. It is called this and what the outbox is called at the broker. Default:
-    /// `eventferry.stamps.`.
+    /// Exactly-once delivery keeps the name of each transaction in a topic of the outbox's own, which is made if it is
+    /// not there, compacted and with one partition. It is called this and what the outbox is called at the broker.
+    /// Default: `eventferry.stamps.`.
     pub stamps_prefix: String,
     /// How many records a session takes before it is full. Default: 20,000; at least 1. That is enough for 400,000
     /// records a second at 50 ms from the broker. More costs CPU, since what is in flight no longer fits the caches;
@@ -199,8 +199,8 @@ impl KafkaConfig {
     ///
     /// Options: `client_id`, `linger_ms`, `batch_bytes`, `compression`, `compression_level`, `partitioner` (`murmur2`,
     /// `consistent` or `fnv1a`), `topic_prefix`, `topic_map` (`event-topic:broker-topic,…`), `in_flight_records_max`,
-    /// `in_flight_bytes_max`, `stamps_prefix`; a name with a dot (`security.protocol`) is a property of librdkafka. Values are
-    /// percent-encoded. Secrets are better set as [`KafkaConfig::properties`], since URLs end up in logs.
+    /// `in_flight_bytes_max`, `stamps_prefix`; a name with a dot (`security.protocol`) is a property of librdkafka.
+    /// Values are percent-encoded. Secrets are better set as [`KafkaConfig::properties`], since URLs end up in logs.
     ///
     /// # Errors
     /// `Misconfigured`: the message says what is wrong. It names options that are known and repeats nothing else of the

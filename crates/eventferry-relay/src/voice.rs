@@ -229,8 +229,8 @@ impl Voice {
                 tracing::warn!(fault, "the database's history changed: positions are read anew");
             }
             Notice::Parted => tracing::warn!(
-                "the database does not know what the broker committed last: one of them was restored or replaced, or the \
-                 events were carried in another mode since; events that had been shipped may be shipped again"
+                "the database does not know what the broker committed last: one of them was restored or replaced, or \
+                 the events were carried in another mode since; events that had been shipped may be shipped again"
             ),
             Notice::SessionEnded(role, Some(_)) => {
                 tracing::warn!(?role, fault, "the broker refused a message: sending starts anew");

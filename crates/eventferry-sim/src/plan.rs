@@ -338,8 +338,8 @@ impl Plan {
         faults
     }
 
-    /// Lanes that change hands while the broker has something of their owner's in its sockets: where transactions can go
-    /// wrong.
+    /// Lanes that change hands while the broker has something of their owner's in its sockets: where transactions can
+    /// go wrong.
     fn take_overs(&self, dice: &mut Dice) -> Vec<Fault> {
         let mut faults = Vec::new();
         let lease = self.settings.lease.as_micros() as Time;

@@ -173,8 +173,8 @@ async fn set_doorbell(connection: &mut Connection, hung: bool) -> Result<(), Sto
     connection.answer("set the doorbell", query).await.map(drop)
 }
 
-/// What must hold of the server and the role; returns the number of lanes, whether the doorbell hangs, and what the outbox
-/// is called at the broker.
+/// What must hold of the server and the role; returns the number of lanes, whether the doorbell hangs, and what the
+/// outbox is called at the broker.
 async fn check(connection: &mut Connection) -> Result<(u16, bool, OutboxId), StoreFault> {
     const WHAT: &str = "check the schema";
     let client = connection.client().await?;

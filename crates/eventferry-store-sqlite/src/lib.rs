@@ -5,10 +5,10 @@
 //! what lies above their positions ([`SqliteFeed`]); no statement updates or deletes an event while events flow.
 //!
 //! For exactly-once delivery, what a transaction of the broker's settles is written into `eventferry_intent` and
-//! `eventferry_intent_item` before it is committed, and whoever carries next carries it out if it was. A copy of the file
-//! has the outbox's name at the broker (`eventferry_identity`): a restored copy takes over from the original, and two that
-//! carry at once fence each other. Give a copy that is to live beside it another name: `UPDATE eventferry_identity SET
-//! outbox = lower(hex(randomblob(16)))`.
+//! `eventferry_intent_item` before it is committed, and whoever carries next carries it out if it was. A copy of the
+//! file has the outbox's name at the broker (`eventferry_identity`): a restored copy takes over from the original, and
+//! two that carry at once fence each other. Give a copy that is to live beside it another name: `UPDATE
+//! eventferry_identity SET outbox = lower(hex(randomblob(16)))`.
 //!
 //! The database is in WAL mode, on a local file system. A commit may be visible before it is on the disk; events are
 //! handed over only once the log is, whatever `synchronous` the application uses, `OFF` excepted. What else the

@@ -140,8 +140,8 @@ impl Reader {
         Ok(true)
     }
 
-    /// Whether nothing has come for a while. The ends of transactions have places in a partition, and are no messages: what
-    /// is behind the last message may be one of those.
+    /// Whether nothing has come for a while. The ends of transactions have places in a partition, and are no messages:
+    /// what is behind the last message may be one of those.
     fn is_silent(&self) -> bool {
         const SILENCE: Duration = Duration::from_secs(3);
         self.shared.world.feed == Feed::ExactlyOnce && lock(&self.shared.heard_at).elapsed() > SILENCE

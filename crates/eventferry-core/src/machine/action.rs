@@ -71,8 +71,8 @@ pub enum Action<M> {
         /// What the broker committed last.
         committed: Option<Stamp>,
     },
-    /// Call `Publisher::take_over`; answer by [`Core::handle_taken_over`](super::Core::handle_taken_over). The session is
-    /// for both roles, and is abandoned as [`Role::Main`]'s.
+    /// Call `Publisher::take_over`; answer by [`Core::handle_taken_over`](super::Core::handle_taken_over). The session
+    /// is for both roles, and is abandoned as [`Role::Main`]'s.
     TakeOver,
     /// Call `Session::begin` under the token [`BEGIN`](super::BEGIN); as for [`Action::Send`] if it was not taken.
     Begin(Stamp),
@@ -212,8 +212,8 @@ pub enum Notice {
     StoreBack,
     /// The database's history changed: everything in memory was thrown away, and lanes are opened again.
     HistoryLost,
-    /// Database and broker do not speak of the same history, so events that had been shipped may be shipped again: one of
-    /// both was restored or replaced, or the events were carried in another mode since.
+    /// Database and broker do not speak of the same history, so events that had been shipped may be shipped again: one
+    /// of both was restored or replaced, or the events were carried in another mode since.
     Parted,
     /// A session ended by a fault.
     SessionEnded(Role, Option<PublishFaultKind>),

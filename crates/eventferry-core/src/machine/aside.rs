@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use super::Core;
 use super::action::{ChangeOrder, ChangeWhat, Notice, ParkWhy, TopicId};
 use super::entry::{AggregateKey, Origin, Routed, State};
-use super::lanes::LanePhase;
+use super::lane::LanePhase;
 use super::ledger::{Effect, Telling};
 use super::retry::OnDead;
 use crate::fault::PublishFaultKind;

@@ -15,7 +15,7 @@
 use core::time::Duration;
 
 use super::action::Action;
-use super::lanes::LanePhase;
+use super::lane::LanePhase;
 use super::{Core, Settings};
 use crate::store::Rest;
 

@@ -12,7 +12,7 @@ use core::time::Duration;
 use super::action::{Action, ChangeOrder, ChangeWhat, Notice, TopicId};
 use super::entry::{AggregateKey, ChannelId, Entry, Origin, Routed, State};
 use super::held::Loaded;
-use super::lanes::LanePhase;
+use super::lane::LanePhase;
 use super::ledger::{Effect, Telling};
 use super::{Core, ParkWhy};
 use crate::fault::StoreFaultKind;

@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::action::{Action, Notice, TopicId};
 use super::entry::{AggregateKey, ChannelId, Entry, Origin, Routed, State};
-use super::lanes::LanePhase;
+use super::lane::LanePhase;
 use super::{Core, Settings};
 use crate::fault::StoreFaultKind;
 use crate::lane::{Lane, Lease};

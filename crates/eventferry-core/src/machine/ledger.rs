@@ -5,7 +5,7 @@ use core::time::Duration;
 
 use super::action::{Action, ChangeOrder, Notice, ParkWhy, SettleOrder};
 use super::entry::{AggregateKey, State};
-use super::lanes::{LanePhase, LaneState};
+use super::lane::{LanePhase, LaneState};
 use super::{Core, Settings};
 use crate::fault::StoreFaultKind;
 use crate::lane::{Lane, Lease};

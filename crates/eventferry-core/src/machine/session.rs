@@ -6,7 +6,7 @@ use core::time::Duration;
 
 use super::action::{Action, Notice, Stop, TopicId};
 use super::entry::{ChannelId, Entry, State};
-use super::lanes::LaneState;
+use super::lane::LaneState;
 use super::{Core, Drain};
 use crate::fault::PublishFaultKind;
 use crate::publisher::{Domain, Role, Token};
@@ -332,8 +332,8 @@ impl<M: Clone> Core<M> {
         }
     }
 
-    /// In a transaction nothing that stands behind a record in its lane can go and show whose fault an unknown refusal is.
-    /// After as many it is set aside, uncounted, so that others go.
+    /// In a transaction nothing that stands behind a record in its lane can go and show whose fault an unknown refusal
+    /// is. After as many it is set aside, uncounted, so that others go.
     pub(super) fn unknown_is_unproven(&self, index: u32) -> bool {
         self.transactions.is_some() && self.entries[index].refusals >= UNKNOWN_REFUSALS_MAX
     }

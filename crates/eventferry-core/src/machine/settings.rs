@@ -113,9 +113,9 @@ pub struct Settings {
     /// [`Settings::memory_records_max`], for while one is committed the next is filled. Default 15,000: a
     /// twelfth of a second's at full speed.
     pub transaction_records_max: usize,
-    /// How long a transaction waits to be filled; longer while the one before is being committed, and up to twenty times
-    /// as long while there is more to fill it with. Default 5 ms: a transaction costs a broker as much as some hundred
-    /// records.
+    /// How long a transaction waits to be filled; longer while the one before is being committed, and up to twenty
+    /// times as long while there is more to fill it with. Default 5 ms: a transaction costs a broker as much as some
+    /// hundred records.
     pub transaction_linger: Duration,
     /// Whether there is a dead-letter topic. Default false: what was refused too often waits for a person.
     pub dead_letters: bool,
@@ -131,8 +131,8 @@ pub enum Delivery {
     AtLeastOnce,
     /// Once to whoever reads what is committed, by transactions of the broker's: with a publisher that has them
     /// ([`Abilities::transactions`](crate::publisher::Abilities::transactions)) and a store that writes down what they
-    /// settle ([`Capabilities::intents`](crate::store::Capabilities::intents)). One relay carries all lanes; others stand
-    /// by.
+    /// settle ([`Capabilities::intents`](crate::store::Capabilities::intents)). One relay carries all lanes; others
+    /// stand by.
     ExactlyOnce,
 }
 

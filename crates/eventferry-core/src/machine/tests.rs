@@ -1,5 +1,6 @@
 //! Transcripts of the state machine: what happened, and what it asked for then.
 
+mod abilities;
 mod bell;
 mod drain;
 mod found;
@@ -13,12 +14,13 @@ use alloc::vec;
 use alloc::vec::Vec;
 use core::time::Duration;
 
+use self::abilities::{capabilities, kafka_like};
 use super::*;
 use crate::fault::{PublishFaultKind, StoreFaultKind};
 use crate::lane::Lease;
 use crate::parked::ParkedKey;
-use crate::publisher::{Domain, Pipeline, Refusal};
-use crate::store::{Anchor, Held, Opened, Order, Ownership, Rest, Stall, Verdict};
+use crate::publisher::Domain;
+use crate::store::{Anchor, Held, Opened, Ownership, Rest, Verdict};
 use crate::transaction::{Agreement, Resolved, Stamp};
 
 type Mark = u32;
@@ -75,32 +77,6 @@ struct Stage {
     commits: usize,
     aborts: usize,
     shipped: Vec<Token>,
-}
-
-fn capabilities() -> Capabilities {
-    Capabilities {
-        order: Order::Strict,
-        keeps: Keeps::Log,
-        ownership: Ownership::PerLane,
-        stall: Stall::None,
-        savepoints: true,
-        doorbell: true,
-        events_per_transaction_max: u64::MAX,
-        in_table: true,
-        payload_bytes_max: 1 << 20,
-        settle_items_max: 1000,
-        intents: true,
-    }
-}
-
-fn kafka_like() -> Abilities {
-    Abilities {
-        pipeline: Pipeline::Gapless,
-        first_alone: Some(Duration::from_secs(3600)),
-        refusal: Refusal::PerBatch,
-        durable_ack: true,
-        transactions: NonZeroU32::new(2),
-    }
 }
 
 impl Stage {

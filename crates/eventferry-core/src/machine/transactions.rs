@@ -18,15 +18,14 @@ use core::ops::Bound;
 use core::time::Duration;
 
 use super::Core;
-use super::action::{Action, IntendOrder, Notice, SettleOrder};
+use super::action::Action;
 use super::entry::{Entry, Origin, State};
-use super::lanes::{LanePhase, LaneState};
+use super::lane::{LanePhase, LaneState};
 use super::session::{Outcome, Phase};
-use crate::fault::{PublishFaultKind, StoreFaultKind};
-use crate::lane::{Lane, Lease};
+use crate::fault::PublishFaultKind;
+use crate::lane::Lane;
 use crate::publisher::{Domain, Role, Token};
-use crate::store::Verdict;
-use crate::transaction::{Agreement, Resolved, Stamp};
+use crate::transaction::Stamp;
 
 /// What the beginning of a transaction is reported under: no record has it.
 pub const BEGIN: Token = Token(u64::MAX);
@@ -43,58 +42,58 @@ const BUSY_LINGERS: u32 = 20;
 /// The transactions of one relay.
 pub(super) struct Transactions {
     /// So many transactions later it is known that one can be read everywhere.
-    rotation: u64,
+    pub(super) rotation: u64,
     /// How many were begun in this session.
-    begun: u64,
+    pub(super) begun: u64,
     /// The greatest number given to any.
-    newest: u64,
+    pub(super) newest: u64,
     /// The last one that is committed.
-    last: Option<Stamp>,
+    pub(super) last: Option<Stamp>,
     /// What the broker had committed when it was taken over; `None`: it must be taken over (again).
-    taken: Option<Option<Stamp>>,
+    pub(super) taken: Option<Option<Stamp>>,
     /// Leases were gained since the broker was asked to be taken over: it must be asked again.
-    retake: bool,
+    pub(super) retake: bool,
     /// Database and broker agree on what was shipped before.
     pub(super) resolved: bool,
-    resolve_at: Duration,
-    filling: Option<Batch>,
-    ending: Option<Batch>,
+    pub(super) resolve_at: Duration,
+    pub(super) filling: Option<Batch>,
+    pub(super) ending: Option<Batch>,
     /// It may be committed, and nobody knows before the broker is taken over again.
-    doubt: Option<Batch>,
+    pub(super) doubt: Option<Batch>,
     /// Committed ones that perhaps not all partitions know of, with the aggregates of their records.
-    unfinished: VecDeque<(u64, Vec<u32>)>,
+    pub(super) unfinished: VecDeque<(u64, Vec<u32>)>,
     /// Parked events to be sent, by role. (Those of the log are found in their lanes.)
     pub(super) queues: [VecDeque<u32>; 2],
     /// The lane whose turn it is.
-    turn: Lane,
+    pub(super) turn: Lane,
     /// The last transaction was of one record by itself.
-    was_alone: bool,
+    pub(super) was_alone: bool,
     /// Records that were refused with a code that nobody knows, one after the other; until when the next waits.
-    unknowns: u32,
-    alone_at: Duration,
+    pub(super) unknowns: u32,
+    pub(super) alone_at: Duration,
     /// All intents up to this number are settled; and up to this once the settlement under way is.
-    settled: u64,
-    settling: u64,
+    pub(super) settled: u64,
+    pub(super) settling: u64,
 }
 
-struct Batch {
+pub(super) struct Batch {
     /// Which one of its session.
-    ordinal: u64,
-    stamp: Stamp,
-    members: Vec<Token>,
-    bytes: u64,
-    since: Duration,
+    pub(super) ordinal: u64,
+    pub(super) stamp: Stamp,
+    pub(super) members: Vec<Token>,
+    pub(super) bytes: u64,
+    pub(super) since: Duration,
     /// The broker has begun it.
-    begun: bool,
+    pub(super) begun: bool,
     /// One record by itself.
-    alone: bool,
+    pub(super) alone: bool,
     /// The broker has all of it.
-    acknowledged: bool,
-    stage: Stage,
+    pub(super) acknowledged: bool,
+    pub(super) stage: Stage,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Stage {
+pub(super) enum Stage {
     Filling,
     Sealed,
     Intending,
@@ -584,114 +583,5 @@ impl<M: Clone> Core<M> {
     /// Whether the session is wanted: while there are lanes to carry.
     pub(super) fn wants_to_take_over(&self) -> bool {
         self.may_send() && self.lanes.values().any(|state| state.phase != LanePhase::Releasing)
-    }
-
-    /// Asks what was shipped before these leases, once the broker is taken over.
-    pub(super) fn next_resolve(&mut self) -> Option<Action<M>> {
-        let transactions = self.transactions.as_ref()?;
-        let committed = transactions.taken.filter(|_| !transactions.resolved && !transactions.retake)?;
-        if self.main.phase != Phase::Open || !self.may_send() || self.now < transactions.resolve_at {
-            return None;
-        }
-        let leases: Vec<Lease> = self.lanes.values().map(|state| state.lease).collect();
-        (!leases.is_empty()).then_some(Action::Resolve { leases, committed })
-    }
-
-    /// When that is asked again.
-    pub(super) fn resolve_due(&self) -> Option<Duration> {
-        let transactions = self.transactions.as_ref()?;
-        (transactions.resolve_at > self.now && !transactions.resolved).then_some(transactions.resolve_at)
-    }
-
-    /// [`Action::Resolve`] was answered.
-    pub fn handle_resolved(&mut self, now: Duration, result: Result<Resolved, StoreFaultKind>) {
-        self.now = now;
-        let void = self.ledger.answered();
-        let retry_min = self.settings.retry_min;
-        let resolved = match result {
-            Ok(resolved) => resolved,
-            Err(kind) => {
-                if !void {
-                    let pause = self.store_pause(kind, 1);
-                    if let Some(transactions) = &mut self.transactions {
-                        transactions.resolve_at = now + pause;
-                    }
-                    self.store_failed(kind);
-                }
-                return;
-            }
-        };
-        self.store_answered();
-        let Some(transactions) = &mut self.transactions else { return };
-        let Some(taken) = transactions.taken.filter(|_| !void && !transactions.retake) else { return };
-        if resolved.agreement == Agreement::Fenced {
-            transactions.resolve_at = now + retry_min;
-            self.hold.hurry(now);
-            return;
-        }
-        transactions.resolved = true;
-        transactions.last = taken;
-        let committed = taken.map_or(0, |stamp| stamp.number);
-        (transactions.settled, transactions.settling) = (committed, 0);
-        transactions.newest = transactions.newest.max(resolved.newest).max(committed);
-        if resolved.agreement == Agreement::Parted {
-            self.say(Notice::Parted);
-        }
-    }
-
-    /// Writes down what the sealed transaction will settle.
-    pub(super) fn next_intend(&mut self) -> Option<Action<M>> {
-        let transactions = self.transactions.as_mut()?;
-        let ending = transactions.ending.as_mut().filter(|ending| ending.stage == Stage::Sealed)?;
-        ending.stage = Stage::Intending;
-        let (stamp, after, settled) = (ending.stamp, transactions.last_number(), transactions.settled);
-        let leases = self.lanes.values().map(|state| state.lease).collect();
-        let settlements = core::mem::take(&mut self.intended);
-        Some(Action::Intend(IntendOrder { stamp, after, settled, leases, settlements }))
-    }
-
-    /// What the transaction of these records settles. Asked before any of the next is sent: its records look the same.
-    fn settlements(&self, members: &[Token]) -> Vec<SettleOrder<M>> {
-        let mut settlements: Vec<SettleOrder<M>> = Vec::new();
-        for state in self.lanes.values() {
-            settlements.extend(state.intended(&self.entries, self.keeps));
-        }
-        for index in members.iter().filter_map(|token| self.entries.find(*token)) {
-            let lane = self.entries[index].lane;
-            let Some(change) = self.end_of_parked(index) else { continue };
-            let here = settlements.iter_mut().find(|order| order.lease.lane == lane);
-            if let Some(order) = here {
-                order.changes.push(change);
-            } else if let Some(state) = self.lanes.get(&lane) {
-                let (lease, prefix, park) = (state.lease, Vec::new(), Vec::new());
-                let changes = Vec::from([change]);
-                settlements.push(SettleOrder { lease, prefix, park, changes, carries: None });
-            }
-        }
-        settlements
-    }
-
-    /// [`Action::Intend`] or [`Action::IntendAgain`] was answered.
-    pub fn handle_intended(&mut self, now: Duration, stamp: Stamp, result: Result<Verdict, StoreFaultKind>) {
-        self.now = now;
-        if !self.ledger.intended(now, &self.settings, result) {
-            return;
-        }
-        match result {
-            Err(kind) => {
-                self.store_failed(kind);
-            }
-            Ok(verdict) => {
-                self.store_answered();
-                let ending = self.transactions.as_mut().and_then(|transactions| transactions.ending.as_mut());
-                let here = ending.filter(|ending| ending.stamp == stamp && ending.stage == Stage::Intending);
-                match (verdict, here) {
-                    (Verdict::Done, Some(ending)) => ending.stage = Stage::Intended,
-                    // A lane has changed hands: nothing more of any may be sent.
-                    (Verdict::Fenced, _) => self.hold.expire(now),
-                    (Verdict::Done, None) => {}
-                }
-            }
-        }
     }
 }

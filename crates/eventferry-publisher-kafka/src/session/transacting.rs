@@ -1,8 +1,8 @@
 //! A session whose messages travel in transactions: two producers in turn, each with a transactional id of its own.
 //!
 //! Right after a commit the coordinator is still writing its markers and takes no new transaction of that id, so one is
-//! filled with the other id while the first is committed. librdkafka's calls that wait for the coordinator run on threads
-//! of their own; what they come to is reported like a message's fate.
+//! filled with the other id while the first is committed. librdkafka's calls that wait for the coordinator run on
+//! threads of their own; what they come to is reported like a message's fate.
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -27,8 +27,8 @@ pub(crate) const IDS: usize = 2;
 /// How long one call waits for the coordinator before it is made again.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// librdkafka's `flush`, with which a commit begins, waits a tenth of a second for a report that nobody has taken; it is
-/// taken in a moment.
+/// librdkafka's `flush`, with which a commit begins, waits a tenth of a second for a report that nobody has taken; it
+/// is taken in a moment.
 const TAKING: Duration = Duration::from_millis(50);
 
 /// See the module.

@@ -23,7 +23,9 @@ async fn intend(relay: &mut Relay, record: &Read) -> Vec<Lease> {
 /// The first call of `resolve` as the server gets it, word for word.
 const FIRST_AGAIN: &str = "
     SELECT r.agreement FROM eventferry.resolve(
-        'owner', (SELECT array_agg(l.lane) FROM eventferry.lane AS l), (SELECT array_agg(l.epoch) FROM eventferry.lane AS l),
+        'owner',
+        (SELECT array_agg(l.lane) FROM eventferry.lane AS l),
+        (SELECT array_agg(l.epoch) FROM eventferry.lane AS l),
         NULL, NULL, 1) AS r";
 
 #[tokio::test(flavor = "multi_thread")]
