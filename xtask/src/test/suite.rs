@@ -132,6 +132,7 @@ pub(crate) const SUITES: &[Suite] = &[
             ("storm", &["--scene", "failover-lost-tail", "--feed", "tail"]),
             ("storm", &["--scene", "postgres-forgetful", "--feed", "messages"]),
             ("storm", &["--scene", "relay-frozen", "--feed", "messages"]),
+            ("storm", &["--scene", "relays-killed", "--feed", "exactly-once", "--seconds", "20"]),
         ]),
     },
 ];
