@@ -93,13 +93,16 @@ pub(crate) enum FaultKind {
         /// By a quota, for so long; if not, for want of replicas.
         quota: Option<Time>,
     },
+    /// All relays are asked to finish, and whoever starts from now on delivers the other way: exactly once or at least
+    /// once.
+    OtherDelivery,
 }
 
 /// An answer of the broker that is no later than this is certain to be waited for.
 const LATE_AT_MOST: Time = 100 * MILLISECOND;
 
 impl FaultKind {
-    pub(crate) const NAMES: [&'static str; 18] = [
+    pub(crate) const NAMES: [&'static str; 19] = [
         "join",
         "leave",
         "kill",
@@ -118,6 +121,7 @@ impl FaultKind {
         "producers-forgotten",
         "broker-short",
         "restore",
+        "other-delivery",
     ];
 
     /// The number of a kind.
@@ -194,13 +198,14 @@ impl FaultKind {
             Self::ProducersForgotten => 15,
             Self::BrokerShort { .. } => 16,
             Self::Restore { .. } => 17,
+            Self::OtherDelivery => 18,
         }
     }
 
     /// How long it lasts, its repair included.
     pub(crate) fn lasts(self) -> Time {
         match self {
-            Self::Join | Self::ProducersForgotten => 0,
+            Self::Join | Self::ProducersForgotten | Self::OtherDelivery => 0,
             Self::Leave { back, .. } | Self::Kill { back, .. } => back,
             Self::Failover { behind, lasts } | Self::Restore { behind, lasts } => behind + lasts,
             Self::Freeze { lasts, .. }

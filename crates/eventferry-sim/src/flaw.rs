@@ -155,6 +155,8 @@ flaws! {
     CarriesOutElsewhere,
     /// Intents are carried out though they are settled.
     CarriesOutTwice,
+    /// Intents stay when lanes are settled without transactions.
+    KeepsOldIntents,
     /// A transaction of which nobody said that it was committed is taken for aborted.
     DoubtIsAborted,
     // The engine.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use eventferry_core::machine::{Backoff, Delivery, OnDead, RetryPolicy, Settings};
+use eventferry_core::machine::{Backoff, OnDead, RetryPolicy, Settings};
 use eventferry_core::parked::Decision;
 
 use crate::agenda::{MILLISECOND, SECOND, Time};
@@ -41,7 +41,7 @@ pub(crate) struct Plan {
     pub(crate) retention: Time,
     /// The store has a doorbell, of whose rings so many in a hundred are missed.
     pub(crate) bell: Option<u64>,
-    /// Events are carried in transactions of the broker's.
+    /// At first events are carried in transactions of the broker's.
     pub(crate) exactly_once: bool,
     pub(crate) transactions: Vec<Transaction>,
     pub(crate) faults: Vec<Fault>,
@@ -141,12 +141,15 @@ impl Plan {
     /// A third of all relays delivers exactly once.
     fn deliver(&mut self, dice: &mut Dice) {
         self.exactly_once = dice.chance(33);
-        if self.exactly_once {
-            self.settings.delivery = Delivery::ExactlyOnce;
-            let most = (self.settings.memory_records_max / 2).min(20) as u64;
-            self.settings.transaction_records_max = dice.between(1, most) as usize;
-            self.settings.transaction_linger = Duration::from_millis(dice.below(30));
-        }
+        let most = (self.settings.memory_records_max / 2).min(20) as u64;
+        self.settings.transaction_records_max = dice.between(1, most) as usize;
+        self.settings.transaction_linger = Duration::from_millis(dice.below(30));
+    }
+
+    /// Whether some events are carried exactly once, and whether all are.
+    pub(crate) fn exactly_once_ever(&self) -> (bool, bool) {
+        let changes = self.faults.iter().any(|fault| fault.kind == FaultKind::OtherDelivery);
+        (self.exactly_once || changes, self.exactly_once && !changes)
     }
 
     /// Whether a lane may have so much parked that it is not read on.
@@ -334,8 +337,19 @@ impl Plan {
         if self.exactly_once && self.temper == Temper::Stormy {
             faults.extend(self.take_overs(&mut Dice::new(self.seed, 8)));
         }
+        faults.extend(self.changes_of_delivery(&mut Dice::new(self.seed, 9)));
         faults.sort_by_key(|fault| fault.at);
         faults
+    }
+
+    /// Somebody changes their mind of how events are to be delivered, and perhaps changes it back.
+    fn changes_of_delivery(&self, dice: &mut Dice) -> Vec<Fault> {
+        if self.temper == Temper::Calm || !dice.chance(10) {
+            return Vec::new();
+        }
+        (0..dice.between(1, 2))
+            .map(|_| Fault { at: dice.below(STORM), kind: FaultKind::OtherDelivery })
+            .collect()
     }
 
     /// Lanes that change hands while the broker has something of their owner's in its sockets: where transactions can

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use eventferry_core::machine::{Core, TopicId};
+use eventferry_core::machine::{Core, Delivery, TopicId};
 use eventferry_core::parked::ParkedKey;
 use eventferry_core::publisher::{Abilities, Pipeline, Refusal, Token};
 use eventferry_core::store::{Capabilities, Keeps, Order, Ownership, Stall};
@@ -30,6 +30,8 @@ pub(crate) struct Relay {
     /// For how long a flawed clock stood still.
     pub(crate) stood_still: Time,
     pub(crate) core: Core<Mark>,
+    /// It carries events in transactions of the broker's.
+    pub(crate) exactly_once: bool,
     /// It was told of a dead-letter topic.
     pub(crate) dead_letters: bool,
     /// The open producers: main and alone.
@@ -65,6 +67,14 @@ pub(crate) struct Relay {
     pub(crate) reads_asleep_since: Option<Time>,
     /// When the last claim was sent; a flawed list of parked events is as old.
     pub(crate) claimed_at: Time,
+}
+
+/// How a process began.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Birth {
+    pub(crate) incarnation: u32,
+    pub(crate) at: Time,
+    pub(crate) delivery: Delivery,
 }
 
 /// An event in a relay's memory.
@@ -109,7 +119,8 @@ struct Known {
 const NOT_OPEN: u64 = u64::MAX;
 
 impl Relay {
-    pub(crate) fn new(plan: &Plan, name: usize, incarnation: u32, now: Time, flaw: Option<Flaw>) -> Self {
+    pub(crate) fn new(plan: &Plan, name: usize, birth: Birth, flaw: Option<Flaw>) -> Self {
+        let Birth { incarnation, at: now, delivery } = birth;
         // Somebody may have started one without.
         let dead_letters = plan.settings.dead_letters && !(plan.some_without_letters && incarnation % 3 == 2);
         Self {
@@ -121,7 +132,8 @@ impl Relay {
             started_at: now,
             frozen_at: 0,
             stood_still: 0,
-            core: core(plan, incarnation, dead_letters, flaw),
+            core: core(plan, birth, dead_letters, flaw),
+            exactly_once: delivery == Delivery::ExactlyOnce,
             dead_letters,
             sessions: [None; 2],
             held: BTreeMap::new(),
@@ -188,8 +200,10 @@ impl Client {
     }
 }
 
-fn core(plan: &Plan, incarnation: u32, dead_letters: bool, flaw: Option<Flaw>) -> Core<Mark> {
+fn core(plan: &Plan, birth: Birth, dead_letters: bool, flaw: Option<Flaw>) -> Core<Mark> {
+    let Birth { incarnation, delivery, .. } = birth;
     let mut settings = plan.settings.clone();
+    settings.delivery = delivery;
     settings.seed = plan.seed ^ u64::from(incarnation) << 32;
     settings.dead_letters = dead_letters;
     let mut core = Core::new(settings, &capabilities(plan.bell.is_some()), abilities(flaw));

@@ -143,6 +143,8 @@ pub(crate) struct World {
     bell: Bell,
     relays: Vec<Relay>,
     names: usize,
+    /// How who starts now delivers.
+    exactly_once: bool,
     incarnations: u32,
     /// Settlements are numbered as they are first called.
     calls: u64,
@@ -172,12 +174,13 @@ const HAPPENINGS_MAX: u64 = 2_000_000;
 
 impl World {
     pub(crate) fn new(plan: Plan, flaw: Option<Flaw>, traces: bool) -> Self {
+        let (_, always_exactly_once) = plan.exactly_once_ever();
         let mut truth = Truth::new(plan.aggregates);
         truth.incidents = plan
             .faults
             .iter()
             // Exactly once has no excuse but that the database forgot.
-            .filter(|fault| !plan.exactly_once || fault.kind.rewinds())
+            .filter(|fault| !always_exactly_once || fault.kind.rewinds())
             .filter_map(|fault| {
                 let (aftermath, repeats) = fault.kind.aftermath()?;
                 let until = fault.at + fault.kind.lasts() + aftermath;
@@ -195,6 +198,7 @@ impl World {
             bell: Bell::default(),
             relays: Vec::new(),
             names: plan.relays,
+            exactly_once: plan.exactly_once,
             incarnations: 0,
             calls: 0,
             manned_since: 0,

@@ -160,9 +160,10 @@ impl<M: Clone> Core<M> {
         if self.hold.sent_at.is_some() {
             return None;
         }
+        let readable = self.all_is_readable();
         for state in self.lanes.values_mut() {
-            if state.phase == LanePhase::Draining && state.is_drained() && !self.ledger.busy_with(state.lease)
-            {
+            let drained = state.phase == LanePhase::Draining && state.is_drained();
+            if drained && readable && !self.ledger.busy_with(state.lease) {
                 state.phase = LanePhase::Releasing;
                 self.hold.next_at = self.hold.next_at.min(self.now + self.settings.retry_min / 5);
             }

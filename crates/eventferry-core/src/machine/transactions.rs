@@ -281,11 +281,24 @@ impl<M: Clone> Core<M> {
     /// Whether a record waits for all partitions to know of a transaction that is committed.
     fn somebody_waits_for_the_end(&mut self) -> bool {
         let Some(transactions) = &self.transactions else { return false };
-        if self.entries.len() == 0 || transactions.ending.is_some() {
+        if transactions.ending.is_some() {
+            return false;
+        }
+        if self.drain.is_some() {
+            return !self.all_is_readable();
+        }
+        if self.entries.len() == 0 {
             return false;
         }
         let mut aggregates = transactions.unfinished.iter().flat_map(|(_, aggregates)| aggregates);
         aggregates.any(|number| self.aggregates.is_waited_for(*number))
+    }
+
+    /// Whether all partitions know of what is committed: before that lanes are not handed over, for their next owner may
+    /// send without transactions, and be read first where the end of one has not come yet.
+    pub(super) fn all_is_readable(&self) -> bool {
+        let unfinished = self.transactions.iter().flat_map(|transactions| &transactions.unfinished);
+        unfinished.map(|(_, aggregates)| aggregates).all(Vec::is_empty)
     }
 
     /// The next record to hand to the session, in the transaction that is filling.

@@ -24,7 +24,7 @@ pub(crate) fn parked(number: u32, why: ParkWhy, (truth, plan, now): (&Truth, &Pl
                 of == Some(topic) && fault.at <= now
             });
             // In transactions one that is refused with an unknown code makes way for others.
-            let unproven = plan.exactly_once && event.ailment.poison == Poison::Unknown;
+            let unproven = plan.exactly_once_ever().0 && event.ailment.poison == Poison::Unknown;
             (!refused && !unproven)
                 .then(|| format!("e{number} is parked for its topic, which nobody took away"))
         }

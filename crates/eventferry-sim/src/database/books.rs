@@ -74,6 +74,8 @@ pub(super) struct Beat {
     pub(super) claimed_at: Time,
     pub(super) at: Time,
     pub(super) until: Time,
+    /// It takes all lanes or none.
+    pub(super) whole: bool,
 }
 
 #[derive(Clone, Debug)]

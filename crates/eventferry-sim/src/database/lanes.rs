@@ -29,7 +29,7 @@ impl Database {
         let rival =
             books.beats[relay].is_some_and(|beat| beat.incarnation != incarnation && beat.until > now);
         if rival {
-            return Held { leases: Vec::new(), relays_live: self.live(now), lanes_total: total };
+            return Held { leases: Vec::new(), relays_live: self.live(now, relay), lanes_total: total };
         }
         let mut lasts = claim.lease.as_micros() as Time;
         if self.has(Flaw::LapsesEarly) {
@@ -37,12 +37,13 @@ impl Database {
         }
         let before = self.books.beats[relay].filter(|beat| beat.incarnation == incarnation);
         let latest = before.map_or(claimed_at, |beat| beat.claimed_at.max(claimed_at));
-        self.books.beats[relay] = Some(Beat { incarnation, claimed_at: latest, at: now, until: now + lasts });
+        self.books.beats[relay] =
+            Some(Beat { incarnation, claimed_at: latest, at: now, until: now + lasts, whole: claim.whole });
         if claimed_at < latest {
             // It comes late, and knows nothing of the lanes taken since.
             self.books.write_and_flush();
             let leases = self.leases_of(relay, claim);
-            return Held { leases, relays_live: self.live(now), lanes_total: total };
+            return Held { leases, relays_live: self.live(now, relay), lanes_total: total };
         }
         if !self.has(Flaw::FreesNothing) || claim.lease.is_zero() {
             for (lane, row) in self.books.lanes.iter_mut().enumerate() {
@@ -55,7 +56,7 @@ impl Database {
         self.take(now, relay, self.may_take(now, relay, claim));
         self.books.write_and_flush();
         let leases = self.leases_of(relay, claim);
-        Held { leases, relays_live: self.live(now), lanes_total: total }
+        Held { leases, relays_live: self.live(now, relay), lanes_total: total }
     }
 
     /// Who wants all lanes takes none while another that lives has one.
@@ -109,7 +110,10 @@ impl Database {
         beat.filter(|beat| beat.at == now).map(|beat| beat.until)
     }
 
-    fn live(&self, now: Time) -> u32 {
-        self.books.beats.iter().flatten().filter(|beat| beat.until > now).count() as u32
+    /// Who shares lanes does not count those that wait for all.
+    fn live(&self, now: Time, relay: usize) -> u32 {
+        let shares = |name: usize| self.books.beats[name].is_none_or(|beat| !beat.whole);
+        let counts = |name: &usize| *name == relay || !shares(relay) || shares(*name);
+        (0..self.books.beats.len()).filter(|name| self.lives(now, *name)).filter(counts).count() as u32
     }
 }

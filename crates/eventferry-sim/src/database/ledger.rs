@@ -23,8 +23,8 @@ pub(crate) struct ToldLane {
     pub(crate) mark: Option<Mark>,
     pub(crate) park: Vec<ToldPark>,
     pub(crate) changes: Vec<ToldChange>,
-    /// The last transaction whose intent is settled with this; 0: none.
-    pub(crate) carries: u64,
+    /// The last transaction whose intent is settled with this, 0 if none; `None`: without transactions.
+    pub(crate) carries: Option<u64>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +66,15 @@ impl Database {
         if told.iter().any(elsewhere) && !self.has(Flaw::IgnoresHistory) {
             return None;
         }
-        let answers = told.iter().map(|lane| self.settle_lane(now, relay, lane)).collect();
+        let answers: Vec<Settled> = told.iter().map(|lane| self.settle_lane(now, relay, lane)).collect();
+        // Intents speak of a place from which who settles without transactions has moved the lane on.
+        let without = told
+            .iter()
+            .zip(&answers)
+            .any(|(lane, answer)| lane.carries.is_none() && *answer == Settled::Moved);
+        if without && !self.has(Flaw::KeepsOldIntents) {
+            self.books.intents.clear();
+        }
         self.books.write_and_flush();
         Some(answers)
     }
@@ -81,7 +89,7 @@ impl Database {
         if (owned || self.has(Flaw::SettlesWithoutEpoch)) && follows {
             let (version, epoch, call) = (position.version + 1, told.lease.epoch, told.call);
             let mark = told.mark.clone().unwrap_or_else(|| position.mark.clone());
-            let carries = told.carries;
+            let carries = told.carries.unwrap_or(0);
             self.books.positions[at] = Position { version, epoch, mark, call, carries };
             self.apply(now, told);
             return Settled::Moved;

@@ -259,7 +259,7 @@ impl World {
             }
             Answer::Abandoned(role, reports) => {
                 let process = &mut self.relays[relay];
-                let at_once = !self.plan.exactly_once;
+                let at_once = !process.exactly_once;
                 for (token, outcome) in &reports {
                     if at_once && *outcome == Outcome::Acknowledged {
                         process.held.remove(token);

@@ -2,8 +2,8 @@
 
 use eventferry_core::fault::PublishFaultKind;
 use eventferry_core::machine::{
-    Action, AggregateKey, Arrival, ChangeOrder, ChangeWhat, IntendOrder, Outcome, Routed, SettleOrder,
-    TopicId,
+    Action, AggregateKey, Arrival, ChangeOrder, ChangeWhat, Delivery, IntendOrder, Outcome, Routed,
+    SettleOrder, TopicId,
 };
 use eventferry_core::parked::Next;
 use eventferry_core::publisher::{Domain, Role, Token};
@@ -18,7 +18,7 @@ use crate::checks::{fencing, memory, punctual};
 use crate::database::{DueWish, Mark, ToldChange, ToldIntent, ToldLane, ToldPark};
 use crate::flaw::Flaw;
 use crate::plan::Temper;
-use crate::relay::{InHand, Relay};
+use crate::relay::{Birth, InHand, Relay};
 use crate::truth::{Event, Incident, Poison};
 
 /// How many actions a core may ask for at one instant.
@@ -45,13 +45,16 @@ impl World {
         }
         self.incarnations += 1;
         let incarnation = self.incarnations;
-        let process = Relay::new(&self.plan, name, incarnation, self.now, self.flaw);
+        let delivery = if self.exactly_once { Delivery::ExactlyOnce } else { Delivery::AtLeastOnce };
+        let birth = Birth { incarnation, at: self.now, delivery };
+        let process = Relay::new(&self.plan, name, birth, self.flaw);
         if relay < self.relays.len() {
             self.relays[relay] = process;
         } else {
             while self.relays.len() < relay {
                 // Slots are taken in the order of starting; one that starts late leaves room before it.
-                let mut empty = Relay::new(&self.plan, usize::MAX, 0, self.now, self.flaw);
+                let mut empty =
+                    Relay::new(&self.plan, usize::MAX, Birth { incarnation: 0, ..birth }, self.flaw);
                 empty.up = false;
                 self.relays.push(empty);
             }
@@ -219,8 +222,16 @@ impl World {
         let read = read.filter(|_| self.has(Flaw::SettlesWhatWasRead)).cloned();
         let mark = order.prefix.into_iter().next_back().map(|mark| read.unwrap_or(mark));
         let call = self.calls;
-        let carries = order.carries.unwrap_or(0);
-        ToldLane { lease: order.lease, version: None, timeline: None, call, mark, park, changes, carries }
+        ToldLane {
+            lease: order.lease,
+            version: None,
+            timeline: None,
+            call,
+            mark,
+            park,
+            changes,
+            carries: order.carries,
+        }
     }
 
     /// Writes down what a transaction settles.
@@ -318,7 +329,7 @@ impl World {
     fn send(&mut self, relay: usize, role: Role, token: Token) {
         let process = &self.relays[relay];
         let clock = process.clock(self.now);
-        let session = process.sessions[if self.plan.exactly_once { 0 } else { role as usize }];
+        let session = process.sessions[if process.exactly_once { 0 } else { role as usize }];
         let held = process.held.get(&token).copied();
         let (Some(number), Some(held)) = (session, held) else {
             self.relays[relay].core.handle_ended(clock, token);
@@ -360,7 +371,7 @@ impl World {
     pub(super) fn reported(&mut self, relay: usize, reports: &[(Token, Outcome)]) {
         for (token, outcome) in reports {
             let process = &mut self.relays[relay];
-            if *outcome == Outcome::Acknowledged && !self.plan.exactly_once {
+            if *outcome == Outcome::Acknowledged && !process.exactly_once {
                 process.held.remove(token);
             }
             let clock = process.clock(self.now);
@@ -440,7 +451,7 @@ impl World {
         use eventferry_core::machine::Stop;
         match stop {
             Stop::Drained if self.relays[relay].draining => {}
-            Stop::GraceOver if self.plan.exactly_once => {}
+            Stop::GraceOver if self.relays[relay].exactly_once => {}
             Stop::GraceOver => {
                 let (from, until) = (self.now, self.now + 10 * SECOND);
                 self.truth.incidents.push(Incident { from, until, repeats: 2 });

@@ -63,6 +63,10 @@ impl World {
                 let kind = quota.map_or(PublishFaultKind::Unavailable, throttled);
                 self.broker.short_until = (until, kind);
             }
+            FaultKind::OtherDelivery => {
+                self.exactly_once = !self.exactly_once;
+                (0..self.relays.len()).for_each(|relay| self.ask_to_leave(relay));
+            }
             FaultKind::TopicGone { topic, .. } => self.broker.gone_until[topic] = until,
             FaultKind::TopicDenied { topic, .. } => self.broker.denied_until[topic] = until,
             FaultKind::ProducersForgotten => {

@@ -51,7 +51,7 @@ impl World {
             if self.is_innocent_in_calm(number) {
                 let since = self.truth.events[number as usize].visible_at.max(self.manned_since);
                 let mut patience = self.plan.settings.topic_patience.as_micros() as Time;
-                if self.plan.exactly_once {
+                if self.plan.exactly_once_ever().0 {
                     // A lane's records go in order, and each that changes its partition waits for two transactions.
                     patience += 30 * SECOND;
                 }

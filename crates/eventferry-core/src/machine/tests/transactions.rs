@@ -73,6 +73,25 @@ fn another_domain_waits_until_all_partitions_know_of_the_end() {
 }
 
 #[test]
+fn who_leaves_waits_until_all_can_be_read() {
+    let mut stage = Stage::transacting();
+    stage.page(&[(0, 1, 1, 1)]);
+    stage.prepared();
+    stage.report(COMMIT, Outcome::Acknowledged);
+    stage.core.drain(stage.now);
+    stage.turn();
+    assert_eq!(stage.begun.len(), 2, "two more show the end of one");
+    stage.prepared();
+    assert_eq!(stage.last_settled(), [1], "all that was in hand is settled");
+    assert_eq!((stage.owned.len(), stage.stopped), (1, None), "yet whoever comes next may be read first");
+    stage.report(COMMIT, Outcome::Acknowledged);
+    assert_eq!((stage.begun.len(), stage.owned.len()), (3, 1));
+    stage.report(BEGIN, Outcome::Acknowledged);
+    stage.later(Duration::from_millis(10));
+    assert_eq!((stage.owned.len(), stage.stopped), (0, Some(Stop::Drained)));
+}
+
+#[test]
 fn a_refused_record_throws_its_transaction_away_and_goes_alone() {
     let mut stage = Stage::transacting();
     let tokens = stage.page(&[(0, 1, 1, 1), (0, 2, 2, 1), (0, 3, 3, 1)]);
