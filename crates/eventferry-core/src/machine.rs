@@ -23,6 +23,7 @@ mod aside;
 mod bell;
 mod dice;
 mod due;
+mod ends;
 mod entry;
 mod feed;
 mod flight;

@@ -145,7 +145,12 @@ const TABLE: &[(Codes, PublishFaultKind, &str)] = &[
         "TLS failed: check the certificates, their dates and the broker's name in them",
     ),
     (
-        codes![ClusterAuthorizationFailed, TransactionalIdAuthorizationFailed],
+        codes![TransactionalIdAuthorizationFailed],
+        Unavailable,
+        "no permission: grant WRITE and DESCRIBE on the transactional ids that begin with `eventferry-`",
+    ),
+    (
+        codes![ClusterAuthorizationFailed],
         Unavailable,
         "no permission: grant IDEMPOTENT_WRITE on the cluster (brokers before 3.0), or WRITE on the topics",
     ),

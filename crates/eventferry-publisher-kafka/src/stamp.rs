@@ -24,6 +24,9 @@ pub(crate) const PARTITION: i32 = 0;
 /// The key of every stamp.
 pub(crate) const KEY: &[u8] = b"stamp";
 
+/// The greatest number a stamp has: databases count no further.
+const NUMBER_MAX: u64 = i64::MAX as u64;
+
 /// How many offsets before the end the last stamp is looked for first. Ends of transactions take offsets too.
 const NEAR: i64 = 64;
 
@@ -39,10 +42,11 @@ pub(crate) fn text(Stamp { number, nonce }: Stamp) -> String {
 
 fn parse(payload: &[u8]) -> Option<Stamp> {
     let (number, nonce) = std::str::from_utf8(payload).ok()?.split_once(':')?;
-    Some(Stamp { number: number.parse().ok()?, nonce: u64::from_str_radix(nonce, 16).ok()? })
+    let number = number.parse().ok().filter(|number| *number <= NUMBER_MAX)?;
+    Some(Stamp { number, nonce: u64::from_str_radix(nonce, 16).ok()? })
 }
 
-/// Makes the topic, unless it is there.
+/// Makes the topic, unless it is there. Where that may not be done, it may have been made by hand all the same.
 pub(crate) async fn ensure(client: &AdminClient<Quiet>, topic: &str) -> Result<(), PublishFault> {
     let wanted = NewTopic::new(topic, 1, TopicReplication::Fixed(-1)).set("cleanup.policy", "compact");
     let options = AdminOptions::new().request_timeout(Some(ANSWER_MAX)).operation_timeout(Some(ANSWER_MAX));
@@ -108,6 +112,8 @@ fn last_from(reader: &Reader, topic: &str) -> Result<Option<Stamp>, PublishFault
                 heard_at = Instant::now();
             }
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(found),
+            // librdkafka asks for the group's coordinator, though partitions are assigned by hand and none is needed.
+            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
             Some(Err(error)) => return Err(reader.fault(&error)),
             None if heard_at.elapsed() > ANSWER_MAX.max(Duration::from_secs(1)) => {
                 return Err(reader.unavailable(|reason| format!("nothing came, {reason}")));
@@ -126,11 +132,12 @@ mod tests {
         for stamp in [
             Stamp { number: 0, nonce: 0 },
             Stamp { number: 17, nonce: 0x00ab_0000_0000_0001 },
-            Stamp { number: u64::MAX, nonce: u64::MAX },
+            Stamp { number: NUMBER_MAX, nonce: u64::MAX },
         ] {
             assert_eq!(parse(text(stamp).as_bytes()), Some(stamp), "{stamp:?}");
         }
-        for other in ["", "1", "1:", ":1", "1:x", "x:1", "1:2:3", "\u{fffd}"] {
+        let beyond = "9223372036854775808:1";
+        for other in ["", "1", "1:", ":1", "1:x", "x:1", "1:2:3", "\u{fffd}", beyond] {
             assert_eq!(parse(other.as_bytes()), None, "{other}");
         }
         assert_eq!(parse(&[0xff, b':', b'1']), None);

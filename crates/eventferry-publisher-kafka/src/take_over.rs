@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use eventferry_core::publisher::Role;
-use eventferry_core::{OutboxId, PublishFault, Stamp};
+use eventferry_core::{OutboxId, PublishFault, PublishFaultKind, Stamp};
 use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 use tokio::task::spawn_blocking;
@@ -40,6 +40,8 @@ impl KafkaPublisher {
         let mut reads = config.consumer("eventferry");
         // That there is no more is told by an empty answer, for which the broker would wait.
         reads.set("fetch.wait.max.ms", "5");
+        // A follower nearby may not have heard of the last commit.
+        reads.set("client.rack", "");
         let keeper = admission(config, &mut reads).await?;
         let admin = self.admin_client().await?;
         let made = stamp::ensure(&admin, &stamps);
@@ -71,11 +73,14 @@ impl KafkaPublisher {
             }
         });
         let (made, opened) = tokio::join!(made, opened);
-        made?;
         let session = opened.unwrap_or_else(|_| Err(shutting_down()))?;
         // All ids are this relay's now: nothing can be committed any more but by it.
         let last = spawn_blocking(move || stamp::last(&reads, keeper, &stamps));
-        Ok((session, last.await.unwrap_or_else(|_| Err(shutting_down()))?))
+        match (last.await.unwrap_or_else(|_| Err(shutting_down())), made) {
+            (Ok(last), _) => Ok((session, last)),
+            (Err(fault), Err(why)) if fault.kind == PublishFaultKind::TopicRefused => Err(why),
+            (Err(fault), _) => Err(fault),
+        }
     }
 }
 

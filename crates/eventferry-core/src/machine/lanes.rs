@@ -226,6 +226,7 @@ impl<M: Clone> Core<M> {
         self.hold.fly_until = self.hold.send_until;
         self.note_share(&held);
         self.note_leases(&held);
+        self.shed_a_part();
         self.hold.next_at = sent_at + self.settings.renewal;
         self.hold.rests = false;
         let owned = self.lanes.len() as u16;
@@ -290,6 +291,23 @@ impl<M: Clone> Core<M> {
                 self.say(notice(lanes));
             }
         }
+    }
+
+    /// Exactly once carries all lanes or none: with only some of them left this relay can settle nothing, and would
+    /// keep them from everybody else.
+    fn shed_a_part(&mut self) {
+        if self.transactions.is_none() || self.lanes.len() >= usize::from(self.hold.share) {
+            return;
+        }
+        let active = self.lanes.iter().filter(|(_, state)| state.phase <= LanePhase::Active);
+        let active: Vec<Lane> = active.map(|(lane, _)| *lane).collect();
+        if active.is_empty() {
+            return;
+        }
+        for lane in active {
+            self.drain_lane(lane);
+        }
+        self.give_up_flight();
     }
 
     /// Gives up, highest first, what others should have.

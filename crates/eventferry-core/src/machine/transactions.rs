@@ -278,29 +278,6 @@ impl<M: Clone> Core<M> {
         [waits, seals, at_last].into_iter().flatten().min()
     }
 
-    /// Whether a record waits for all partitions to know of a transaction that is committed.
-    fn somebody_waits_for_the_end(&mut self) -> bool {
-        let Some(transactions) = &self.transactions else { return false };
-        if transactions.ending.is_some() {
-            return false;
-        }
-        if self.drain.is_some() {
-            return !self.all_is_readable();
-        }
-        if self.entries.len() == 0 {
-            return false;
-        }
-        let mut aggregates = transactions.unfinished.iter().flat_map(|(_, aggregates)| aggregates);
-        aggregates.any(|number| self.aggregates.is_waited_for(*number))
-    }
-
-    /// Whether all partitions know of what is committed: before that lanes are not handed over, for their next owner may
-    /// send without transactions, and be read first where the end of one has not come yet.
-    pub(super) fn all_is_readable(&self) -> bool {
-        let unfinished = self.transactions.iter().flat_map(|transactions| &transactions.unfinished);
-        unfinished.map(|(_, aggregates)| aggregates).all(Vec::is_empty)
-    }
-
     /// The next record to hand to the session, in the transaction that is filling.
     pub(super) fn next_send_in_transaction(&mut self) -> Option<(Role, Token, Domain)> {
         let filling = self.transactions.as_ref()?.filling.as_ref()?;
@@ -487,6 +464,8 @@ impl<M: Clone> Core<M> {
             (BEGIN, Outcome::Acknowledged) => {
                 let Some(batch) = transactions.batch_mut() else { return true };
                 batch.begun = true;
+                // What was refused room beside the stamp is offered again.
+                (self.main.full, self.alone.full) = (false, false);
                 let known = batch.ordinal.saturating_sub(transactions.rotation);
                 self.finish(known);
             }
@@ -526,18 +505,6 @@ impl<M: Clone> Core<M> {
             self.finish(u64::MAX);
         }
         self.advance_lanes();
-    }
-
-    /// All partitions know of the transactions up to this one: what waited for that goes.
-    fn finish(&mut self, through: u64) {
-        while let Some(transactions) = &mut self.transactions
-            && transactions.unfinished.front().is_some_and(|(ordinal, _)| *ordinal <= through)
-        {
-            let aggregates = transactions.unfinished.pop_front().map(|(_, aggregates)| aggregates);
-            for number in aggregates.into_iter().flatten() {
-                self.land(number);
-            }
-        }
     }
 
     /// The session has ended: what was not committed goes again, when it is known what was.

@@ -58,6 +58,36 @@ fn nothing_of_the_next_is_sent_before_all_of_the_last_is_acknowledged() {
 }
 
 #[test]
+fn a_record_that_had_no_room_beside_the_stamp_goes_once_that_is_acknowledged() {
+    let mut stage = Stage::transacting();
+    let tokens = stage.page(&[(0, 1, 1, 1)]);
+    stage.sent.clear();
+    stage.core.handle_full(stage.now, tokens[0]);
+    stage.turn();
+    assert!(stage.sent().is_empty());
+    stage.report(BEGIN, Outcome::Acknowledged);
+    assert_eq!((stage.begun.len(), stage.sent()), (1, tokens));
+}
+
+#[test]
+fn a_part_of_the_lanes_is_given_up() {
+    let mut stage = Stage::with(Settings::default().delivering(Delivery::ExactlyOnce), 2);
+    stage.turn();
+    stage.store_answers = false;
+    stage.later(Settings::default().renewal_at_rest());
+    assert_eq!(stage.open_calls, 1, "it renews");
+    // Somebody who shares lanes has taken one.
+    let held = Held { leases: vec![stage.owned[0]], relays_live: 1, lanes_total: 2 };
+    stage.core.handle_held(stage.now, Ok(held));
+    stage.store_answers = true;
+    stage.turn();
+    stage.abandoned(Role::Main, &[]);
+    stage.later(Duration::from_millis(100));
+    assert!(stage.said.contains(&Notice::Lost(vec![Lane(1)])));
+    assert!(stage.said.contains(&Notice::Released(vec![Lane(0)])), "{:?}", stage.said);
+}
+
+#[test]
 fn another_domain_waits_until_all_partitions_know_of_the_end() {
     let mut stage = Stage::transacting();
     stage.page(&[(0, 1, 1, 1)]);
