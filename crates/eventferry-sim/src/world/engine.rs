@@ -341,7 +341,10 @@ impl World {
             self.relays[relay].core.handle_ended(clock, token);
             return;
         }
-        if producer.holds() >= self.plan.settings.flight_records_max.max(2) - 1 {
+        // Beside a stamp that is on its way there may be no room for a large record, or one of a topic just learned.
+        let begins = producer.transacting.as_ref().is_some_and(|transacting| transacting.open.is_none());
+        let crowded = begins && self.wire_dice.chance(5);
+        if crowded || producer.holds() >= self.plan.settings.flight_records_max.max(2) - 1 {
             self.relays[relay].core.handle_full(clock, token);
             return;
         }
