@@ -78,7 +78,7 @@ impl KafkaPublisher {
         let last = spawn_blocking(move || stamp::last(&reads, keeper, &stamps));
         match (last.await.unwrap_or_else(|_| Err(shutting_down())), made) {
             (Ok(last), _) => Ok((session, last)),
-            (Err(fault), Err(why)) if fault.kind == PublishFaultKind::TopicRefused => Err(why),
+            (Err(fault), Err(why)) if *fault.kind() == PublishFaultKind::TopicRefused => Err(why),
             (Err(fault), _) => Err(fault),
         }
     }
