@@ -20,5 +20,6 @@ mod road;
 mod small_relay;
 mod spoken;
 mod tail;
+mod take_over;
 mod token_server;
 mod tokens;
