@@ -60,6 +60,11 @@ pub(crate) enum Trouble {
 }
 
 impl Coordinator {
+    /// Whether some partition does not know of the end of some transaction.
+    pub(crate) fn is_unsettled(&self) -> bool {
+        self.transactions.iter().any(|transaction| !transaction.unmarked.is_empty())
+    }
+
     pub(crate) fn new(domains: usize, fences_nobody: bool) -> Self {
         let logs = (0..=domains).map(|_| Log::default()).collect();
         Self { ids: [Id::default(); IDS], transactions: Vec::new(), logs, fences_nobody }

@@ -40,6 +40,11 @@ impl World {
         if self.relays.get(relay).is_some_and(|process| process.up) {
             return;
         }
+        if !self.exactly_once && self.broker.coordinator.is_unsettled() {
+            // Who changes to at least once after a relay that did not finish waits for its transactions to end.
+            self.agenda.enter(self.now + 500 * MILLISECOND, What::Start { relay, name });
+            return;
+        }
         if self.relays.iter().all(|process| !process.up) {
             self.manned_since = self.now;
         }
