@@ -186,10 +186,7 @@ impl<M: Clone> Core<M> {
             return;
         }
         self.drain = Some(Drain { deadline: now + self.settings.grace, forced: false, leaving: false });
-        let lanes: Vec<Lane> = self.lanes.keys().copied().collect();
-        for lane in lanes {
-            self.drain_lane(lane);
-        }
+        self.drain_all_lanes();
     }
 
     /// What to do next. To be called until it returns [`Action::Sleep`] or [`Action::Stop`].

@@ -183,13 +183,13 @@ impl SettleRound {
     }
 
     fn settle(&self, transaction: &Transaction<'_>, now: Timestamp) -> Result<Settled, StoreFault> {
-        let prepare = |sql| transaction.prepare_cached(sql).map_err(|error| fault(SETTLE, error));
-        let mut fence = prepare(include_str!("../sql/fence.sql"))?;
-        let mut settle = prepare(include_str!("../sql/settle.sql"))?;
-        let last_id = last_id(transaction).map_err(|error| fault(SETTLE, error))?;
+        let failed = |error| fault(SETTLE, error);
+        let mut fence = transaction.prepare_cached(include_str!("../sql/fence.sql")).map_err(failed)?;
+        let last_id = last_id(transaction).map_err(failed)?;
         let (mut verdicts, mut positions) = (Vec::new(), Vec::new());
         // Lanes that have this call's number because of an earlier part of it.
         let mut told_here = BTreeSet::new();
+        let mut without_transactions = false;
         for (movement, known) in self.moves.iter().zip(&self.known) {
             let Some((position, told)) = self.held(&mut fence, movement)? else {
                 verdicts.push(Verdict::Fenced);
@@ -202,23 +202,18 @@ impl SettleRound {
                     "the database knows less than was settled or read: it was restored",
                 ));
             }
-            if movement.carries.is_none() {
-                intents::forget_all(transaction).map_err(|error| fault(SETTLE, error))?;
-            }
+            without_transactions |= movement.carries.is_none();
             let holds_already = told == Some(self.number) && !told_here.contains(&lane);
             let is_late = movement.to.is_some_and(|to| to <= position);
             if !holds_already && !is_late {
-                carry_out(transaction, movement, position, now)?;
-                settle
-                    .execute(named_params! {
-                        ":lane": lane.0, ":position": to, ":told": self.number,
-                        ":carries": movement.carries.unwrap_or(0),
-                    })
-                    .map_err(|error| fault(SETTLE, error))?;
+                carry_out(transaction, movement, position, self.number, now)?;
                 told_here.insert(lane);
             }
             verdicts.push(Verdict::Done);
             positions.push((movement.lease, position.max(to)));
+        }
+        if without_transactions {
+            intents::forget_all(transaction).map_err(failed)?;
         }
         Ok((verdicts, positions))
     }
@@ -239,12 +234,13 @@ impl SettleRound {
     }
 }
 
-/// Changes parked events, then copies the events to park that lie above the position; those below it were settled
-/// before.
+/// Changes parked events, copies the events to park that lie above the position (those below it were settled before),
+/// and moves the lane, which keeps under which number it was `told`.
 fn carry_out(
     transaction: &Transaction<'_>,
     movement: &Movement,
     position: i64,
+    told: i64,
     now: Timestamp,
 ) -> Result<(), StoreFault> {
     let lane = movement.lease.lane;
@@ -258,6 +254,16 @@ fn carry_out(
             ));
         }
     }
+    let to = movement.to.unwrap_or(position);
+    let carries = movement.carries.unwrap_or(0);
+    transaction
+        .prepare_cached(include_str!("../sql/settle.sql"))
+        .and_then(|mut settle| {
+            settle.execute(
+                named_params! { ":lane": lane.0, ":position": to, ":told": told, ":carries": carries },
+            )
+        })
+        .map_err(|error| fault(SETTLE, error))?;
     Ok(())
 }
 

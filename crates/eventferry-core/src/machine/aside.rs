@@ -103,24 +103,22 @@ impl<M: Clone> Core<M> {
     /// A parked event was acknowledged, by its topic or the dead-letter topic.
     pub(super) fn settle_parked(&mut self, index: u32, lands: bool) {
         let token = self.entries.token(index);
+        let Some(order) = self.end_of_parked(index) else { return };
         let entry = self.take_out(index);
         let (lane, aggregate, number) = (entry.lane, entry.aggregate, entry.aggregate_number);
-        let Origin::Parked { ordinal, dying, own_topic, .. } = entry.origin else { return };
-        let policy = self.topics.retry(own_topic, &self.settings.retry);
-        let holds = dying && policy.on_dead == OnDead::Hold;
+        let dying = matches!(entry.origin, Origin::Parked { dying: true, .. });
+        let holds = order.what == ChangeWhat::Held;
         self.say(if dying { Notice::Dead(token, holds) } else { Notice::Unparked(token) });
         let round = self.due.round();
         if let Some(state) = self.lanes.get_mut(&lane) {
-            let (what, effect) = if holds {
+            let effect = if holds {
                 state.parked.unhand(aggregate, round);
-                (ChangeWhat::Held, Effect::Stays)
+                Effect::Stays
             } else {
                 state.parked.update(aggregate, |held| held.in_hand = held.in_hand.saturating_sub(1));
                 state.parked.settle(aggregate, Some(u64::from(entry.size_bytes)));
-                let end = if dying { End::DeadLettered } else { End::Shipped };
-                (ChangeWhat::Settled(end), Effect::None)
+                Effect::None
             };
-            let order = ChangeOrder { key: ParkedKey { lane, ordinal }, what };
             state.tell(Telling { order, aggregate, entry: None, effect });
         }
         if holds {

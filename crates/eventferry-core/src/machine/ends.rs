@@ -7,7 +7,7 @@ use super::lane::LanePhase;
 
 impl<M: Clone> Core<M> {
     /// Whether a record waits for all partitions to know of a transaction that is committed.
-    pub(super) fn somebody_waits_for_the_end(&mut self) -> bool {
+    pub(super) fn somebody_waits_for_the_end(&self) -> bool {
         let Some(transactions) = &self.transactions else { return false };
         if transactions.ending.is_some() {
             return false;

@@ -119,10 +119,7 @@ impl<M: Clone> Core<M> {
             return;
         }
         self.say(Notice::LeaseExpired);
-        let lanes: Vec<Lane> = self.lanes.keys().copied().collect();
-        for lane in lanes {
-            self.drain_lane(lane);
-        }
+        self.drain_all_lanes();
         self.give_up_flight();
     }
 
@@ -299,15 +296,11 @@ impl<M: Clone> Core<M> {
         if self.transactions.is_none() || self.lanes.len() >= usize::from(self.hold.share) {
             return;
         }
-        let active = self.lanes.iter().filter(|(_, state)| state.phase <= LanePhase::Active);
-        let active: Vec<Lane> = active.map(|(lane, _)| *lane).collect();
-        if active.is_empty() {
-            return;
+        // Once: they may take a while to be settled.
+        if self.lanes.values().any(|state| state.phase <= LanePhase::Active) {
+            self.drain_all_lanes();
+            self.give_up_flight();
         }
-        for lane in active {
-            self.drain_lane(lane);
-        }
-        self.give_up_flight();
     }
 
     /// Gives up, highest first, what others should have.
@@ -316,6 +309,13 @@ impl<M: Clone> Core<M> {
         let staying: Vec<Lane> = staying.map(|(lane, _)| *lane).collect();
         for lane in staying.iter().rev().take(staying.len().saturating_sub(usize::from(self.hold.share))) {
             self.drain_lane(*lane);
+        }
+    }
+
+    pub(super) fn drain_all_lanes(&mut self) {
+        let lanes: Vec<Lane> = self.lanes.keys().copied().collect();
+        for lane in lanes {
+            self.drain_lane(lane);
         }
     }
 

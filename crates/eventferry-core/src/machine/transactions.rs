@@ -401,13 +401,7 @@ impl<M: Clone> Core<M> {
                 transactions.unknowns = transactions.unknowns.saturating_add(1);
                 transactions.alone_at = now + pause;
             }
-            _ => {
-                if kind == PublishFaultKind::Fenced {
-                    self.hold.hurry(self.now);
-                }
-                self.end_session(role, Some(kind));
-                return;
-            }
+            _ => return self.end_transacting(role, Some(kind)),
         }
         let Some(transactions) = &mut self.transactions else { return };
         // Whatever flies is of the one begun last.
@@ -476,14 +470,19 @@ impl<M: Clone> Core<M> {
                 if let (COMMIT, Some(_), Some(ending)) = (token, kind, &mut transactions.ending) {
                     ending.stage = Stage::Aborted;
                 }
-                if kind == Some(PublishFaultKind::Fenced) {
-                    self.hold.hurry(self.now);
-                }
-                self.end_session(Role::Main, kind);
+                self.end_transacting(Role::Main, kind);
             }
             _ => return false,
         }
         true
+    }
+
+    /// Ends the session; who fenced it may have the lanes, too.
+    fn end_transacting(&mut self, role: Role, kind: Option<PublishFaultKind>) {
+        if kind == Some(PublishFaultKind::Fenced) {
+            self.hold.hurry(self.now);
+        }
+        self.end_session(role, kind);
     }
 
     /// The transaction that was committing is committed. `known`: all partitions know.

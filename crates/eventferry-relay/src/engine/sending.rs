@@ -43,13 +43,15 @@ impl<S: Store, P: Publisher> Engine<S, P> {
 
     /// The transaction of these records is committed.
     pub(super) fn shipped(&mut self, tokens: Vec<Token>) {
-        for token in tokens {
-            if self.rows.acknowledged(token) {
-                self.finished.shipped += 1;
-                self.news.shipped();
-            }
-            self.refusals.forget(token);
+        tokens.into_iter().for_each(|token| self.shipped_one(token));
+    }
+
+    fn shipped_one(&mut self, token: Token) {
+        if self.rows.acknowledged(token) {
+            self.finished.shipped += 1;
+            self.news.shipped();
         }
+        self.refusals.forget(token);
     }
 
     pub(super) fn abandon(&mut self, role: Role, within: Duration) {
@@ -72,11 +74,7 @@ impl<S: Store, P: Publisher> Engine<S, P> {
             // In a transaction it may have to go again.
             Outcome::Acknowledged if self.exactly_once => CoreOutcome::Acknowledged,
             Outcome::Acknowledged => {
-                if self.rows.acknowledged(report.token) {
-                    self.finished.shipped += 1;
-                    self.news.shipped();
-                }
-                self.refusals.forget(report.token);
+                self.shipped_one(report.token);
                 CoreOutcome::Acknowledged
             }
             Outcome::Uncertain => CoreOutcome::Uncertain,

@@ -226,16 +226,7 @@ impl ResolveRound {
                 .map_err(failed)?;
             // What a lane has settled with its position already includes this.
             let Some((position, _)) = place.filter(|(_, carries)| *carries < number) else { continue };
-            carry_out(books, &movement, position, now)?;
-            books
-                .prepare_cached(include_str!("../../sql/settle.sql"))
-                .and_then(|mut statement| {
-                    statement.execute(named_params! {
-                        ":lane": lane.0, ":position": movement.to.unwrap_or(position), ":told": self.told,
-                        ":carries": number,
-                    })
-                })
-                .map_err(failed)?;
+            carry_out(books, &movement, position, self.told, now)?;
         }
         Ok(())
     }
