@@ -12,7 +12,7 @@ mod report;
 use eventferry::Event;
 use eventferry::core::parked::{Act, Desk};
 use eventferry::core::store::Store;
-use eventferry::kafka::{DeadLetterReader, DeadLetterRecord, ReadFrom};
+use eventferry::kafka::{DeadLetterReader, ReadFrom, TopicRecord};
 use eventferry::postgres::PostgresStore;
 use eventferry::sqlite::SqliteStore;
 use jiff::Timestamp;
@@ -162,7 +162,7 @@ impl<'a> Replay<'a> {
     }
 
     /// The event to enqueue for a record, if one is.
-    fn judge(&mut self, record: DeadLetterRecord) -> Option<Event> {
+    fn judge(&mut self, record: TopicRecord) -> Option<Event> {
         let found = Found { partition: record.partition, offset: record.offset };
         match Letter::of(record, self.to_topic) {
             Err(why) => {

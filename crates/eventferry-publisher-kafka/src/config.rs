@@ -297,7 +297,6 @@ impl KafkaConfig {
         Mapping::of(&self.topic_prefix, &self.topic_map)
     }
 
-    /// The configuration of a session's producer.
     /// The configuration of a producer with this transactional id.
     pub(crate) fn transactional(&self, id: &str, batch_bytes: usize) -> ClientConfig {
         let mut client = self.producer(Role::Main, batch_bytes);
@@ -313,6 +312,7 @@ impl KafkaConfig {
         client
     }
 
+    /// The configuration of a session's producer.
     pub(crate) fn producer(&self, role: Role, batch_bytes: usize) -> ClientConfig {
         let mut client = self.client();
         client

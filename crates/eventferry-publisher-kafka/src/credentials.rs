@@ -15,7 +15,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
-use eventferry_core::{PublishFault, PublishFaultKind};
+use eventferry_core::PublishFault;
 use rdkafka::ClientConfig;
 
 pub(crate) use keeper::Keeper;
@@ -25,7 +25,8 @@ use text::Text;
 pub use token::OauthToken;
 pub(crate) use token::TokenSource;
 
-use crate::config::KafkaConfig;
+use crate::config::{KafkaConfig, wrong};
+use crate::url::pairs;
 
 /// The properties that we read ourselves and do not hand to librdkafka. Those of `sasl.oauthbearer.` that bear its
 /// names mean what they mean to it; it would need libcurl for them.
@@ -163,11 +164,8 @@ fn token_from(config: &KafkaConfig) -> Result<Option<TokenFrom>, PublishFault> {
 
 /// `key=value,key=value`, as librdkafka has it.
 fn extensions(text: &str) -> Result<Vec<(String, String)>, PublishFault> {
-    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
-    let pairs =
-        pairs.map(|pair| pair.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned())));
-    let pairs: Option<Vec<_>> = pairs.collect();
-    pairs.ok_or_else(|| wrong(format!("{EXTENSIONS} is no list of them: give name=value,name=value")))
+    pairs(text, '=')
+        .ok_or_else(|| wrong(format!("{EXTENSIONS} is no list of them: give name=value,name=value")))
 }
 
 /// A property that must be there.
@@ -178,10 +176,6 @@ fn required<'a>(
 ) -> Result<&'a str, PublishFault> {
     let value = properties.get(name).filter(|value| !value.is_empty());
     value.map(String::as_str).ok_or_else(|| wrong(format!("{beside} needs {name} beside it")))
-}
-
-fn wrong(message: impl Into<String>) -> PublishFault {
-    PublishFault::new(PublishFaultKind::Misconfigured, message)
 }
 
 #[cfg(test)]

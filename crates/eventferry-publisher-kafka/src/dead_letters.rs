@@ -8,13 +8,14 @@ use std::time::{Duration, Instant};
 use eventferry_core::{PublishFault, PublishFaultKind};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::task::spawn_blocking;
 
 use crate::config::KafkaConfig;
 use crate::fault::code_of;
-use crate::reader::{ANSWER_MAX, Ear, LOOK, Reader, admission, headers_of, shutting_down};
+use crate::publisher::shutting_down;
+use crate::reader::{ANSWER_MAX, Ear, LOOK, Reader, admission};
+use crate::record::TopicRecord;
 
 /// How long nothing may come before the broker counts as away.
 const SILENCE_MAX: Duration = Duration::from_secs(30);
@@ -40,51 +41,6 @@ pub struct Span {
     /// How many offsets between the group's position and `from` the broker has removed, by the topic's retention,
     /// before anybody read them.
     pub removed: u64,
-}
-
-/// A record of a dead-letter topic.
-#[derive(Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DeadLetterRecord {
-    /// In which partition it is.
-    pub partition: i32,
-    /// At which place of it.
-    pub offset: i64,
-    /// Its key, if it has one.
-    pub key: Option<Vec<u8>>,
-    /// Its payload; `None` is a tombstone.
-    pub payload: Option<Vec<u8>>,
-    /// Its headers, in order, repeated names included; a value that is null is empty here. One whose name is not UTF-8,
-    /// which the client cannot hand over, is named U+FFFD and is empty.
-    pub headers: Vec<(String, Vec<u8>)>,
-}
-
-/// Without key, payload and headers' values.
-impl fmt::Debug for DeadLetterRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("DeadLetterRecord")
-            .field("partition", &self.partition)
-            .field("offset", &self.offset)
-            .finish_non_exhaustive()
-    }
-}
-
-impl DeadLetterRecord {
-    fn of(message: &BorrowedMessage<'_>) -> Self {
-        Self {
-            partition: message.partition(),
-            offset: message.offset(),
-            key: message.key().map(<[u8]>::to_vec),
-            payload: message.payload().map(<[u8]>::to_vec),
-            headers: headers_of(message),
-        }
-    }
-
-    fn size_bytes(&self) -> usize {
-        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
-        let bytes = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-        size_of::<Self>() + bytes(&self.key) + bytes(&self.payload) + headers.sum::<usize>()
-    }
 }
 
 /// Reads a dead-letter topic once, from where a consumer group stands to the end that the topic has when it is
@@ -142,7 +98,7 @@ impl DeadLetterReader {
         &mut self,
         records_max: usize,
         bytes_max: usize,
-    ) -> Result<Vec<DeadLetterRecord>, PublishFault> {
+    ) -> Result<Vec<TopicRecord>, PublishFault> {
         self.ask(move |reading| reading.read(records_max, bytes_max)).await
     }
 
@@ -245,7 +201,7 @@ impl Reading {
         Ok(committed)
     }
 
-    fn read(&mut self, records_max: usize, bytes_max: usize) -> Result<Vec<DeadLetterRecord>, PublishFault> {
+    fn read(&mut self, records_max: usize, bytes_max: usize) -> Result<Vec<TopicRecord>, PublishFault> {
         let mut records = Vec::new();
         let mut bytes = 0;
         let mut heard = Instant::now();
@@ -271,7 +227,7 @@ impl Reading {
                     }
                     continue;
                 }
-                Some(Ok(message)) => DeadLetterRecord::of(&message),
+                Some(Ok(message)) => TopicRecord::of(&message),
             };
             heard = Instant::now();
             let Some(partition) = self.partitions.get_mut(&record.partition) else { continue };

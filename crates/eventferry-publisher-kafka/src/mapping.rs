@@ -3,7 +3,10 @@
 use std::borrow::Cow;
 use std::collections::BTreeMap;
 
-use eventferry_core::{PublishFault, PublishFaultKind};
+use eventferry_core::PublishFault;
+
+use crate::config::wrong;
+use crate::url::pairs;
 
 /// What the names of events' topics become at the broker.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -45,16 +48,9 @@ impl Mapping {
 
 /// Reads `name:other,name:other`.
 pub(crate) fn names(text: &str) -> Result<BTreeMap<String, String>, PublishFault> {
-    let pairs = text.split(',').map(str::trim).filter(|pair| !pair.is_empty());
-    let pairs = pairs.map(|pair| pair.split_once(':').map(|(from, to)| (from.to_owned(), to.to_owned())));
-    let pairs: Option<_> = pairs.collect();
-    pairs.ok_or_else(|| {
+    pairs(text, ':').ok_or_else(|| {
         wrong("topic_map is no list of names: give event-topic:broker-topic,event-topic:broker-topic")
     })
-}
-
-fn wrong(message: impl Into<String>) -> PublishFault {
-    PublishFault::new(PublishFaultKind::Misconfigured, message)
 }
 
 #[cfg(test)]

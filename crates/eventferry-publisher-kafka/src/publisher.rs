@@ -90,6 +90,16 @@ impl KafkaPublisher {
         self.shared.set_secret(client).await
     }
 
+    /// What a session that is opened now takes.
+    pub(crate) fn limits(&self) -> Limits {
+        let config = self.config();
+        Limits {
+            records_max: config.in_flight_records_max,
+            bytes_max: config.in_flight_bytes_max,
+            batch_bytes: self.surroundings().topics.batch_bytes(config.batch_bytes),
+        }
+    }
+
     /// The client that asks about topics.
     pub(crate) async fn admin_client(&self) -> Result<Arc<AdminClient<Quiet>>, PublishFault> {
         self.shared.admin().await?.client.clone().ok_or_else(shutting_down)
@@ -116,31 +126,16 @@ impl Publisher for KafkaPublisher {
     }
 
     async fn connect(&self, role: Role) -> Result<KafkaSession, PublishFault> {
-        let Shared { config, surroundings, .. } = &*self.shared;
-        let batch_bytes = surroundings.topics.batch_bytes(config.batch_bytes);
-        let limits = Limits {
-            records_max: config.in_flight_records_max,
-            bytes_max: config.in_flight_bytes_max,
-            batch_bytes,
-        };
+        let limits = self.limits();
         if role == Role::Main {
             // The first topic is asked about in a moment, and a first connection takes longer than the answer.
             tokio::spawn(warm_up(Arc::clone(&self.shared)));
         }
-        let mut client = config.producer(role, batch_bytes);
-        self.shared.set_secret(&mut client).await?;
-        let surroundings = surroundings.clone();
-        let opened = spawn_blocking(move || {
-            let session = Streaming::open(role, &client, &surroundings, limits)
-                .map_err(|error| refused_property(&error))?;
-            if let Some(keeper) = &surroundings.keeper {
-                session.admit(keeper)?;
-            }
-            match session.await_broker(ANSWER_MAX) {
-                Ok(()) => Ok(KafkaSession::streaming(session)),
-                Err(reason) => Err(no_answer(&surroundings.brokers, &reason)),
-            }
-        });
+        let mut client = self.config().producer(role, limits.batch_bytes);
+        self.set_secret(&mut client).await?;
+        let surroundings = self.surroundings().clone();
+        let opened =
+            spawn_blocking(move || open(role, &client, &surroundings, limits).map(KafkaSession::streaming));
         opened.await.unwrap_or_else(|_| Err(shutting_down()))
     }
 
@@ -306,7 +301,23 @@ async fn batch_bytes_max(client: &AdminClient<Quiet>, broker: i32, topic: &str) 
     resource.get("max.message.bytes")?.value.as_ref()?.parse().ok()
 }
 
-pub(crate) fn no_answer(brokers: &str, reason: &str) -> PublishFault {
+/// Makes a producer, lets it in, and waits until a broker answers; blocks.
+pub(crate) fn open(
+    role: Role,
+    client: &ClientConfig,
+    surroundings: &Surroundings,
+    limits: Limits,
+) -> Result<Streaming, PublishFault> {
+    let session =
+        Streaming::open(role, client, surroundings, limits).map_err(|error| refused_property(&error))?;
+    if let Some(keeper) = &surroundings.keeper {
+        session.admit(keeper)?;
+    }
+    session.await_broker(ANSWER_MAX).map_err(|reason| no_answer(&surroundings.brokers, &reason))?;
+    Ok(session)
+}
+
+fn no_answer(brokers: &str, reason: &str) -> PublishFault {
     let reason = if reason.is_empty() { login::NOTHING } else { reason };
     PublishFault::new(
         PublishFaultKind::Unavailable,

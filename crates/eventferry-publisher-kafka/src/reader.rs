@@ -16,6 +16,7 @@ use rdkafka::{ClientConfig, ClientContext};
 use crate::config::{KafkaConfig, refused_property};
 use crate::credentials::{Keeper, Source};
 use crate::fault::{code_of, reading_fault};
+use crate::publisher::shutting_down;
 use crate::session::{drop_apart, plain_reason};
 
 /// How long each question about a topic and a group may take; the first of a group makes the cluster's own topic for
@@ -187,8 +188,10 @@ fn header(headers: &impl Headers, at: usize) -> (String, Vec<u8>) {
     }
 }
 
-pub(crate) fn shutting_down() -> PublishFault {
-    PublishFault::new(PublishFaultKind::Unavailable, "the runtime is shutting down")
+/// Whether an error says that we may not look at the consumer's group: who tells a group nothing needs none, but
+/// librdkafka asks for its coordinator all the same.
+pub(crate) fn is_of_the_group(error: &KafkaError) -> bool {
+    code_of(error) == Some(RDKafkaErrorCode::GroupAuthorizationFailed)
 }
 
 #[cfg(test)]

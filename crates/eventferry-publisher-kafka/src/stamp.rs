@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 use crate::credentials::Keeper;
 use crate::fault::{fault, fault_of};
 use crate::publisher::{ANSWER_MAX, Quiet};
-use crate::reader::{LOOK, Reader};
+use crate::reader::{LOOK, Reader, is_of_the_group};
 
 /// The partition of the only group of lanes there is.
 pub(crate) const PARTITION: i32 = 0;
@@ -112,8 +112,7 @@ fn last_from(reader: &Reader, topic: &str) -> Result<Option<Stamp>, PublishFault
                 heard_at = Instant::now();
             }
             Some(Err(KafkaError::PartitionEOF(_))) => return Ok(found),
-            // librdkafka asks for the group's coordinator, though partitions are assigned by hand and none is needed.
-            Some(Err(KafkaError::MessageConsumption(RDKafkaErrorCode::GroupAuthorizationFailed))) => {}
+            Some(Err(error)) if is_of_the_group(&error) => {}
             Some(Err(error)) => return Err(reader.fault(&error)),
             None if heard_at.elapsed() > ANSWER_MAX.max(Duration::from_secs(1)) => {
                 return Err(reader.unavailable(|reason| format!("nothing came, {reason}")));

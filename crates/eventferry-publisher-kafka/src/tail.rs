@@ -4,16 +4,15 @@ use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use eventferry_core::{PublishFault, PublishFaultKind, Timestamp};
+use eventferry_core::{PublishFault, PublishFaultKind};
 use rdkafka::consumer::Consumer;
-use rdkafka::error::RDKafkaErrorCode;
-use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 use tokio::task::spawn_blocking;
 
 use crate::config::KafkaConfig;
-use crate::fault::code_of;
-use crate::reader::{ANSWER_MAX, LOOK, Reader, admission, headers_of, shutting_down};
+use crate::publisher::shutting_down;
+use crate::reader::{ANSWER_MAX, LOOK, Reader, admission, is_of_the_group};
+use crate::record::TopicRecord;
 
 /// The client wants a group's name, though nothing is ever told to the group.
 const GROUP: &str = "eventferry-tail";
@@ -28,54 +27,6 @@ pub enum TailFrom {
     Beginning,
     /// Behind the last ones that it has now.
     End,
-}
-
-/// A record of a topic.
-#[derive(Clone, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct TopicRecord {
-    /// In which partition it is.
-    pub partition: i32,
-    /// At which place of it.
-    pub offset: i64,
-    /// Its time, to the millisecond, if it has one.
-    pub timestamp: Option<Timestamp>,
-    /// Its key, if it has one.
-    pub key: Option<Vec<u8>>,
-    /// Its payload; `None` is a tombstone.
-    pub payload: Option<Vec<u8>>,
-    /// Its headers, in order, repeated names included; a value that is null is empty here. One whose name is not
-    /// UTF-8, which the client cannot hand over, is named U+FFFD and is empty.
-    pub headers: Vec<(String, Vec<u8>)>,
-}
-
-/// Without key, payload and headers' values.
-impl fmt::Debug for TopicRecord {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("TopicRecord")
-            .field("partition", &self.partition)
-            .field("offset", &self.offset)
-            .finish_non_exhaustive()
-    }
-}
-
-impl TopicRecord {
-    fn of(message: &BorrowedMessage<'_>) -> Self {
-        Self {
-            partition: message.partition(),
-            offset: message.offset(),
-            timestamp: message.timestamp().to_millis().map(|millis| Timestamp(millis.saturating_mul(1000))),
-            key: message.key().map(<[u8]>::to_vec),
-            payload: message.payload().map(<[u8]>::to_vec),
-            headers: headers_of(message),
-        }
-    }
-
-    fn size_bytes(&self) -> usize {
-        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
-        let bytes = |bytes: &Option<Vec<u8>>| bytes.as_ref().map_or(0, Vec::len);
-        size_of::<Self>() + bytes(&self.key) + bytes(&self.payload) + headers.sum::<usize>()
-    }
 }
 
 /// Reads a topic's records as they come, those of committed transactions only.
@@ -180,8 +131,7 @@ impl Tailing {
                     bytes += record.size_bytes();
                     records.push(record);
                 }
-                // Nothing is told to the group, so whether we might is nothing to us.
-                Some(Err(error)) if code_of(&error) == Some(RDKafkaErrorCode::GroupAuthorizationFailed) => {}
+                Some(Err(error)) if is_of_the_group(&error) => {}
                 Some(Err(error)) => {
                     let fault = self.reader.fault(&error);
                     // What may come back by itself is waited for by the consumer.

@@ -1,6 +1,5 @@
 //! Taking a cluster over for an outbox: its transactional ids first, then what was committed under them.
 
-use std::sync::Arc;
 use std::time::Instant;
 
 use eventferry_core::publisher::Role;
@@ -9,11 +8,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::Producer as _;
 use tokio::task::spawn_blocking;
 
-use crate::config::refused_property;
 use crate::fault::fault_of;
-use crate::publisher::{ANSWER_MAX, KafkaPublisher, no_answer, shutting_down};
-use crate::reader::admission;
-use crate::session::{IDS, KafkaSession, Limits, Streaming};
+use crate::publisher::{ANSWER_MAX, KafkaPublisher, open, shutting_down};
+use crate::session::{IDS, KafkaSession, Streaming};
 use crate::stamp;
 
 impl KafkaPublisher {
@@ -23,17 +20,11 @@ impl KafkaPublisher {
     ) -> Result<(KafkaSession, Option<Stamp>), PublishFault> {
         let config = self.config();
         let stamps = stamp::topic(&config.stamps_prefix, outbox);
-        let surroundings = self.surroundings().clone();
-        let batch_bytes = surroundings.topics.batch_bytes(config.batch_bytes);
-        let limits = Limits {
-            records_max: config.in_flight_records_max,
-            bytes_max: config.in_flight_bytes_max,
-            batch_bytes,
-        };
+        let (surroundings, limits) = (self.surroundings().clone(), self.limits());
         let mut clients = Vec::with_capacity(IDS);
         for number in 0..IDS {
             let id = format!("eventferry-{}-{}-{number}", outbox.0, stamp::PARTITION);
-            let mut client = config.transactional(&id, batch_bytes);
+            let mut client = config.transactional(&id, limits.batch_bytes);
             self.set_secret(&mut client).await?;
             clients.push(client);
         }
@@ -42,20 +33,15 @@ impl KafkaPublisher {
         reads.set("fetch.wait.max.ms", "5");
         // A follower nearby may not have heard of the last commit.
         reads.set("client.rack", "");
-        let keeper = admission(config, &mut reads).await?;
+        self.set_secret(&mut reads).await?;
+        let keeper = surroundings.keeper.clone();
         let admin = self.admin_client().await?;
         let made = stamp::ensure(&admin, &stamps);
         let opened = spawn_blocking({
             let stamps = stamps.clone();
             move || {
                 let open = |client: rdkafka::ClientConfig| {
-                    let half = Streaming::open(Role::Main, &client, &surroundings, limits)
-                        .map_err(|error| refused_property(&error))?;
-                    if let Some(keeper) = &surroundings.keeper {
-                        half.admit(keeper)?;
-                    }
-                    half.await_broker(ANSWER_MAX)
-                        .map_err(|reason| no_answer(&surroundings.brokers, &reason))?;
+                    let half = open(Role::Main, &client, &surroundings, limits)?;
                     initialize(&half)?;
                     Ok(half)
                 };
@@ -99,9 +85,3 @@ fn initialize(half: &Streaming) -> Result<(), PublishFault> {
         }
     }
 }
-
-const _: fn() = || {
-    // The session goes to the relay's task.
-    fn is_send<T: Send>() {}
-    is_send::<Arc<KafkaSession>>();
-};

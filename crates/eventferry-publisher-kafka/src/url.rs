@@ -32,6 +32,14 @@ pub(crate) fn brokers_of(list: &str) -> Result<String, PublishFault> {
     Ok(brokers.join(","))
 }
 
+/// Two parts each, between which this stands, parted by commas; `None`: one has not two.
+pub(crate) fn pairs<C: FromIterator<(String, String)>>(list: &str, between: char) -> Option<C> {
+    let pairs = list.split(',').map(str::trim).filter(|pair| !pair.is_empty());
+    pairs
+        .map(|pair| pair.split_once(between).map(|(one, other)| (one.to_owned(), other.to_owned())))
+        .collect()
+}
+
 /// A name or a value.
 pub(crate) fn percent_decoded(text: &str) -> Result<String, PublishFault> {
     let unreadable = || wrong("an option of the Kafka URL is not percent-encoded UTF-8");

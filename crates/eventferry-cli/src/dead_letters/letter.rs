@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use eventferry::core::enqueue::check;
-use eventferry::kafka::DeadLetterRecord;
+use eventferry::kafka::TopicRecord;
 use eventferry::postgres::PAYLOAD_BYTES_MAX;
 use eventferry::{Event, Header, MessageId};
 use jiff::Timestamp;
@@ -33,8 +33,8 @@ impl Letter {
     ///
     /// # Errors
     /// It cannot be enqueued; the text says why, and shows neither payload nor headers' values.
-    pub(super) fn of(record: DeadLetterRecord, to_topic: Option<&str>) -> Result<Self, String> {
-        let DeadLetterRecord { key, payload, headers, .. } = record;
+    pub(super) fn of(record: TopicRecord, to_topic: Option<&str>) -> Result<Self, String> {
+        let TopicRecord { key, payload, headers, .. } = record;
         let (about, mut headers): (Vec<_>, Vec<_>) =
             headers.into_iter().partition(|(name, _)| name.starts_with(PREFIX));
         // The last of a name is the relay's: an application may have enqueued a dead letter as it was.
@@ -143,18 +143,18 @@ mod tests {
     use eventferry::core::envelope::{DeadLetter, collect_headers};
     use eventferry::core::parked::Death;
     use eventferry::core::{Envelope, StoredEvent};
-    use eventferry::kafka::DeadLetterRecord;
+    use eventferry::kafka::TopicRecord;
 
     const ID: &str = "0189f7ea-ae2c-7809-8aeb-b819cf5e9e7f";
 
     /// The record that a relay would have sent for an event it gave up.
-    fn record(event: Event) -> DeadLetterRecord {
+    fn record(event: Event) -> TopicRecord {
         let failed_at = eventferry::core::Timestamp(1_795_726_520_123_456);
         let death = Death { class: "MessageSizeTooLarge".into(), message: "Too large".into(), failed_at };
         let row = StoredEvent { message_id: ID.parse().unwrap(), event, enqueued_at: failed_at };
         let letter = DeadLetter { topic: "orders.dlq", death: &death, attempts: 5, detail: Some("lane 3") };
         let envelope = Envelope::of_dead(&row, letter);
-        let mut record = DeadLetterRecord::default();
+        let mut record = TopicRecord::default();
         record.key = Some(envelope.key().to_vec());
         record.payload = envelope.payload().map(<[u8]>::to_vec);
         record.headers = collect_headers(&envelope);

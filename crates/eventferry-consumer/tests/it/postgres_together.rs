@@ -7,10 +7,16 @@ use eventferry_consumer::{InboxFaultKind, Once, PostgresInbox};
 use eventferry_core::MessageId;
 use tokio::sync::Barrier;
 use tokio::task::JoinHandle;
-use tokio_postgres::{Client, IsolationLevel};
+use tokio_postgres::{Client, IsolationLevel, Transaction};
 
 use crate::postgres::{handle, note};
 use crate::server::{Database, Trouble, id, on_every_server};
+
+/// The first handler of a message, in a transaction that goes on.
+async fn first(database: &Database, transaction: &mut Transaction<'_>, id: MessageId) {
+    let first = database.inbox.once(transaction, id, async |transaction| note(transaction, "first").await);
+    assert_eq!(first.await.unwrap(), Once::Now(()));
+}
 
 /// A second handler of a message, on a connection and a task of its own.
 async fn second(database: &Database, id: MessageId) -> JoinHandle<Result<Once<()>, Trouble>> {
@@ -24,9 +30,7 @@ async fn a_second_handler_waits_for_the_first_and_is_told_that_it_is_done() {
         let mut client = database.client().await;
         let id = id();
         let mut transaction = client.transaction().await.unwrap();
-        let first =
-            database.inbox.once(&mut transaction, id, async |transaction| note(transaction, "first").await);
-        assert_eq!(first.await.unwrap(), Once::Now(()));
+        first(database, &mut transaction, id).await;
         let second = second(database, id).await;
         database.until_waiting(1).await;
         transaction.commit().await.unwrap();
@@ -42,9 +46,7 @@ async fn a_second_handler_runs_if_the_first_was_rolled_back() {
         let mut client = database.client().await;
         let id = id();
         let mut transaction = client.transaction().await.unwrap();
-        let first =
-            database.inbox.once(&mut transaction, id, async |transaction| note(transaction, "first").await);
-        assert_eq!(first.await.unwrap(), Once::Now(()));
+        first(database, &mut transaction, id).await;
         let second = second(database, id).await;
         database.until_waiting(1).await;
         transaction.rollback().await.unwrap();
@@ -85,7 +87,7 @@ async fn above_read_committed_a_second_handler_begins_again() {
             let (mut one, mut other) = (database.client().await, database.client().await);
             let id = id();
             let mut first = one.build_transaction().isolation_level(level).start().await.unwrap();
-            let handler = async |_: &mut tokio_postgres::Transaction<'_>| Ok::<_, Trouble>(());
+            let handler = async |_: &mut Transaction<'_>| Ok::<_, Trouble>(());
             assert_eq!(database.inbox.once(&mut first, id, handler).await.unwrap(), Once::Now(()));
             let mut second = other.build_transaction().isolation_level(level).start().await.unwrap();
             // Its snapshot is older than the first one's commit.
@@ -107,7 +109,7 @@ async fn a_wait_is_bounded_by_the_lock_timeout() {
         let (mut one, mut other) = (database.client().await, database.client().await);
         let id = id();
         let mut first = one.transaction().await.unwrap();
-        let handler = async |_: &mut tokio_postgres::Transaction<'_>| Ok::<_, Trouble>(());
+        let handler = async |_: &mut Transaction<'_>| Ok::<_, Trouble>(());
         assert_eq!(database.inbox.once(&mut first, id, handler).await.unwrap(), Once::Now(()));
         other.batch_execute("SET lock_timeout = '50ms'").await.unwrap();
         let fault = handle(&mut other, &database.inbox, id, "x").await.unwrap_err().inbox();

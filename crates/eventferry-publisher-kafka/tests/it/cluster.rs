@@ -6,7 +6,7 @@ use eventferry_core::PublishFaultKind;
 use eventferry_publisher_kafka::{Change, Cluster, DeclaredTopic, KafkaConfig, KafkaPublisher};
 
 use crate::bench::Kafka;
-use crate::own_broker::{Door, OwnBroker};
+use crate::own_broker::OwnBroker;
 
 fn declared(name: &str, partitions: i32) -> DeclaredTopic {
     let config = BTreeMap::from([("retention.ms".to_owned(), "123456".to_owned())]);
@@ -61,26 +61,16 @@ async fn a_declared_topic_is_made_as_it_is_declared_and_grows() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_login_may_not_do_is_said_with_the_permission_it_lacks() {
-    let users = "plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-                 user_ferry=\"sesame\";\nsasl.enabled.mechanisms=PLAIN\n";
-    let door = Door { name: "PLAIN", protocol: "SASL_PLAINTEXT", settings: users.into() };
-    let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
-                      super.users=User:ANONYMOUS\n";
-    let broker = OwnBroker::start_with(&[door], &[], authorizer);
+    let broker = OwnBroker::with_permissions();
     let judge = KafkaPublisher::new(KafkaConfig::new(broker.judge())).unwrap();
     let judge = Cluster::open(&judge).await.unwrap();
     for topic in ["hidden", "seen", "writable"] {
         judge.perform(&Change::Create(declared(topic, 1))).await.unwrap();
     }
-    broker.grant(&["--allow-principal", "User:ferry", "--operation", "Describe", "--topic", "seen"]);
-    broker.grant(&["--allow-principal", "User:ferry", "--operation", "Write", "--topic", "writable"]);
+    broker.grant("Describe", &["--topic", "seen"]);
+    broker.grant("Write", &["--topic", "writable"]);
 
-    let url = format!(
-        "kafka://localhost:{}?security.protocol=sasl_plaintext&sasl.mechanisms=PLAIN&sasl.username=ferry\
-         &sasl.password=sesame",
-        broker.port("PLAIN")
-    );
-    let ferry = KafkaPublisher::new(KafkaConfig::from_url(&url).unwrap()).unwrap();
+    let ferry = broker.ferry();
     let cluster = Cluster::open(&ferry).await.unwrap();
     let names = ["hidden", "seen", "writable"].map(str::to_owned);
     let states = cluster.describe(&names).await.unwrap();

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::time::Instant;
 
 use eventferry_core::PublishFaultKind;
-use eventferry_publisher_kafka::{DeadLetterReader, DeadLetterRecord, ReadFrom};
+use eventferry_publisher_kafka::{DeadLetterReader, ReadFrom, TopicRecord};
 use rdkafka::ClientConfig;
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseProducer, BaseRecord, FutureProducer, FutureRecord, Producer};
@@ -37,7 +37,7 @@ async fn open(kafka: &Kafka, topic: &str, from: ReadFrom) -> DeadLetterReader {
 }
 
 /// Everything that is left, in batches of so many.
-async fn rest(reader: &mut DeadLetterReader, records_max: usize) -> Vec<DeadLetterRecord> {
+async fn rest(reader: &mut DeadLetterReader, records_max: usize) -> Vec<TopicRecord> {
     let mut all = Vec::new();
     loop {
         let records = reader.read(records_max, usize::MAX).await.unwrap();
@@ -49,9 +49,9 @@ async fn rest(reader: &mut DeadLetterReader, records_max: usize) -> Vec<DeadLett
     }
 }
 
-fn numbers(records: &[DeadLetterRecord], partition: i32) -> Vec<u64> {
+fn numbers(records: &[TopicRecord], partition: i32) -> Vec<u64> {
     let of_it = records.iter().filter(|record| record.partition == partition);
-    let payload = |record: &DeadLetterRecord| String::from_utf8(record.payload.clone().unwrap()).unwrap();
+    let payload = |record: &TopicRecord| String::from_utf8(record.payload.clone().unwrap()).unwrap();
     of_it.map(|record| payload(record).trim_end().parse().unwrap()).collect()
 }
 

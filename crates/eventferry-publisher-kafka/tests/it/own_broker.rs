@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -101,12 +102,33 @@ impl OwnBroker {
         format!("127.0.0.1:{}", self.judge)
     }
 
-    /// Adds a rule of access, in the words of Kafka's own tool.
-    pub(crate) fn grant(&self, rule: &[&str]) {
+    /// One that lets [`OwnBroker::ferry`] in, who may do only what is granted; [`OwnBroker::judge`] may do all.
+    pub(crate) fn with_permissions() -> Self {
+        let users = "plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
+                     user_ferry=\"sesame\";\nsasl.enabled.mechanisms=PLAIN\n";
+        let door = Door { name: "PLAIN", protocol: "SASL_PLAINTEXT", settings: users.into() };
+        let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+                          super.users=User:ANONYMOUS\n";
+        Self::start_with(&[door], &[], authorizer)
+    }
+
+    /// A publisher that logs in to one with permissions.
+    pub(crate) fn ferry(&self) -> KafkaPublisher {
+        let url = format!(
+            "kafka://localhost:{}?security.protocol=sasl_plaintext&sasl.mechanisms=PLAIN&sasl.username=ferry\
+             &sasl.password=sesame",
+            self.port("PLAIN")
+        );
+        KafkaPublisher::new(KafkaConfig::from_url(&url).unwrap()).unwrap()
+    }
+
+    /// Lets the ferry do something with what Kafka's own tool calls so.
+    pub(crate) fn grant(&self, operation: &str, resource: &[&str]) {
         let mut command = java(self.folder.path());
         command
             .args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server", &self.judge(), "--add"])
-            .args(rule);
+            .args(["--allow-principal", "User:ferry", "--operation", operation])
+            .args(resource);
         let granted = command.output().unwrap();
         assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
     }

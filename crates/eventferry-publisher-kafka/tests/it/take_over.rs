@@ -7,7 +7,7 @@ use eventferry_core::publisher::{Outcome, Publisher as _, Session as _, Token};
 use eventferry_core::{OutboxId, PublishFault, PublishFaultKind, Stamp};
 use eventferry_publisher_kafka::{Change, Cluster, DeclaredTopic, KafkaConfig, KafkaPublisher, KafkaSession};
 
-use crate::own_broker::{Door, OwnBroker};
+use crate::own_broker::OwnBroker;
 
 const STAMPS: &str = "eventferry.stamps.orders";
 
@@ -36,27 +36,14 @@ async fn acknowledged(session: &mut KafkaSession, token: Token) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn taking_over_needs_no_more_than_is_documented() {
-    let users = "plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-                 user_ferry=\"sesame\";\nsasl.enabled.mechanisms=PLAIN\n";
-    let door = Door { name: "PLAIN", protocol: "SASL_PLAINTEXT", settings: users.into() };
-    let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
-                      super.users=User:ANONYMOUS\n";
-    let broker = OwnBroker::start_with(&[door], &[], authorizer);
-    let grant = |operation: &str, resource: &[&str]| {
-        broker.grant(&[&["--allow-principal", "User:ferry", "--operation", operation], resource].concat());
-    };
-    let url = format!(
-        "kafka://localhost:{}?security.protocol=sasl_plaintext&sasl.mechanisms=PLAIN&sasl.username=ferry\
-         &sasl.password=sesame",
-        broker.port("PLAIN")
-    );
-    let ferry = KafkaPublisher::new(KafkaConfig::from_url(&url).unwrap()).unwrap();
+    let broker = OwnBroker::with_permissions();
+    let ferry = broker.ferry();
 
     let refused = ferry.take_over(&OutboxId("orders".into())).await.err().unwrap();
     assert!(refused.message().contains("grant WRITE and DESCRIBE on the transactional ids"), "{refused}");
     for operation in ["Write", "Describe"] {
         let ids = ["--transactional-id", "eventferry-orders-", "--resource-pattern-type", "prefixed"];
-        grant(operation, &ids);
+        broker.grant(operation, &ids);
     }
     let refused = take_over(&ferry).await.err().unwrap();
     assert_eq!(*refused.kind(), PublishFaultKind::Misconfigured);
@@ -66,8 +53,8 @@ async fn taking_over_needs_no_more_than_is_documented() {
     let config = BTreeMap::from([("cleanup.policy".to_owned(), "compact".to_owned())]);
     let stamps = DeclaredTopic { name: STAMPS.into(), partitions: Some(1), replication: Some(1), config };
     Cluster::open(&judge).await.unwrap().perform(&Change::Create(stamps)).await.unwrap();
-    grant("Write", &["--topic", STAMPS]);
-    grant("Read", &["--topic", STAMPS]);
+    broker.grant("Write", &["--topic", STAMPS]);
+    broker.grant("Read", &["--topic", STAMPS]);
     let (mut session, last) = take_over(&ferry).await.unwrap();
     assert_eq!(last, None);
     let stamp = Stamp { number: 7, nonce: 9 };
