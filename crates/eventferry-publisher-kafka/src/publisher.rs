@@ -285,20 +285,30 @@ fn partitions(client: &AdminClient<Quiet>, topic: &str) -> Result<(i32, i32), Pu
     }
 }
 
-/// Asks for a topic's `max.message.bytes`. `None` if the cluster does not say, for want of a permission
-/// (DescribeConfigs on the topic) or because it does not know the request: then only the broker itself can refuse.
+/// Asks for a topic's `max.message.bytes`. `None` if the cluster does not say: then only the broker itself can refuse.
 async fn batch_bytes_max(client: &AdminClient<Quiet>, broker: i32, topic: &str) -> Option<usize> {
     // Any broker can say; left to itself, librdkafka would ask the controller, and wait for one where there is none.
     let broker = Some(broker).filter(|id| *id >= 0);
+    setting(client, broker, topic, "max.message.bytes").await?.parse().ok()
+}
+
+/// Asks for a setting of a topic. `None` if the cluster does not say, for want of a permission (DescribeConfigs on the
+/// topic) or because it does not know the request.
+pub(crate) async fn setting(
+    client: &AdminClient<Quiet>,
+    broker: Option<i32>,
+    topic: &str,
+    name: &str,
+) -> Option<String> {
     let options = AdminOptions::new().request_timeout(Some(ANSWER_MAX)).broker_id(broker);
     let described = client.describe_configs(&[ResourceSpecifier::Topic(topic)], &options).await;
     let failed = |error: KafkaError| {
         let code = code_of(&error);
-        tracing::debug!(topic, ?code, "max.message.bytes is not known");
+        tracing::debug!(topic, ?code, "{name} is not known");
     };
     let resources = described.map_err(failed).ok()?;
     let resource = resources.into_iter().next()?.map_err(|code| failed(KafkaError::AdminOp(code))).ok()?;
-    resource.get("max.message.bytes")?.value.as_ref()?.parse().ok()
+    resource.get(name)?.value.clone()
 }
 
 /// Makes a producer, lets it in, and waits until a broker answers; blocks.

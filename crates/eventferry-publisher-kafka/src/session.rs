@@ -33,8 +33,8 @@ use crate::polled::Polled;
 use crate::route::{Topics, partition_in};
 use crate::statistics::{Health, Statistics};
 use slots::Slots;
-pub(crate) use transacting::IDS;
 use transacting::Transacting;
+pub(crate) use transacting::{IDS, until_taken};
 pub(crate) use wire::plain_reason;
 use wire::{Delivery, Failure, Inbox, Wire};
 

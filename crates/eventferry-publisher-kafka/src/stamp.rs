@@ -1,7 +1,7 @@
 //! Stamps: what a transaction is called, as a record of the outbox's own topic.
 //!
-//! The topic has one partition and is compacted, and every record has the same key: what is kept is the last one of a
-//! transaction that was committed.
+//! The topic has one partition and is compacted, and every stamp has the same key: what is kept is the last one of a
+//! transaction that was committed. Beside it is the last mark of a take-over.
 
 use eventferry_core::{OutboxId, PublishFault, PublishFaultKind, Stamp};
 use rdkafka::ClientConfig;
@@ -10,12 +10,13 @@ use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::{Offset, TopicPartitionList};
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::credentials::Keeper;
 use crate::fault::{fault, fault_of};
-use crate::publisher::{ANSWER_MAX, Quiet};
+use crate::publisher::{ANSWER_MAX, Quiet, setting};
 use crate::reader::{LOOK, Reader, is_of_the_group};
 
 /// The partition of the only group of lanes there is.
@@ -23,6 +24,9 @@ pub(crate) const PARTITION: i32 = 0;
 
 /// The key of every stamp.
 pub(crate) const KEY: &[u8] = b"stamp";
+
+/// The key of every mark: see [`last`].
+pub(crate) const MARK: &[u8] = b"mark";
 
 /// The greatest number a stamp has: databases count no further.
 const NUMBER_MAX: u64 = i64::MAX as u64;
@@ -52,7 +56,11 @@ pub(crate) async fn ensure(client: &AdminClient<Quiet>, topic: &str) -> Result<(
     let options = AdminOptions::new().request_timeout(Some(ANSWER_MAX)).operation_timeout(Some(ANSWER_MAX));
     let what = format!("making topic `{topic}`, which exactly-once delivery needs");
     let results = client.create_topics(&[wanted], &options).await.map_err(|error| fault_of(&what, error))?;
-    match results.into_iter().next() {
+    let made = results.into_iter().next();
+    if !matches!(made, Some(Ok(_))) {
+        warn_of_removal(client, topic).await;
+    }
+    match made {
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(()),
         Some(Err((
             _,
@@ -70,25 +78,39 @@ pub(crate) async fn ensure(client: &AdminClient<Quiet>, topic: &str) -> Result<(
     }
 }
 
+/// A stamp that is removed for its age leaves nobody who knows what was committed.
+async fn warn_of_removal(client: &AdminClient<Quiet>, topic: &str) {
+    let policy = setting(client, None, topic, "cleanup.policy").await;
+    if policy.is_some_and(|policy| policy.contains("delete")) {
+        tracing::warn!(topic, "the topic of stamps removes them with time: set its cleanup.policy=compact");
+    }
+}
+
 /// The stamp of the transaction committed last; blocks. Every transaction of this outbox has ended.
+///
+/// Where the topic ends is what its leader says at the moment: one that was elected just now may not know yet of all
+/// that is committed, and what comes after another program's open transaction is not shown. So `write` puts a mark
+/// behind everything, in a transaction, and is called once it is clear that the topic is there; who has read the mark
+/// has read everything before it.
 pub(crate) fn last(
     client: &ClientConfig,
     keeper: Option<Arc<Keeper>>,
     topic: &str,
+    write: impl FnOnce(&str) -> Result<(), PublishFault>,
 ) -> Result<Option<Stamp>, PublishFault> {
     let reader = Reader::new(client, keeper, format!("reading topic `{topic}`"))?;
     let consumer = reader.consumer()?;
     let (low, high) =
         consumer.fetch_watermarks(topic, PARTITION, ANSWER_MAX).map_err(|error| reader.fault(&error))?;
+    // Keys of the standard library's hash tables are random.
+    let mark = format!("{:016x}", RandomState::new().build_hasher().finish());
+    write(&mark)?;
     let (mut from, mut near) = ((high - NEAR).max(low), NEAR);
-    if high == low {
-        return Ok(None);
-    }
     loop {
         let mut list = TopicPartitionList::new();
         let at = list.add_partition_offset(topic, PARTITION, Offset::Offset(from));
         at.and_then(|()| consumer.assign(&list)).map_err(|error| reader.fault(&error))?;
-        let found = last_from(&reader, topic)?;
+        let found = last_before(&mark, &reader, topic)?;
         if found.is_some() || from == low {
             return Ok(found);
         }
@@ -97,12 +119,18 @@ pub(crate) fn last(
     }
 }
 
-/// The last stamp from where the consumer stands to the end.
-fn last_from(reader: &Reader, topic: &str) -> Result<Option<Stamp>, PublishFault> {
+/// The last stamp from where the consumer stands to the mark.
+fn last_before(mark: &str, reader: &Reader, topic: &str) -> Result<Option<Stamp>, PublishFault> {
     let mut found = None;
     let mut heard_at = Instant::now();
     loop {
         match reader.consumer()?.poll(LOOK) {
+            Some(Ok(message)) if message.key() == Some(MARK) => {
+                if message.payload() == Some(mark.as_bytes()) {
+                    return Ok(found);
+                }
+                heard_at = Instant::now();
+            }
             Some(Ok(message)) => {
                 let stamp = message.payload().and_then(parse);
                 found = Some(stamp.ok_or_else(|| {
@@ -111,11 +139,17 @@ fn last_from(reader: &Reader, topic: &str) -> Result<Option<Stamp>, PublishFault
                 })?);
                 heard_at = Instant::now();
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(found),
+            // More is to come, or the mark is: both are waited for.
+            Some(Err(KafkaError::PartitionEOF(_))) => {}
             Some(Err(error)) if is_of_the_group(&error) => {}
             Some(Err(error)) => return Err(reader.fault(&error)),
-            None if heard_at.elapsed() > ANSWER_MAX.max(Duration::from_secs(1)) => {
-                return Err(reader.unavailable(|reason| format!("nothing came, {reason}")));
+            None if heard_at.elapsed() > ANSWER_MAX => {
+                return Err(reader.unavailable(|reason| {
+                    format!(
+                        "what was written last is not shown yet, {reason}; if this stays so, another program has a \
+                         transaction open in it (kafka-transactions.sh find-hanging)"
+                    )
+                }));
             }
             None => {}
         }

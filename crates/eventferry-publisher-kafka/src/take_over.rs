@@ -5,12 +5,12 @@ use std::time::Instant;
 use eventferry_core::publisher::Role;
 use eventferry_core::{OutboxId, PublishFault, PublishFaultKind, Stamp};
 use rdkafka::error::KafkaError;
-use rdkafka::producer::Producer as _;
+use rdkafka::producer::{BaseRecord, Producer as _};
 use tokio::task::spawn_blocking;
 
 use crate::fault::fault_of;
 use crate::publisher::{ANSWER_MAX, KafkaPublisher, open, shutting_down};
-use crate::session::{IDS, KafkaSession, Streaming};
+use crate::session::{IDS, KafkaSession, Streaming, until_taken};
 use crate::stamp;
 
 impl KafkaPublisher {
@@ -37,51 +37,82 @@ impl KafkaPublisher {
         let keeper = surroundings.keeper.clone();
         let admin = self.admin_client().await?;
         let made = stamp::ensure(&admin, &stamps);
-        let opened = spawn_blocking({
-            let stamps = stamps.clone();
-            move || {
-                let open = |client: rdkafka::ClientConfig| {
-                    let half = open(Role::Main, &client, &surroundings, limits)?;
-                    initialize(&half)?;
-                    Ok(half)
-                };
-                // Side by side: each waits for the coordinator.
-                let halves = std::thread::scope(|scope| {
-                    let threads: Vec<_> =
-                        clients.into_iter().map(|client| scope.spawn(|| open(client))).collect();
-                    let joined = threads.into_iter().map(|thread| thread.join());
-                    joined
-                        .map(|half| half.unwrap_or_else(|_| Err(shutting_down())))
-                        .collect::<Result<Vec<_>, _>>()
-                })?;
-                let halves: [Streaming; IDS] = halves.try_into().map_err(|_| shutting_down())?;
-                Ok::<_, PublishFault>(KafkaSession::transacting(halves, stamps))
-            }
+        let opened = spawn_blocking(move || {
+            let open = |client: rdkafka::ClientConfig| {
+                let half = open(Role::Main, &client, &surroundings, limits)?;
+                initialize(&half)?;
+                Ok(half)
+            };
+            // Side by side: each waits for the coordinator.
+            let halves = std::thread::scope(|scope| {
+                let threads: Vec<_> =
+                    clients.into_iter().map(|client| scope.spawn(|| open(client))).collect();
+                let joined = threads.into_iter().map(|thread| thread.join());
+                joined
+                    .map(|half| half.unwrap_or_else(|_| Err(shutting_down())))
+                    .collect::<Result<Vec<_>, _>>()
+            })?;
+            let halves: [Streaming; IDS] = halves.try_into().map_err(|_| shutting_down())?;
+            Ok::<_, PublishFault>(halves)
         });
         let (made, opened) = tokio::join!(made, opened);
-        let session = opened.unwrap_or_else(|_| Err(shutting_down()))?;
+        let halves = opened.unwrap_or_else(|_| Err(shutting_down()))?;
         // All ids are this relay's now: nothing can be committed any more but by it.
-        let last = spawn_blocking(move || stamp::last(&reads, keeper, &stamps));
-        match (last.await.unwrap_or_else(|_| Err(shutting_down())), made) {
-            (Ok(last), _) => Ok((session, last)),
+        let taken = spawn_blocking(move || {
+            let last = stamp::last(&reads, keeper, &stamps, |text| mark(&halves[0], &stamps, text))?;
+            Ok((KafkaSession::transacting(halves, stamps), last))
+        });
+        match (taken.await.unwrap_or_else(|_| Err(shutting_down())), made) {
             (Err(fault), Err(why)) if *fault.kind() == PublishFaultKind::TopicRefused => Err(why),
-            (Err(fault), _) => Err(fault),
+            (taken, _) => taken,
         }
     }
 }
 
 /// Takes a transactional id: whoever had it is fenced, and what it had open is aborted. Blocks.
 fn initialize(half: &Streaming) -> Result<(), PublishFault> {
-    let since = Instant::now();
     let Some(producer) = half.producer() else { return Err(shutting_down()) };
+    let initialized = until_answered(|| producer.init_transactions(ANSWER_MAX));
+    initialized.map_err(|error| fault_of("taking over the transactions of this outbox", error))
+}
+
+/// Writes a mark into the topic of stamps, in a transaction of its own. Blocks.
+fn mark(half: &Streaming, stamps: &str, text: &str) -> Result<(), PublishFault> {
+    let Some(producer) = half.producer() else { return Err(shutting_down()) };
+    let record = BaseRecord {
+        topic: stamps,
+        partition: Some(stamp::PARTITION),
+        payload: Some(text.as_bytes()),
+        key: Some(stamp::MARK),
+        timestamp: None,
+        headers: None,
+        // Nobody waits for this report: it opens no slot.
+        delivery_opaque: usize::MAX,
+    };
+    let commit = || {
+        until_taken(producer);
+        until_answered(|| producer.commit_transaction(ANSWER_MAX))
+    };
+    let marked = producer.begin_transaction().and_then(|()| producer.send(record)).and_then(|()| commit());
+    marked.map_err(|error| {
+        let fault = fault_of(&format!("writing to topic `{stamps}`"), error);
+        match fault.kind() {
+            // The topic is there, so making it would not help.
+            PublishFaultKind::TopicRefused => {
+                PublishFault::new(PublishFaultKind::Misconfigured, fault.message().to_owned())
+            }
+            _ => fault,
+        }
+    })
+}
+
+/// Makes a call of the coordinator's until it is answered for good.
+fn until_answered(call: impl Fn() -> Result<(), KafkaError>) -> Result<(), KafkaError> {
+    let since = Instant::now();
     loop {
-        let error = match producer.init_transactions(ANSWER_MAX) {
-            Ok(()) => return Ok(()),
-            Err(error) => error,
-        };
-        let passing = matches!(&error, KafkaError::Transaction(why) if why.is_retriable());
-        if !passing || since.elapsed() > ANSWER_MAX {
-            return Err(fault_of("taking over the transactions of this outbox", error));
+        match call() {
+            Err(KafkaError::Transaction(why)) if why.is_retriable() && since.elapsed() < ANSWER_MAX => {}
+            answered => return answered,
         }
     }
 }

@@ -241,7 +241,8 @@ fn abort(producer: &BaseProducer<Wire>, calls: &Calls) -> Outcome {
     Outcome::Acknowledged
 }
 
-fn until_taken(producer: &BaseProducer<Wire>) {
+/// Waits for the reports of what is in flight to be taken: see [`TAKING`].
+pub(crate) fn until_taken(producer: &BaseProducer<Wire>) {
     let since = std::time::Instant::now();
     while producer.in_flight_count() > 0 && since.elapsed() < TAKING {
         std::thread::sleep(Duration::from_micros(100));

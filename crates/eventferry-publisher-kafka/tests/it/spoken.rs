@@ -1,7 +1,7 @@
 //! What is said about connections: once when something is wrong, once when it is over.
 
 use std::fmt::{Debug, Write};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, Once, PoisonError};
 use std::time::Duration;
 
 use eventferry_core::publisher::{Publisher, Role, Taken};
@@ -14,6 +14,18 @@ use tracing::{Event, Level, Metadata, Subscriber};
 use crate::bench::{acknowledged, numbered, reports, send, session};
 
 static LINES: Mutex<Vec<String>> = Mutex::new(Vec::new());
+
+/// Keeps what this process says from now on.
+pub(crate) fn listen() {
+    static ONCE: Once = Once::new();
+    ONCE.call_once(|| tracing::subscriber::set_global_default(Listener).unwrap());
+}
+
+/// What was said with this in it.
+pub(crate) fn said_of(what: &str) -> Vec<String> {
+    let lines = LINES.lock().unwrap_or_else(PoisonError::into_inner);
+    lines.iter().filter(|line| line.contains(what)).cloned().collect()
+}
 
 /// Keeps what is said at INFO and above.
 struct Listener;
@@ -52,7 +64,7 @@ impl Visit for Line {
 
 #[tokio::test]
 async fn an_outage_is_two_lines() {
-    tracing::subscriber::set_global_default(Listener).unwrap();
+    listen();
     let cluster = MockCluster::new(1).unwrap();
     cluster.create_topic("t", 1, 1).unwrap();
     let brokers = cluster.bootstrap_servers();
@@ -73,12 +85,11 @@ async fn an_outage_is_two_lines() {
         cluster.broker_up(-1).unwrap();
         reports(&mut session, 1).await;
     }
-    let lines = LINES.lock().unwrap().clone();
-    let ours: Vec<_> = lines.iter().filter(|line| line.contains(&brokers)).collect();
+    let ours = said_of(&brokers);
     let said: Vec<_> = ours.iter().map(|line| line.split(' ').next().unwrap()).collect();
     assert_eq!(said, ["WARN", "INFO", "WARN", "INFO"], "{ours:#?}");
     assert!(ours[0].contains("no connection to the broker"), "{ours:#?}");
     assert!(!ours[0].contains("reason=\"\""), "{ours:#?}");
     assert!(ours[1].contains("acknowledge again"), "{ours:#?}");
-    assert!(!lines.iter().any(|line| line.contains("hunter2")));
+    assert_eq!(said_of("hunter2"), [""; 0]);
 }
