@@ -101,6 +101,8 @@ const SABOTEURS: &[(&str, Flaw)] = &[
     ("intent-needs-all-its-leases", Flaw::IntendsWithoutEpoch),
     ("intent-needs-all-its-leases", Flaw::IntendsByItsOwnLanes),
     ("resolving-under-a-lost-lease-changes-nothing", Flaw::ResolvesWithoutEpoch),
+    ("resolving-needs-all-lanes", Flaw::ResolvesWithoutEpoch),
+    ("resolving-needs-all-lanes", Flaw::ResolvesByItsOwnLanes),
     ("fenced-settlement-forgets-no-intent", Flaw::FencedForgetsIntents),
     ("old-epoch-is-fenced", Flaw::IgnoresEpochs),
     ("regained-lane-fences-its-past", Flaw::EpochNamesTheOwner),

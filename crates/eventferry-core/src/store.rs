@@ -376,8 +376,9 @@ pub trait Ledger: Send + 'static {
     ) -> impl Future<Output = Result<Verdict, StoreFault>> + Send;
 
     /// Carries out the intents of the chain that ends at `committed`, in its order, as far as they are not settled, and
-    /// forgets all others: for leases just gained, after the broker was taken over and before anything of them is
-    /// read. Repeating it changes nothing. A call that arrives late, after a later one of the same process or after its
+    /// forgets all others: for leases of all lanes, just gained, after the broker was taken over and before anything of
+    /// them is read. With a part of the lanes it is [`Agreement::Fenced`](crate::transaction::Agreement::Fenced) and
+    /// changes nothing. Repeating it changes nothing. A call that arrives late, after a later one of the same process or after its
     /// lanes have changed hands, changes nothing either: it would forget what was intended since.
     ///
     /// # Errors

@@ -40,6 +40,6 @@ pub enum Agreement {
     /// both was restored or replaced, or the events were carried in another mode since. Intents are forgotten; what
     /// they speak of is sent again.
     Parted,
-    /// A lane has changed hands: nothing changed.
+    /// A lane has changed hands, or is not among those asked for: nothing changed.
     Fenced,
 }

@@ -321,7 +321,8 @@ BEGIN
     INTO newest;
     -- A call of a lost connection that comes after a later one would forget what was intended since.
     PERFORM FROM eventferry.identity AS n WHERE (n.asked_sum, n.asked_attempt) > (asked, attempt);
-    IF FOUND OR held <> cardinality(held_lanes) THEN
+    -- With a part of the lanes it would forget what is intended for the others.
+    IF FOUND OR held <> (SELECT count(*) FROM eventferry.lane) THEN
         agreement := 'fenced';
         RETURN;
     END IF;

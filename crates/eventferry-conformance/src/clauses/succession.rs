@@ -45,6 +45,13 @@ pub(super) static CLAUSES: &[Clause] = &[
     ),
     clause!(
         5,
+        "resolving-needs-all-lanes",
+        "Who asks what was shipped and holds a part of the lanes is told Fenced: nothing is carried out or forgotten.",
+        [Intents, LaneByLane],
+        resolving_needs_all_lanes
+    ),
+    clause!(
+        5,
         "fenced-settlement-forgets-no-intent",
         "A settlement that is Fenced, made without transactions, forgets no intent of the lane's owner.",
         [Intents],
@@ -137,6 +144,20 @@ async fn resolving_under_a_lost_lease_changes_nothing(bench: &Bench) -> Kept {
     }
     let mut last = successor(bench, &mut owner, "c", Some(stamp(2)), Agreement::Agreed).await?;
     exactly(&last.drain().await?, &run.posted[2..], "with two of three committed")
+}
+
+async fn resolving_needs_all_lanes(bench: &Bench) -> Kept {
+    let mut one = bench.started_relay("a").await?;
+    let run = Run::read(bench, &mut one, 2).await?;
+    one.intend(1, 0, run.carried(&one, 0, 1)).await?;
+    // The lane of the events is kept, and another is given up.
+    let keep: Vec<_> = one.leases.iter().copied().filter(|lease| lease.lane != Lane(1)).collect();
+    one.hold(Claim { keep, take_max: 0, lease: LEASE_LONG, whole: false }).await?;
+    for committed in [Some(stamp(1)), None] {
+        one.resolves(committed, Agreement::Fenced, "with a lane given up").await?;
+    }
+    let mut next = successor(bench, &mut one, "b", Some(stamp(1)), Agreement::Agreed).await?;
+    exactly(&next.drain().await?, &run.posted[1..], "with one of two committed")
 }
 
 async fn fenced_settlement_forgets_no_intent(bench: &Bench) -> Kept {

@@ -362,6 +362,8 @@ flaws! {
     NoStampIsAgreed,
     /// What was shipped is resolved under any epoch.
     ResolvesWithoutEpoch,
+    /// What was shipped is resolved by whoever holds a part of the lanes.
+    ResolvesByItsOwnLanes,
     /// Numbers of forgotten intents are given out again.
     NumbersComeAgain,
     /// A settlement without transactions leaves intents alone.

@@ -181,7 +181,8 @@ impl World {
 
     pub(super) fn resolve(&mut self, leases: &[Lease], committed: Option<Stamp>) -> Resolved {
         let newest = self.newest();
-        if !self.holds(leases) && !self.has(Flaw::ResolvesWithoutEpoch) {
+        let is_whole = leases.len() == self.lanes.len() || self.has(Flaw::ResolvesByItsOwnLanes);
+        if !(is_whole && self.holds(leases)) && !self.has(Flaw::ResolvesWithoutEpoch) {
             return Resolved { agreement: Agreement::Fenced, newest };
         }
         let committed = match self.intents.last() {

@@ -16,6 +16,7 @@ use super::{carry_out, items};
 use crate::connection::{Keeper, Past};
 use crate::fault::fault;
 use crate::feed::{SqliteMark, history_lost, last_id};
+use crate::schema::lanes_total;
 
 const INTEND: &str = "write an intent down";
 const RESOLVE: &str = "carry intents out";
@@ -167,7 +168,9 @@ impl ResolveRound {
             .prepare_cached(include_str!("../../sql/newest_number.sql"))
             .and_then(|mut statement| statement.query_row([], |row| row.get(0)))
             .map_err(failed)?;
-        if held(books, &self.relay, &self.leases).map_err(failed)?.is_none() {
+        // With a part of the lanes it would forget what is intended for the others.
+        let is_whole = self.leases.len() == usize::from(lanes_total(books)?);
+        if !is_whole || held(books, &self.relay, &self.leases).map_err(failed)?.is_none() {
             return Ok(Resolved { agreement: Agreement::Fenced, newest });
         }
         let agreement = match self.chain(books).map_err(failed)? {
