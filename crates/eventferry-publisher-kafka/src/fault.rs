@@ -214,6 +214,11 @@ const TABLE: &[(Codes, PublishFaultKind, &str)] = &[
         "broker and settings do not fit: the broker must be Kafka 0.11 or newer and support what is set",
     ),
     (
+        codes![InvalidTransactionTimeout],
+        Misconfigured,
+        "the brokers allow no transaction of 15 s: raise their transaction.max.timeout.ms",
+    ),
+    (
         codes![
             InvalidConfig,
             TopicAlreadyExists,
@@ -228,8 +233,7 @@ const TABLE: &[(Codes, PublishFaultKind, &str)] = &[
             DuplicateResource,
             UnknownSubscriptionId,
             TelemetryTooLarge,
-            InvalidTransactionalState,
-            InvalidTransactionTimeout
+            InvalidTransactionalState
         ],
         Unknown,
         "an answer to administration, telemetry or transactions, none of which a session does",

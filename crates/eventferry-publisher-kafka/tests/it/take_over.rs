@@ -136,3 +136,12 @@ async fn stamps_that_are_removed_with_time_are_warned_of() {
         assert!(said.iter().all(|line| line.contains("cleanup.policy=compact")), "{said:?}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn brokers_that_allow_no_transaction_so_long_are_told_apart() {
+    let broker = OwnBroker::start_with(&[], &[], "transaction.max.timeout.ms=10000\n");
+    let publisher = KafkaPublisher::new(KafkaConfig::new(broker.judge())).unwrap();
+    let fault = take_over(&publisher).await.err().unwrap();
+    assert_eq!(*fault.kind(), PublishFaultKind::Misconfigured, "{fault}");
+    assert!(fault.message().contains("transaction.max.timeout.ms"), "{fault}");
+}
