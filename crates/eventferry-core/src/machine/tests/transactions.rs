@@ -103,6 +103,18 @@ fn another_domain_waits_until_all_partitions_know_of_the_end() {
 }
 
 #[test]
+fn a_transaction_that_only_tells_of_the_end_waits_for_no_company() {
+    let mut stage = Stage::transacting();
+    stage.page(&[(0, 1, 1, 1)]);
+    stage.prepared();
+    stage.report(COMMIT, Outcome::Acknowledged);
+    stage.page(&[(0, 2, 1, 2)]);
+    assert_eq!((stage.begun.len(), stage.intended.len()), (2, 1));
+    stage.report(BEGIN, Outcome::Acknowledged);
+    assert_eq!(stage.intended.len(), 2, "at once");
+}
+
+#[test]
 fn who_leaves_waits_until_all_can_be_read() {
     let mut stage = Stage::transacting();
     stage.page(&[(0, 1, 1, 1)]);
