@@ -22,6 +22,16 @@ impl<M: Clone> Core<M> {
         aggregates.any(|number| self.aggregates.is_waited_for(*number))
     }
 
+    /// Whether the transaction that is filling waits for no company: a record waits for its end, or for it to show the
+    /// end of one before.
+    pub(super) fn hurries(&self) -> bool {
+        let filling = self.transactions.as_ref().and_then(|transactions| transactions.filling.as_ref());
+        let members = filling.iter().flat_map(|filling| &filling.members);
+        let mut indices = members.filter_map(|token| self.entries.find(*token));
+        indices.any(|index| self.aggregates.is_waited_for(self.entries[index].aggregate_number))
+            || self.somebody_waits_for_the_end()
+    }
+
     /// Whether all partitions know of what is committed: before that lanes are not handed over, for their next owner
     /// may send without transactions, and be read first where the end of one has not come yet.
     pub(super) fn all_is_readable(&self) -> bool {

@@ -85,8 +85,6 @@ pub(super) struct Batch {
     pub(super) since: Duration,
     /// The broker has begun it.
     pub(super) begun: bool,
-    /// It was begun so that all partitions know of those before it: it waits for no company.
-    pub(super) for_the_end: bool,
     /// One record by itself.
     pub(super) alone: bool,
     /// The broker has all of it.
@@ -196,8 +194,7 @@ impl<M: Clone> Core<M> {
         if transactions.filling.is_some() || waits || !idle {
             return None;
         }
-        let for_the_end = self.next_candidate().is_none();
-        if for_the_end && !self.somebody_waits_for_the_end() {
+        if self.next_candidate().is_none() && !self.somebody_waits_for_the_end() {
             return None;
         }
         let nonce = self.dice.number();
@@ -213,7 +210,6 @@ impl<M: Clone> Core<M> {
             bytes: 0,
             since: now,
             begun: false,
-            for_the_end,
             alone: false,
             acknowledged: false,
             stage: Stage::Filling,
@@ -239,12 +235,12 @@ impl<M: Clone> Core<M> {
             return;
         }
         let (since, draining) = (filling.since, self.drain.is_some());
-        let waited = self.now >= since + linger || (filling.for_the_end && filling.begun);
+        let waited = self.now >= since + linger;
         // While there is more to fill it, it is filled: a backlog goes in large transactions.
         let due = self.is_full()
             || draining
             || self.now >= since + linger * BUSY_LINGERS
-            || (waited && !self.feed.has_more() && self.next_candidate().is_none());
+            || (!self.feed.has_more() && self.next_candidate().is_none() && (waited || self.hurries()));
         let Some(transactions) = self.transactions.as_mut().filter(|_| due) else { return };
         let Some(mut sealed) = transactions.filling.take() else { return };
         transactions.was_alone = sealed.alone;

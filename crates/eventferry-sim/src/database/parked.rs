@@ -51,6 +51,8 @@ pub(crate) struct Applied {
     pub(crate) told: ToldChange,
     /// `None`: it is settled, or not there.
     pub(crate) before: Option<ParkedRow>,
+    /// The event was as the change has it.
+    pub(crate) was_so: bool,
 }
 
 /// Which parked events to hand over again.
@@ -143,7 +145,8 @@ impl Database {
         let leaves_nothing = self.has(Flaw::LeavesNoTombstone);
         let found = self.books.parked.iter_mut().find(|row| row.key() == told.key);
         let row = found.filter(|row| row.is_unsettled());
-        self.applied.push(Applied { told, before: row.as_deref().cloned() });
+        let before = row.as_deref().cloned();
+        self.applied.push(Applied { told, before: before.clone(), was_so: false });
         let Some(row) = row else { return };
         match told.what {
             // It comes late.
@@ -162,6 +165,10 @@ impl Database {
             ChangeWhat::Held => row.ended = Some((End::DeadLettered, now)),
             ChangeWhat::Settled(end) => (row.ended, row.decision) = (Some((end, now)), None),
             ChangeWhat::DecisionRefused => row.decision = None,
+        }
+        let state = |row: &ParkedRow| (row.stage, row.attempts, row.decision, row.ended);
+        if let (Some(applied), Some(before)) = (self.applied.last_mut(), before) {
+            applied.was_so = state(&before) == state(row);
         }
         if leaves_nothing {
             self.books.parked.retain(ParkedRow::is_unsettled);

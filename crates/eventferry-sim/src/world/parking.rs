@@ -99,7 +99,7 @@ impl World {
     /// A settlement has changed parked events.
     pub(super) fn changed(&mut self, name: usize, told: &[ToldLane], owned: &[bool]) {
         for applied in std::mem::take(&mut self.database.applied) {
-            let Applied { told: change, before } = applied;
+            let Applied { told: change, before, .. } = applied;
             let lane = told.iter().position(|lane| lane.lease.lane == change.key.lane);
             if let Some(lane) = lane.filter(|lane| !owned[*lane]) {
                 let found = fencing::changed(name, told[lane].lease);

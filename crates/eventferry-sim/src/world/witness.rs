@@ -168,6 +168,8 @@ impl World {
         if resolved.agreement != Agreement::Fenced && !holds {
             self.check(5, fencing::resolved(name));
         }
+        // A lane that had told a part of a transaction tells it once more.
+        self.database.applied.retain(|applied| !applied.was_so);
         self.changed(name, &moved, &vec![true; moved.len()]);
         // One after the other they were parked before anybody looked.
         for lane in &moved {
