@@ -246,10 +246,10 @@ impl Stage {
     ) -> Result<(Scripts, Vec<Incident>), Failure> {
         let mut writers = JoinSet::new();
         let many = match scene.load {
-            // An aggregate whose events go to one partition after the other waits for two transactions each time, and
-            // hostile ones do little else: what two connections write takes one relay as long to carry, and nothing is
-            // left to catch up with.
-            Load::Hostile(_) | Load::Forgetful(_) if self.world.feed == Feed::ExactlyOnce => 1,
+            // One relay carries all: see `Writer::breathe`.
+            Load::Hostile(many) | Load::Forgetful(many) if self.world.feed == Feed::ExactlyOnce => {
+                many.min(2)
+            }
             Load::Hostile(many) | Load::Forgetful(many) => many,
             Load::Paced(_) => 1,
         };

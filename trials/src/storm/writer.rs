@@ -55,6 +55,9 @@ const AWAY_MAX: Duration = Duration::from_secs(120);
 /// How often a paced writer writes.
 const PACE: Duration = Duration::from_millis(20);
 
+/// The pause between two transactions of a writer whose events are delivered exactly once.
+const BREATH: Duration = Duration::from_millis(150);
+
 pub(super) struct Writer {
     world: Arc<World>,
     dice: Dice,
@@ -127,8 +130,19 @@ impl Writer {
                 Err(_) if world.enduring => self.come_back().await?,
                 Err(fault) => return Err(fault),
             }
+            drop(gate);
+            self.breathe().await;
         }
         Ok(performed)
+    }
+
+    /// Waits where one relay has to carry everything, in transactions: an aggregate whose events go to one partition
+    /// after the other waits for two of them each time, and hostile ones do little else. Nothing would be left of a
+    /// relay's time to catch up with after each trouble.
+    async fn breathe(&self) {
+        if self.world.feed == Feed::ExactlyOnce {
+            tokio::time::sleep(BREATH).await;
+        }
     }
 
     async fn try_to_perform(&mut self, script: Script) -> Result<(), Failure> {
