@@ -22,6 +22,7 @@
 //! `oidc`, AWS MSK `msk-iam`, Kerberos `gssapi`; `dynamic-linking` uses the system's librdkafka.
 
 mod cluster;
+mod clusters;
 mod config;
 mod credentials;
 mod dead_letters;
@@ -42,6 +43,7 @@ mod statistics;
 mod url;
 
 pub use cluster::{Change, Cluster, DeclaredTopic, Difference, TopicState};
+pub use clusters::{ClusterConfig, ClusterHealth, KafkaClusters, KafkaClustersSession, TopicPattern};
 pub use config::{Compression, KafkaConfig};
 pub use credentials::OauthToken;
 pub use dead_letters::{DeadLetterReader, ReadFrom, Span};

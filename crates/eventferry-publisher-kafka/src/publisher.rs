@@ -35,6 +35,15 @@ const REFRESH: Duration = Duration::from_secs(300);
 /// less, and the price of asking again is one round trip.
 const SILENCE_MAX: Duration = Duration::from_secs(600);
 
+/// What a cluster can do.
+pub(crate) const ABILITIES: Abilities = Abilities {
+    pipeline: Pipeline::Gapless,
+    first_alone: Some(SILENCE_MAX),
+    refusal: Refusal::PerBatch,
+    durable_ack: true,
+    transactions: NonZeroU32::new(IDS as u32),
+};
+
 /// A Kafka cluster to publish to.
 ///
 /// Topics must exist: none is created, whatever the cluster's `auto.create.topics.enable` says.
@@ -58,12 +67,17 @@ impl KafkaPublisher {
     /// # Errors
     /// `Misconfigured`: the message names the setting.
     pub fn new(config: KafkaConfig) -> Result<Self, PublishFault> {
+        Self::of_cluster(None, config)
+    }
+
+    /// The same for one cluster of several, by its name.
+    pub(crate) fn of_cluster(cluster: Option<Arc<str>>, config: KafkaConfig) -> Result<Self, PublishFault> {
         config.check()?;
         let topics = Topics::new(config.compression != Compression::None);
         let topics = Arc::new(topics.with(config.partitioner.clone(), config.mapping()?));
         let keeper = Source::of(&config)?.map(Keeper::new);
-        let surroundings =
-            Surroundings { brokers: config.brokers.clone(), topics, health: Arc::default(), keeper };
+        let brokers = config.brokers.clone();
+        let surroundings = Surroundings { cluster, brokers, topics, health: Arc::default(), keeper };
         Ok(Self { shared: Arc::new(Shared { config, surroundings, admin: OnceCell::new() }) })
     }
 
@@ -100,6 +114,20 @@ impl KafkaPublisher {
         }
     }
 
+    /// Opens a session whose messages travel one by one.
+    pub(crate) async fn stream(&self, role: Role) -> Result<Streaming, PublishFault> {
+        let limits = self.limits();
+        if role == Role::Main {
+            // The first topic is asked about in a moment, and a first connection takes longer than the answer.
+            tokio::spawn(warm_up(Arc::clone(&self.shared)));
+        }
+        let mut client = self.config().producer(role, limits.batch_bytes);
+        self.set_secret(&mut client).await?;
+        let surroundings = self.surroundings().clone();
+        let opened = spawn_blocking(move || open(role, &client, &surroundings, limits));
+        opened.await.unwrap_or_else(|_| Err(shutting_down()))
+    }
+
     /// The client that asks about topics.
     pub(crate) async fn admin_client(&self) -> Result<Arc<AdminClient<Quiet>>, PublishFault> {
         self.shared.admin().await?.client.clone().ok_or_else(shutting_down)
@@ -116,27 +144,11 @@ impl Publisher for KafkaPublisher {
     type Session = KafkaSession;
 
     fn abilities(&self) -> Abilities {
-        Abilities {
-            pipeline: Pipeline::Gapless,
-            first_alone: Some(SILENCE_MAX),
-            refusal: Refusal::PerBatch,
-            durable_ack: true,
-            transactions: NonZeroU32::new(IDS as u32),
-        }
+        ABILITIES
     }
 
     async fn connect(&self, role: Role) -> Result<KafkaSession, PublishFault> {
-        let limits = self.limits();
-        if role == Role::Main {
-            // The first topic is asked about in a moment, and a first connection takes longer than the answer.
-            tokio::spawn(warm_up(Arc::clone(&self.shared)));
-        }
-        let mut client = self.config().producer(role, limits.batch_bytes);
-        self.set_secret(&mut client).await?;
-        let surroundings = self.surroundings().clone();
-        let opened =
-            spawn_blocking(move || open(role, &client, &surroundings, limits).map(KafkaSession::streaming));
-        opened.await.unwrap_or_else(|_| Err(shutting_down()))
+        self.stream(role).await.map(KafkaSession::streaming)
     }
 
     async fn take_over(&self, outbox: &OutboxId) -> Result<(KafkaSession, Option<Stamp>), PublishFault> {

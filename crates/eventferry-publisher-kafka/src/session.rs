@@ -24,6 +24,7 @@ use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig};
+use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
@@ -133,6 +134,8 @@ pub(crate) struct Streaming {
 /// What the sessions of a publisher share.
 #[derive(Clone)]
 pub(crate) struct Surroundings {
+    /// The cluster's name, where there are several.
+    pub(crate) cluster: Option<Arc<str>>,
     pub(crate) brokers: String,
     pub(crate) topics: Arc<Topics>,
     pub(crate) health: Arc<Health>,
@@ -157,10 +160,10 @@ impl Streaming {
         surroundings: &Surroundings,
         limits: Limits,
     ) -> Result<Self, KafkaError> {
-        let Surroundings { brokers, topics, health, keeper } = surroundings;
+        let Surroundings { cluster, brokers, topics, health, keeper } = surroundings;
         let (inbox, topics) = (Arc::new(Inbox::new(brokers)), Arc::clone(topics));
         let pipelining = role == Role::Main;
-        let statistics = pipelining.then(|| Statistics::new(Arc::clone(health)));
+        let statistics = pipelining.then(|| Statistics::new(cluster.clone(), Arc::clone(health)));
         let keeper = keeper.clone();
         let wire =
             Wire { inbox: Arc::clone(&inbox), topics: Arc::clone(&topics), pipelining, statistics, keeper };
@@ -219,11 +222,28 @@ impl Streaming {
         self.inbox.bell.notified().await;
     }
 
+    /// Also rings this bell when the producer may have something to say, for who waits for several sessions at once.
+    pub(crate) fn ring_also(&self, bell: Arc<Notify>) {
+        self.inbox.ring_also(bell);
+    }
+
+    /// Whether it takes nothing more.
+    pub(crate) fn has_ended(&self) -> bool {
+        self.inbox.ended.load(Ordering::Acquire)
+    }
+
     /// The transaction has ended: answers for what of it was never reported, and takes messages again.
     fn give_up(&mut self) -> impl Iterator<Item = Report> + '_ {
         self.inbox.ended.store(false, Ordering::Release);
         self.inbox.suspect.store(false, Ordering::Release);
         self.slots.give_up().map(|token| Report { token, outcome: Outcome::Uncertain })
+    }
+
+    /// Moves what there is to report into `into`, without waiting. Says when there may be more though nobody rings.
+    pub(crate) fn take_reports(&mut self, into: &mut Vec<Report>) -> Option<Instant> {
+        self.purge_if_dead();
+        self.collect(into);
+        self.purge_at.filter(|_| self.slots.taken > 0)
     }
 
     /// Moves what has arrived into `into`.
@@ -312,7 +332,7 @@ enum Produced {
 
 impl Session for Streaming {
     fn send(&mut self, token: Token, domain: Domain, envelope: &Envelope<'_>) -> Taken {
-        if self.inbox.ended.load(Ordering::Acquire) {
+        if self.has_ended() {
             return Taken::Ended;
         }
         if self.slots.taken >= self.limits.records_max {
@@ -369,15 +389,11 @@ impl Session for Streaming {
     async fn reports(&mut self, into: &mut Vec<Report>) {
         let before = into.len();
         loop {
-            self.purge_if_dead();
-            self.collect(into);
+            let again_at = self.take_reports(into);
             if into.len() > before {
                 return;
             }
-            match self.purge_at.filter(|_| self.slots.taken > 0) {
-                Some(at) => drop(timeout_at(at, self.inbox.bell.notified()).await),
-                None => self.inbox.bell.notified().await,
-            }
+            rung(&self.inbox.bell, again_at).await;
         }
     }
 
@@ -411,6 +427,14 @@ impl Drop for Streaming {
         if let Some(producer) = self.producer.take() {
             drop_apart(producer, Polled::close);
         }
+    }
+}
+
+/// Waits until a bell rings, or until this time. Dropping the future loses no ring.
+pub(crate) async fn rung(bell: &Notify, or_at: Option<Instant>) {
+    match or_at {
+        Some(at) => drop(timeout_at(at, bell.notified()).await),
+        None => bell.notified().await,
     }
 }
 

@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
-use metrics::{Unit, counter, describe_counter, describe_gauge, gauge};
+use metrics::{Label, Unit, counter, describe_counter, describe_gauge, gauge};
 use serde::Deserialize;
 
 /// How often librdkafka tells, in milliseconds. Its windows, such as the one of round trips, are as long.
@@ -137,6 +137,8 @@ struct Window {
 
 /// What a session is told of its brokers.
 pub(crate) struct Statistics {
+    /// The cluster's name, where there are several: a label of each figure.
+    cluster: Option<Arc<str>>,
     health: Arc<Health>,
     /// By librdkafka's name of the broker.
     last: Mutex<HashMap<String, Last>>,
@@ -153,10 +155,10 @@ struct Last {
 }
 
 impl Statistics {
-    pub(crate) fn new(health: Arc<Health>) -> Self {
+    pub(crate) fn new(cluster: Option<Arc<str>>, health: Arc<Health>) -> Self {
         static DESCRIBED: Once = Once::new();
         DESCRIBED.call_once(describe);
-        Self { health, last: Mutex::default() }
+        Self { cluster, health, last: Mutex::default() }
     }
 
     /// Takes what librdkafka tells.
@@ -168,8 +170,8 @@ impl Statistics {
     }
 
     fn tell(&self, told: &Told, now: Instant) {
-        gauge!(QUEUED).set(told.msg_cnt as f64);
-        gauge!(QUEUED_BYTES).set(told.msg_size as f64);
+        gauge!(QUEUED, self.labels()).set(told.msg_cnt as f64);
+        gauge!(QUEUED_BYTES, self.labels()).set(told.msg_size as f64);
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
         last.retain(|name, _| told.brokers.contains_key(name));
         // Until the cluster has told its brokers, there are the addresses we were given.
@@ -182,22 +184,34 @@ impl Statistics {
             }
             let before = last.get(name).copied();
             let current = broker.compared(before, now);
-            broker.show(before, current);
+            broker.show(&self.labels_of(&broker.nodename), before, current);
             brokers.push(broker.health(current, now));
             last.insert(name.clone(), current);
         }
         brokers.sort_unstable_by(|one, other| one.address.cmp(&other.address));
         *self.health.lock() = brokers;
     }
+
+    /// The labels of what is the whole cluster's.
+    fn labels(&self) -> Vec<Label> {
+        self.cluster.iter().map(|name| Label::new("cluster", Arc::clone(name))).collect()
+    }
+
+    /// The labels of what is a broker's.
+    fn labels_of(&self, broker: &str) -> Vec<Label> {
+        let mut labels = self.labels();
+        labels.push(Label::new("broker", broker.to_owned()));
+        labels
+    }
 }
 
 impl Drop for Statistics {
     /// The session has ended: nothing is in its queue.
     fn drop(&mut self) {
-        gauge!(QUEUED).set(0);
-        gauge!(QUEUED_BYTES).set(0);
+        gauge!(QUEUED, self.labels()).set(0);
+        gauge!(QUEUED_BYTES, self.labels()).set(0);
         for broker in self.health.lock().iter() {
-            gauge!(UP, "broker" => broker.address.clone()).set(0);
+            gauge!(UP, self.labels_of(&broker.address)).set(0);
         }
     }
 }
@@ -219,22 +233,22 @@ impl Broker {
     }
 
     /// Brings the figures up to date.
-    fn show(&self, before: Option<Last>, current: Last) {
-        let broker = || self.nodename.clone();
+    fn show(&self, labels: &[Label], before: Option<Last>, current: Last) {
         let before = before.unwrap_or(Last { connects: 0, errors: 0, retries: 0, tried_at: None });
-        gauge!(UP, "broker" => broker()).set(f64::from(u8::from(self.is_up())));
+        gauge!(UP, labels.to_vec()).set(f64::from(u8::from(self.is_up())));
         for (of, micros, millis) in
             [("avg", self.rtt.avg, self.throttle.avg), ("p99", self.rtt.p99, self.throttle.p99)]
         {
-            gauge!(ROUND_TRIP, "broker" => broker(), "of" => of).set(micros as f64 / 1e6);
-            gauge!(THROTTLE, "broker" => broker(), "of" => of).set(millis as f64 / 1e3);
+            let labels = [labels, &[Label::from_static_parts("of", of)]].concat();
+            gauge!(ROUND_TRIP, labels.clone()).set(micros as f64 / 1e6);
+            gauge!(THROTTLE, labels).set(millis as f64 / 1e3);
         }
         for (name, before, current) in [
             (CONNECTS, before.connects, current.connects),
             (ERRORS, before.errors, current.errors),
             (RETRIES, before.retries, current.retries),
         ] {
-            counter!(name, "broker" => broker()).increment(current.saturating_sub(before));
+            counter!(name, labels.to_vec()).increment(current.saturating_sub(before));
         }
     }
 
@@ -319,7 +333,7 @@ mod tests {
         let figures = Figures::default();
         metrics::with_local_recorder(&figures, || {
             for _ in 0..2 {
-                let statistics = Statistics::new(Arc::default());
+                let statistics = Statistics::new(None, Arc::default());
                 statistics.tell(&told("UP", 1, 0), Instant::now());
                 statistics.tell(&told("UP", 4, 2), Instant::now());
                 assert_eq!(figures.gauged(QUEUED), 3.0);
@@ -339,9 +353,26 @@ mod tests {
     }
 
     #[test]
+    fn figures_say_which_cluster_they_are_of_where_there_are_several() {
+        let figures = Figures::default();
+        metrics::with_local_recorder(&figures, || {
+            for (cluster, connects) in [("payments", 1), ("main", 5)] {
+                let statistics = Statistics::new(Some(cluster.into()), Arc::default());
+                statistics.tell(&told("UP", connects, 0), Instant::now());
+            }
+        });
+        for (cluster, connects) in [("payments", 1), ("main", 5)] {
+            assert_eq!(figures.gauged(&format!("{QUEUED} cluster={cluster}")), 0.0);
+            assert_eq!(figures.gauged(&format!("{UP} cluster={cluster} broker=h:1")), 0.0);
+            assert_eq!(figures.gauged(&format!("{ROUND_TRIP} cluster={cluster} broker=h:1 of=p99")), 0.03);
+            assert_eq!(figures.counted(&format!("{CONNECTS} cluster={cluster} broker=h:1")), connects);
+        }
+    }
+
+    #[test]
     fn a_broker_is_out_of_reach_while_it_is_tried_in_vain() {
         let (health, started) = (Arc::<Health>::default(), Instant::now());
-        let statistics = Statistics::new(Arc::clone(&health));
+        let statistics = Statistics::new(None, Arc::clone(&health));
         for (second, state, connects, contact) in [
             (0, "INIT", 0, Contact::Untried),
             (5, "UP", 1, Contact::Up),
@@ -371,7 +402,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_read_changes_nothing() {
-        let statistics = Statistics::new(Arc::default());
+        let statistics = Statistics::new(None, Arc::default());
         for text in ["", "{}", "{\"msg_cnt\":-1}"] {
             statistics.take(text.as_bytes());
         }

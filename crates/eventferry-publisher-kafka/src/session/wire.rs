@@ -2,7 +2,7 @@
 
 use std::mem;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use rdkafka::ClientContext;
 use rdkafka::config::RDKafkaLogLevel;
@@ -31,6 +31,8 @@ pub(super) struct Failure {
 pub(super) struct Inbox {
     pub(super) deliveries: Mutex<Vec<Delivery>>,
     pub(super) bell: Notify,
+    /// The bell of who waits for several sessions at once.
+    bell_of_all: OnceLock<Arc<Notify>>,
     /// Takes nothing more.
     pub(super) ended: AtomicBool,
     /// Something went wrong that may have been fatal.
@@ -70,6 +72,7 @@ impl Inbox {
         Self {
             deliveries: Mutex::default(),
             bell: Notify::new(),
+            bell_of_all: OnceLock::new(),
             ended: AtomicBool::new(false),
             suspect: AtomicBool::new(false),
             brokers: brokers.into(),
@@ -84,8 +87,21 @@ impl Inbox {
         deliveries.push(delivery);
         drop(deliveries);
         if first {
-            self.bell.notify_one();
+            self.ring();
         }
+    }
+
+    /// Wakes whoever waits.
+    fn ring(&self) {
+        self.bell.notify_one();
+        if let Some(bell) = self.bell_of_all.get() {
+            bell.notify_one();
+        }
+    }
+
+    pub(super) fn ring_also(&self, bell: Arc<Notify>) {
+        // A second one would be of a second owner, and a session has one.
+        drop(self.bell_of_all.set(bell));
     }
 
     pub(super) fn swap(&self, spare: &mut Vec<Delivery>) {
@@ -162,7 +178,7 @@ impl ClientContext for Wire {
         }
         self.inbox.complain(code, reason);
         self.inbox.suspect.store(true, Ordering::Release);
-        self.inbox.bell.notify_one();
+        self.inbox.ring();
     }
 }
 
