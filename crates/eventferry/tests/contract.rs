@@ -4,7 +4,7 @@ use std::path::Path;
 
 use eventferry::core::publisher::Publisher;
 use eventferry::core::store::Store;
-use eventferry::kafka::{KafkaConfig, KafkaPublisher};
+use eventferry::kafka::{ClusterConfig, KafkaClusters, KafkaConfig, KafkaPublisher};
 use eventferry::postgres::{FeedChoice, PostgresConfig, PostgresStore};
 use eventferry::sqlite::{SqliteConfig, SqliteStore};
 use eventferry_conformance::{Declared, Reach, Writers, publisher, render_contract_md};
@@ -16,7 +16,7 @@ fn the_page_says_what_the_back_ends_declare() {
         PostgresStore::new(config.feed(feed)).capabilities()
     };
     let sqlite = SqliteStore::new(SqliteConfig::from_url("sqlite:///app.db").unwrap());
-    // What the suites of the back ends say of themselves, in each crate's tests/conformance.rs.
+    // What the suites of the back ends say of themselves, in each crate's tests/conformance.
     let reach = Reach { rewinds: true, audits: true };
     let postgres = |feed, reach| Declared { capabilities: postgres(feed), writers: Writers::Many, reach };
     let sqlite = Declared { capabilities: sqlite.capabilities(), writers: Writers::One, reach };
@@ -28,7 +28,11 @@ fn the_page_says_what_the_back_ends_declare() {
     ];
     let kafka = KafkaPublisher::new(KafkaConfig::new("host:9092")).unwrap();
     let reach = publisher::Reach { partitions: true, times: true, limits: true };
-    let publishers = [("Kafka", publisher::Declared { abilities: kafka.abilities(), reach })];
+    let clusters = KafkaClusters::new([ClusterConfig::new("one", KafkaConfig::new("host:9092"))]).unwrap();
+    let publishers = [
+        ("Kafka", publisher::Declared { abilities: kafka.abilities(), reach }),
+        ("several Kafka clusters", publisher::Declared { abilities: clusters.abilities(), reach }),
+    ];
     let page = render_contract_md(&stores, &publishers);
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../CONTRACT.md");
     if std::env::var_os("EVENTFERRY_WRITE_CONTRACT").is_some() {

@@ -71,6 +71,7 @@ pub(crate) const SUITES: &[Suite] = &[
                 MustRun { package: "eventferry-store-sqlite", target: "it" },
                 MustRun { package: "eventferry-consumer", target: "it" },
                 MustRun { package: "eventferry-publisher-kafka", target: "conformance" },
+                MustRun { package: "eventferry-publisher-kafka", target: "conformance_clusters" },
                 MustRun { package: "eventferry-publisher-kafka", target: "it" },
             ],
         },

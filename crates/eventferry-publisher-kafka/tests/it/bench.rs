@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use eventferry_core::publisher::{Domain, Outcome, Publisher, Report, Role, Route, Session, Taken, Token};
 use eventferry_core::{Envelope, Event, MessageId, PublishFaultKind, StoredEvent, Timestamp};
-use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher, KafkaSession};
+use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher};
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
 };
@@ -48,7 +48,7 @@ pub(crate) fn number_of(message: &impl Message) -> u64 {
 }
 
 /// Hands a message over, waiting for nothing.
-pub(crate) fn send(routed: &mut Routed, token: u64, row: &StoredEvent) -> Taken {
+pub(crate) fn send(routed: &mut Routed<impl Publisher>, token: u64, row: &StoredEvent) -> Taken {
     let envelope = Envelope::of(row);
     // What cannot be routed goes to the first partition, as no relay would do.
     let domain = if let Route::To(domain) = routed.publisher.route(&envelope) { domain } else { Domain(0) };
@@ -56,12 +56,12 @@ pub(crate) fn send(routed: &mut Routed, token: u64, row: &StoredEvent) -> Taken 
 }
 
 /// A session, and the publisher that says where an envelope goes.
-pub(crate) struct Routed {
-    publisher: KafkaPublisher,
-    session: KafkaSession,
+pub(crate) struct Routed<P: Publisher = KafkaPublisher> {
+    publisher: P,
+    session: P::Session,
 }
 
-impl Routed {
+impl<P: Publisher> Routed<P> {
     pub(crate) async fn reports(&mut self, into: &mut Vec<Report>) {
         self.session.reports(into).await;
     }
@@ -72,7 +72,7 @@ impl Routed {
 }
 
 /// Waits for so many reports.
-pub(crate) async fn reports(session: &mut Routed, count: usize) -> Vec<Report> {
+pub(crate) async fn reports(session: &mut Routed<impl Publisher>, count: usize) -> Vec<Report> {
     let mut reports = Vec::new();
     while reports.len() < count {
         let waited = tokio::time::timeout(PATIENCE, session.reports(&mut reports)).await;
@@ -82,14 +82,14 @@ pub(crate) async fn reports(session: &mut Routed, count: usize) -> Vec<Report> {
 }
 
 /// Sends one message and waits until it is acknowledged.
-pub(crate) async fn acknowledged(session: &mut Routed, token: u64, row: &StoredEvent) {
+pub(crate) async fn acknowledged(session: &mut Routed<impl Publisher>, token: u64, row: &StoredEvent) {
     assert_eq!(send(session, token, row), Taken::Yes);
     let reports = reports(session, 1).await;
     assert_eq!((reports[0].token, said(&reports[0])), (Token(token), Said::Acknowledged), "{reports:?}");
 }
 
 /// A session that is connected.
-pub(crate) async fn session(publisher: &KafkaPublisher, role: Role) -> Routed {
+pub(crate) async fn session<P: Publisher + Clone>(publisher: &P, role: Role) -> Routed<P> {
     Routed { session: publisher.connect(role).await.unwrap(), publisher: publisher.clone() }
 }
 

@@ -5,6 +5,7 @@
 mod bench;
 mod choices;
 mod cluster;
+mod clusters;
 mod dead_letters;
 mod documented;
 mod frozen;

@@ -76,14 +76,22 @@ impl OwnBroker {
         }
         let formatted = format.output().unwrap();
         assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
-        let log = std::fs::File::create(home.join("log")).unwrap();
-        let mut server = java(home);
-        server.arg("kafka.Kafka").arg(&properties).stdin(Stdio::null());
-        server.stdout(log.try_clone().unwrap()).stderr(log);
-        let process = server.spawn().unwrap();
+        let process = run(home);
         let this = Self { folder, process, ports, judge };
         this.await_start(judge);
         this
+    }
+
+    /// Kills it, as a machine that fails.
+    pub(crate) fn kill(&mut self) {
+        self.process.kill().unwrap();
+        self.process.wait().unwrap();
+    }
+
+    /// Starts one again that was killed, with all that it had.
+    pub(crate) fn start_again(&mut self) {
+        self.process = run(self.folder.path());
+        self.await_start(self.judge);
     }
 
     fn await_start(&self, judge: u16) {
@@ -144,6 +152,14 @@ impl Drop for OwnBroker {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+fn run(home: &Path) -> Child {
+    let log = std::fs::File::create(home.join("log")).unwrap();
+    let mut server = java(home);
+    server.arg("kafka.Kafka").arg(home.join("server.properties")).stdin(Stdio::null());
+    server.stdout(log.try_clone().unwrap()).stderr(log);
+    server.spawn().unwrap()
 }
 
 fn free_port() -> u16 {

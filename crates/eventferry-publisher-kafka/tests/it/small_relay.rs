@@ -15,7 +15,7 @@ use eventferry_core::store::{
     Anchor, Capabilities, Held, Keeps, Opened, Order, Ownership, Rest, Stall, Verdict,
 };
 use eventferry_core::{Envelope, Lane, Lease, StoreFaultKind, StoredEvent};
-use eventferry_publisher_kafka::{KafkaPublisher, KafkaSession};
+use eventferry_publisher_kafka::KafkaPublisher;
 
 use crate::bench::PATIENCE;
 
@@ -36,15 +36,15 @@ pub(crate) enum Undone {
 }
 
 /// A relay and its store, whose log is a list of rows.
-pub(crate) struct SmallRelay {
+pub(crate) struct SmallRelay<P: Publisher = KafkaPublisher> {
     core: Core<usize>,
-    publisher: KafkaPublisher,
+    publisher: P,
     undone: Undone,
     started: Instant,
-    main: Option<KafkaSession>,
-    alone: Option<KafkaSession>,
+    main: Option<P::Session>,
+    alone: Option<P::Session>,
     /// Sessions that were not ended though they should have been.
-    left: Vec<KafkaSession>,
+    left: Vec<P::Session>,
     rows: Vec<StoredEvent>,
     topics: Vec<String>,
     aggregates: Vec<String>,
@@ -54,6 +54,8 @@ pub(crate) struct SmallRelay {
     pub(crate) enqueued: usize,
     /// Up to which row all is settled.
     pub(crate) position: usize,
+    /// How many reports said that a row was acknowledged.
+    pub(crate) shipped: usize,
     /// Rows that were parked because they were refused.
     pub(crate) refused: BTreeSet<usize>,
     /// Rows that were parked, for whatever reason.
@@ -63,14 +65,9 @@ pub(crate) struct SmallRelay {
     pub(crate) said: Vec<Notice>,
 }
 
-impl SmallRelay {
+impl<P: Publisher + Clone> SmallRelay<P> {
     /// A relay that begins at this row.
-    pub(crate) fn new(
-        publisher: &KafkaPublisher,
-        rows: &[StoredEvent],
-        first: usize,
-        undone: Undone,
-    ) -> Self {
+    pub(crate) fn new(publisher: &P, rows: &[StoredEvent], first: usize, undone: Undone) -> Self {
         let capabilities = Capabilities {
             order: Order::Strict,
             keeps: Keeps::Log,
@@ -107,6 +104,7 @@ impl SmallRelay {
             read: first,
             enqueued: rows.len(),
             position: first,
+            shipped: 0,
             refused: BTreeSet::new(),
             parked: BTreeSet::new(),
             store_answers: true,
@@ -123,7 +121,13 @@ impl SmallRelay {
     pub(crate) async fn carry(&mut self, mut done: impl FnMut(&mut Self) -> bool) {
         let began = Instant::now();
         while !done(self) {
-            assert!(began.elapsed() < PATIENCE, "settled {} of {}", self.position, self.rows.len());
+            assert!(
+                began.elapsed() < PATIENCE,
+                "settled {} of {}: {:?}",
+                self.position,
+                self.rows.len(),
+                self.said
+            );
             let wake = self.act().await;
             let sleep = wake.saturating_sub(self.now()).min(Duration::from_millis(10));
             let (mut main, mut alone) = (Vec::new(), Vec::new());
@@ -135,6 +139,7 @@ impl SmallRelay {
                 () = tokio::time::sleep(sleep) => {}
             }
             for report in main.into_iter().chain(alone) {
+                self.shipped += usize::from(matches!(report.outcome, Outcome::Acknowledged));
                 self.core.handle_report(self.now(), report.token, outcome(&report));
             }
         }
@@ -218,7 +223,7 @@ impl SmallRelay {
         self.core.handle_abandoned(self.now(), role, &told);
     }
 
-    fn session(&mut self, role: Role) -> &mut Option<KafkaSession> {
+    fn session(&mut self, role: Role) -> &mut Option<P::Session> {
         match role {
             Role::Main => &mut self.main,
             Role::Alone => &mut self.alone,
@@ -303,7 +308,7 @@ fn number(names: &mut Vec<String>, name: &str) -> usize {
     })
 }
 
-async fn reports(session: &mut Option<KafkaSession>, into: &mut Vec<Report>) {
+async fn reports(session: &mut Option<impl Session>, into: &mut Vec<Report>) {
     match session {
         Some(session) => session.reports(into).await,
         None => std::future::pending().await,

@@ -7,12 +7,12 @@ use std::process::ExitCode;
 use eventferry_conformance::Trouble;
 use eventferry_conformance::publisher::{Delivered, Reach, Subject};
 use eventferry_publisher_kafka::KafkaPublisher;
-use rdkafka::message::{Headers, Message, OwnedMessage};
 use tokio::runtime::Runtime;
 
 #[expect(dead_code, reason = "the bench of the other tests, of which the clauses need a part")]
-#[path = "it/bench.rs"]
+#[path = "../it/bench.rs"]
 mod bench;
+mod delivered;
 
 struct Kafka {
     runtime: Runtime,
@@ -41,22 +41,11 @@ impl Subject for Kafka {
     }
 
     async fn read(&self, topic: &str) -> Result<Vec<Delivered>, Trouble> {
-        Ok(self.kafka.read(topic).await.iter().map(delivered).collect())
+        Ok(self.kafka.read(topic).await.iter().map(delivered::delivered).collect())
     }
 
     fn block_on<F: Future>(&self, work: F) -> F::Output {
         self.runtime.block_on(work)
-    }
-}
-
-fn delivered(message: &OwnedMessage) -> Delivered {
-    let headers = message.headers().into_iter().flat_map(Headers::iter);
-    Delivered {
-        partition: message.partition(),
-        key: message.key().map(Into::into),
-        payload: message.payload().map(Into::into),
-        headers: headers.map(|one| (one.key.into(), one.value.unwrap_or_default().into())).collect(),
-        millis: message.timestamp().to_millis(),
     }
 }
 
