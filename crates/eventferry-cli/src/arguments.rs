@@ -19,7 +19,7 @@ pub(crate) use parked::{
 
 pub(crate) use tail::{FromArgument, TailArguments};
 pub(crate) use topics::{
-    CheckArguments, DescribeArguments, EnsureArguments, ListTopicsArguments, PublisherArgument,
+    CheckArguments, ClusterArguments, DescribeArguments, EnsureArguments, ListTopicsArguments,
     TopicsArguments, TopicsCommand,
 };
 

@@ -43,8 +43,8 @@ pub(crate) async fn dead_letters(
 ) -> Result<Ending, Trouble> {
     let DeadLettersCommand::Replay(arguments) = arguments.command;
     let store = settings.require("store", arguments.store.store.as_deref())?;
-    let publisher = settings.require("publisher", arguments.publisher.as_deref())?;
-    let (store, kafka) = (StorePlace::of(&store, settings)?, place::kafka(&publisher)?);
+    let (store, kafka) =
+        (StorePlace::of(&store, settings)?, place::one_cluster(settings, &arguments.cluster)?);
     let filter = Filter::of(&arguments.filter, Timestamp::now())?;
     let act = person::act(&arguments.person)?;
     let group = arguments.group.as_deref().unwrap_or(GROUP_DEFAULT);

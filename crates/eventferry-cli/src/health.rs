@@ -5,10 +5,10 @@ use std::net::SocketAddr;
 use axum::Router;
 use axum::http::StatusCode;
 use axum::routing::get;
-use eventferry::kafka::{BrokerHealth, KafkaPublisher};
 use tokio::net::TcpListener;
 
 use crate::ending::Trouble;
+use crate::place::PublisherPlace;
 use crate::readiness::Readiness;
 use crate::settings::Given;
 
@@ -49,18 +49,15 @@ impl Health {
     }
 
     /// Answers until it is dropped: /livez always with 200, /readyz with 200, or 503 and what is in the way; and with a
-    /// line for each broker that is not well.
-    pub(crate) async fn serve(self, readiness: Readiness, publisher: KafkaPublisher) {
+    /// line for each cluster where there are several, and for each broker that is not well.
+    pub(crate) async fn serve(self, readiness: Readiness, publisher: PublisherPlace) {
         let ready = move || async move {
-            let troubles: String = publisher
-                .health()
-                .iter()
-                .filter_map(BrokerHealth::trouble)
-                .fold(String::new(), |lines, trouble| lines + "publisher: " + &trouble + "\n");
-            match readiness.check() {
-                Ok(()) => (StatusCode::OK, format!("ready\n{troubles}")),
-                Err(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("not ready\n{why}\n{troubles}")),
-            }
+            let (status, first, mut lines) = match readiness.check() {
+                Ok(lines) => (StatusCode::OK, "ready", lines),
+                Err(lines) => (StatusCode::SERVICE_UNAVAILABLE, "not ready", lines),
+            };
+            lines.extend(publisher.troubles());
+            (status, lines.iter().fold(format!("{first}\n"), |text, line| text + line + "\n"))
         };
         let routes = Router::new().route("/livez", get(|| async { "alive\n" })).route("/readyz", get(ready));
         if let Err(error) = axum::serve(self.listener, routes).await {

@@ -1,5 +1,7 @@
 //! Stores and publishers by URL.
 
+mod publisher;
+
 use eventferry::core::StoreFault;
 use eventferry::kafka::{KafkaConfig, KafkaPublisher};
 use eventferry::postgres::{FeedChoice, PostgresConfig};
@@ -7,6 +9,7 @@ use eventferry::sqlite::SqliteConfig;
 
 use crate::ending::Trouble;
 use crate::settings::{Given, Settings};
+pub(crate) use publisher::{PublisherPlace, Share, Shares, TAKEN_BY_NONE, one_cluster};
 
 /// A database, by the scheme of its URL.
 #[derive(Clone, Debug)]
@@ -124,7 +127,7 @@ fn message(fault: StoreFault) -> String {
 ///
 /// # Errors
 /// It is none, or its options are not known or out of bounds.
-pub(crate) fn publisher(given: &Given) -> Result<KafkaPublisher, Trouble> {
+fn publisher(given: &Given) -> Result<KafkaPublisher, Trouble> {
     let config = kafka(given)?;
     given.parse(|_| KafkaPublisher::new(config).map_err(|fault| fault.message().to_owned()))
 }
@@ -133,7 +136,7 @@ pub(crate) fn publisher(given: &Given) -> Result<KafkaPublisher, Trouble> {
 ///
 /// # Errors
 /// It is none, or its options are not known.
-pub(crate) fn kafka(given: &Given) -> Result<KafkaConfig, Trouble> {
+fn kafka(given: &Given) -> Result<KafkaConfig, Trouble> {
     given.parse(|url| {
         if !url.starts_with("kafka://") {
             return Err("a publisher's URL begins with kafka://; give one like kafka://host:9092".to_owned());

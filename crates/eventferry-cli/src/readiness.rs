@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use eventferry::core::publisher::{Abilities, Publisher, Role, Route};
 use eventferry::core::store::{Capabilities, Claim, Held, Lanes, Prepare, Prepared, RelayId, Roles, Store};
 use eventferry::core::{Envelope, OutboxId, PublishFault, Stamp, StoreFault};
+use eventferry::kafka::{KafkaClusters, KafkaPublisher};
 
 /// What is known of a relay's two sides; shared by those who look and those who answer.
 #[derive(Clone, Debug, Default)]
@@ -14,34 +15,81 @@ pub(crate) struct Readiness(Arc<Mutex<Sides>>);
 struct Sides {
     /// `Err`: why it is not ready.
     store: Result<(), String>,
-    publisher: Result<(), String>,
+    publisher: Vec<Answer>,
     draining: bool,
+}
+
+/// How a publisher answered, or one of its clusters.
+#[derive(Clone, Debug)]
+pub(crate) struct Answer {
+    /// The cluster's name, where there are several.
+    cluster: Option<String>,
+    /// `Err`: why it is not ready.
+    outcome: Result<(), String>,
+}
+
+impl Answer {
+    /// That of a publisher with one cluster.
+    pub(crate) fn of_one<T>(answer: &Result<T, PublishFault>) -> Self {
+        Self { cluster: None, outcome: outcome(answer) }
+    }
+
+    /// What there is to say of it: which one it is of, and what.
+    fn line(&self) -> Option<String> {
+        match (&self.cluster, &self.outcome) {
+            (None, Ok(())) => None,
+            (None, Err(why)) => Some(format!("publisher: {why}")),
+            (Some(name), Ok(())) => Some(format!("publisher {name}: ready")),
+            (Some(name), Err(why)) => Some(format!("publisher {name}: {why}")),
+        }
+    }
+}
+
+/// A publisher that can tell how each of its clusters answered when a session was last opened.
+pub(crate) trait Answering: Publisher {
+    /// The answers, if this is what came of opening one.
+    fn answers<T>(&self, opened: &Result<T, PublishFault>) -> Vec<Answer>;
+}
+
+impl Answering for KafkaPublisher {
+    fn answers<T>(&self, opened: &Result<T, PublishFault>) -> Vec<Answer> {
+        vec![Answer::of_one(opened)]
+    }
+}
+
+impl Answering for KafkaClusters {
+    fn answers<T>(&self, _: &Result<T, PublishFault>) -> Vec<Answer> {
+        let answer = |outcome: Option<Result<(), String>>| outcome.unwrap_or_else(unheard);
+        let all = self.health().into_iter();
+        all.map(|cluster| Answer { cluster: Some(cluster.name), outcome: answer(cluster.opened) }).collect()
+    }
+}
+
+fn unheard() -> Result<(), String> {
+    Err("no answer yet".to_owned())
 }
 
 impl Default for Sides {
     fn default() -> Self {
-        let unheard = || Err("no answer yet".to_owned());
-        Self { store: unheard(), publisher: unheard(), draining: false }
+        let publisher = vec![Answer { cluster: None, outcome: unheard() }];
+        Self { store: unheard(), publisher, draining: false }
     }
 }
 
 impl Readiness {
-    /// Ready, or why not.
+    /// Ready, or why not; with a line for each cluster where there are several.
     ///
     /// # Errors
     /// One line for each thing in the way.
-    pub(crate) fn check(&self) -> Result<(), String> {
+    pub(crate) fn check(&self) -> Result<Vec<String>, Vec<String>> {
         self.with(|sides| {
-            let mut lines = Vec::new();
-            if sides.draining {
-                lines.push("draining".to_owned());
-            }
-            for (name, side) in [("store", &sides.store), ("publisher", &sides.publisher)] {
-                if let Err(why) = side {
-                    lines.push(format!("{name}: {why}"));
-                }
-            }
-            if lines.is_empty() { Ok(()) } else { Err(lines.join("\n")) }
+            let draining = sides.draining.then(|| "draining".to_owned());
+            let store = sides.store.as_ref().err().map(|why| format!("store: {why}"));
+            let is_ready = draining.is_none() && store.is_none();
+            let is_ready = is_ready && sides.publisher.iter().all(|answer| answer.outcome.is_ok());
+            let publisher = sides.publisher.iter().filter_map(Answer::line);
+            let lines = draining.into_iter().chain(store).chain(publisher).collect();
+            if is_ready { Ok(lines) } else { Err(lines) }
         })
     }
 
@@ -54,8 +102,8 @@ impl Readiness {
         self.with(|sides| sides.store = outcome(answer));
     }
 
-    pub(crate) fn publisher<T>(&self, answer: &Result<T, PublishFault>) {
-        self.with(|sides| sides.publisher = outcome(answer));
+    pub(crate) fn publisher(&self, answers: Vec<Answer>) {
+        self.with(|sides| sides.publisher = answers);
     }
 
     fn with<T>(&self, look: impl FnOnce(&mut Sides) -> T) -> T {
@@ -127,7 +175,7 @@ pub(crate) struct WatchedPublisher<P> {
     pub(crate) readiness: Readiness,
 }
 
-impl<P: Publisher> Publisher for WatchedPublisher<P> {
+impl<P: Answering> Publisher for WatchedPublisher<P> {
     type Session = P::Session;
 
     fn abilities(&self) -> Abilities {
@@ -137,14 +185,14 @@ impl<P: Publisher> Publisher for WatchedPublisher<P> {
     async fn connect(&self, role: Role) -> Result<Self::Session, PublishFault> {
         let session = self.publisher.connect(role).await;
         if role == Role::Main {
-            self.readiness.publisher(&session);
+            self.readiness.publisher(self.publisher.answers(&session));
         }
         session
     }
 
     async fn take_over(&self, outbox: &OutboxId) -> Result<(Self::Session, Option<Stamp>), PublishFault> {
         let session = self.publisher.take_over(outbox).await;
-        self.readiness.publisher(&session);
+        self.readiness.publisher(self.publisher.answers(&session));
         session
     }
 
@@ -162,18 +210,34 @@ mod tests {
     use super::*;
     use eventferry::core::{PublishFaultKind, StoreFaultKind};
 
+    fn fault() -> PublishFault {
+        PublishFault::new(PublishFaultKind::Unavailable, "gone")
+    }
+
     #[test]
     fn it_is_ready_when_both_sides_answer_and_until_it_drains() {
         let readiness = Readiness::default();
-        assert_eq!(readiness.check().unwrap_err().lines().count(), 2);
+        let answer = |answer: Result<(), PublishFault>| readiness.publisher(vec![Answer::of_one(&answer)]);
+        assert_eq!(readiness.check().unwrap_err().len(), 2);
         readiness.store(&Ok(()));
-        assert_eq!(readiness.check(), Err("publisher: no answer yet".into()));
-        readiness.publisher(&Ok(()));
-        assert_eq!(readiness.check(), Ok(()));
+        assert_eq!(readiness.check().unwrap_err(), ["publisher: no answer yet"]);
+        answer(Ok(()));
+        assert_eq!(readiness.check(), Ok(Vec::new()));
         readiness.store::<()>(&Err(StoreFault::new(StoreFaultKind::Unavailable, "away")));
-        readiness.publisher::<()>(&Err(PublishFault::new(PublishFaultKind::Unavailable, "gone")));
-        assert_eq!(readiness.check(), Err("store: away\npublisher: gone".into()));
+        answer(Err(fault()));
+        assert_eq!(readiness.check().unwrap_err(), ["store: away", "publisher: gone"]);
         readiness.drain();
-        assert!(readiness.check().unwrap_err().starts_with("draining\n"));
+        assert_eq!(readiness.check().unwrap_err()[0], "draining");
+    }
+
+    #[test]
+    fn where_there_are_several_clusters_each_has_a_line_and_all_must_answer() {
+        let readiness = Readiness::default();
+        readiness.store(&Ok(()));
+        let of = |name: &str, outcome| Answer { cluster: Some(name.to_owned()), outcome };
+        readiness.publisher(vec![of("a", Ok(())), of("b", Err("gone".to_owned()))]);
+        assert_eq!(readiness.check().unwrap_err(), ["publisher a: ready", "publisher b: gone"]);
+        readiness.publisher(vec![of("a", Ok(())), of("b", Ok(()))]);
+        assert_eq!(readiness.check().unwrap(), ["publisher a: ready", "publisher b: ready"]);
     }
 }

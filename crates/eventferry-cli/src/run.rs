@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use eventferry::Relay;
 use eventferry::core::store::Store;
-use eventferry::kafka::KafkaPublisher;
 use eventferry::postgres::PostgresStore;
 use eventferry::relay::{Delivery, Finished, RunError};
 use eventferry::sqlite::SqliteStore;
@@ -13,8 +12,8 @@ use crate::arguments::RunArguments;
 use crate::ending::{Ending, Trouble};
 use crate::failures::Failures;
 use crate::health::Health;
-use crate::place::{self, StorePlace};
-use crate::readiness::{Readiness, WatchedPublisher, WatchedStore};
+use crate::place::{self, PublisherPlace, StorePlace};
+use crate::readiness::{Answer, Answering, Readiness, WatchedPublisher, WatchedStore};
 use crate::settings::{self, Settings};
 use crate::shutdown::Signals;
 use crate::topics::{Wanted, check_at_start};
@@ -29,13 +28,16 @@ struct Plan {
     failures: Failures,
 }
 
+/// Why clusters cannot deliver exactly once, and what can.
+const ONE_CLUSTER_AT_ONCE: &str = "exactly-once is not for clusters, for a transaction is of one; deliver \
+    at-least-once, or give each cluster an outbox of its own, with a relay whose publisher it is";
+
 /// Carries events until a signal.
 ///
 /// An unreachable store or broker is waited for; what must be set right ends the program.
 pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result<Ending, Trouble> {
     let store = settings.require("store", arguments.store.as_deref())?;
-    let publisher = settings.require("publisher", arguments.publisher.as_deref())?;
-    let (from, to) = (place::shown(store.text()), place::shown(publisher.text()));
+    let from = place::shown(store.text());
     let feed = settings.find("feed", arguments.feed.as_deref());
     let replication = settings.find("replication_url", arguments.replication_url.as_deref());
     let store = StorePlace::of(&store, settings)?.fed(feed.as_ref(), replication.as_ref())?;
@@ -43,32 +45,34 @@ pub(crate) async fn run(settings: &Settings, arguments: &RunArguments) -> Result
         Some(given) => store.listening_at(&given)?,
         None => store,
     };
-    let publisher = place::publisher(&publisher)?;
-    let plan = Plan::of(settings, arguments)?;
+    let publisher = PublisherPlace::of(settings, arguments.publisher.as_deref())?;
+    let plan = Plan::of(settings, arguments, &publisher)?;
     let wanted = Wanted::of(settings, arguments.failures.dead_letter_topic.as_deref())?;
     let readiness = Readiness::default();
     let signals =
         Signals::hear().map_err(|error| Trouble::bug(format!("signals cannot be heard: {error}")))?;
 
-    tracing::info!("eventferry {} carries {from} to {to}", env!("CARGO_PKG_VERSION"));
+    tracing::info!("eventferry {} carries {from} to {publisher}", env!("CARGO_PKG_VERSION"));
     if let Some(listen) = settings.find("listen", arguments.listen.as_deref()) {
         let health = Health::listen(&listen).await?;
         tracing::info!("/livez and /readyz are served on {}", health.address);
         tokio::spawn(health.serve(readiness.clone(), publisher.clone()));
     }
     tokio::spawn(check_at_start(store.clone(), publisher.clone(), wanted));
-    match store {
-        StorePlace::Postgres(config) => {
-            Box::pin(carry(PostgresStore::new(config), publisher, plan, readiness, signals)).await
-        }
-        StorePlace::Sqlite(config) => {
-            carry(SqliteStore::new(config), publisher, plan, readiness, signals).await
+    match publisher {
+        PublisherPlace::Kafka(publisher) => carry_from(store, publisher, plan, readiness, signals).await,
+        PublisherPlace::KafkaClusters(publisher) => {
+            carry_from(store, publisher, plan, readiness, signals).await
         }
     }
 }
 
 impl Plan {
-    fn of(settings: &Settings, arguments: &RunArguments) -> Result<Self, Trouble> {
+    fn of(
+        settings: &Settings,
+        arguments: &RunArguments,
+        publisher: &PublisherPlace,
+    ) -> Result<Self, Trouble> {
         let lease = settings.find("lease", arguments.lease.as_deref());
         let lease = lease.map(|given| given.parse(settings::lease)).transpose()?;
         let grace = settings.duration("grace", arguments.grace.as_deref())?;
@@ -76,7 +80,15 @@ impl Plan {
             settings.find(key, flag.as_deref()).map(|given| given.text().to_owned())
         };
         let delivery = settings.find("delivery", arguments.delivery.as_deref());
-        let delivery = delivery.map(|given| given.parse(settings::delivery)).transpose()?;
+        let delivery = delivery.map(|given| {
+            given.parse(|text| match (settings::delivery(text)?, publisher) {
+                (Delivery::ExactlyOnce, PublisherPlace::KafkaClusters(_)) => {
+                    Err(ONE_CLUSTER_AT_ONCE.to_owned())
+                }
+                (delivery, _) => Ok(delivery),
+            })
+        });
+        let delivery = delivery.transpose()?;
         let numbers = settings::numbers(lease, grace).delivering(delivery.unwrap_or_default());
         Ok(Self {
             id: text("relay_id", &arguments.relay_id).unwrap_or_else(relay_id),
@@ -98,9 +110,26 @@ fn relay_id() -> String {
     format!("{}-{}", if host.is_empty() { "relay" } else { &host }, &random[..8])
 }
 
-async fn carry<S: Store>(
+async fn carry_from<P: Answering>(
+    store: StorePlace,
+    publisher: P,
+    plan: Plan,
+    readiness: Readiness,
+    signals: Signals,
+) -> Result<Ending, Trouble> {
+    match store {
+        StorePlace::Postgres(config) => {
+            Box::pin(carry(PostgresStore::new(config), publisher, plan, readiness, signals)).await
+        }
+        StorePlace::Sqlite(config) => {
+            Box::pin(carry(SqliteStore::new(config), publisher, plan, readiness, signals)).await
+        }
+    }
+}
+
+async fn carry<S: Store, P: Answering>(
     store: S,
-    publisher: KafkaPublisher,
+    publisher: P,
     plan: Plan,
     readiness: Readiness,
     signals: Signals,
@@ -108,7 +137,7 @@ async fn carry<S: Store>(
     let grace = plan.numbers.grace;
     if plan.numbers.delivery == Delivery::ExactlyOnce {
         // It asks nothing of the broker while another relay carries: standing by is being ready.
-        readiness.publisher(&Ok(()));
+        readiness.publisher(vec![Answer::of_one(&Ok(()))]);
     }
     let mut relay = Relay::builder()
         .store(WatchedStore { store, readiness: readiness.clone() })

@@ -1,5 +1,6 @@
 //! Where settings come from: flags, then `EVENTFERRY_*` variables, then a file. No other room knows of either.
 
+mod clusters;
 mod file;
 
 use std::collections::BTreeMap;
@@ -12,6 +13,7 @@ use eventferry::core::machine::{Delivery, Settings as Numbers};
 use jiff::SignedDuration;
 
 use crate::ending::Trouble;
+pub(crate) use clusters::ClusterTable;
 use file::{File, read_file};
 
 /// What can be set in a file, and as a variable: `relay_id` is EVENTFERRY_RELAY_ID and `--relay-id`.
@@ -49,6 +51,9 @@ const FILE_DEFAULT: &str = "eventferry.toml";
 const FILE_VARIABLE: &str = "EVENTFERRY_CONFIG";
 
 const PREFIX: &str = "EVENTFERRY_";
+
+/// What can be set for one cluster, in the file's table `[clusters.NAME]`.
+const CLUSTER_KEYS: [&str; 2] = ["url", "topics"];
 
 /// Not ours, though they begin like ours: the servers of the tests, and what Kubernetes tells every container about a
 /// service named `eventferry`.
@@ -89,6 +94,7 @@ impl Settings {
     /// A variable or the file cannot be read, or the file holds what is not known.
     pub(crate) fn read(config: Option<&str>) -> Result<Self, Trouble> {
         let mut settings = Self::default();
+        let mut unknown = BTreeMap::new();
         let mut file = config.map(str::to_owned);
         for (name, value) in std::env::vars_os() {
             let Some(name) = name.to_str().filter(|name| name.starts_with(PREFIX)) else { continue };
@@ -104,7 +110,7 @@ impl Settings {
             }
             match KEYS.into_iter().find(|key| variable(key) == name) {
                 Some(key) => drop(settings.variables.insert(key, value)),
-                None => settings.warnings.push(unknown_variable(name)),
+                None => drop(unknown.insert(name.to_owned(), value)),
             }
         }
         settings.file = match file {
@@ -112,6 +118,9 @@ impl Settings {
             None if Path::new(FILE_DEFAULT).exists() => read_file(FILE_DEFAULT)?,
             None => File::default(),
         };
+        // Only the file says which variables there are for clusters.
+        settings.file.clusters.iter_mut().for_each(|cluster| cluster.take_url(&mut unknown));
+        settings.warnings.extend(unknown.keys().map(|name| unknown_variable(name)));
         Ok(settings)
     }
 
@@ -163,6 +172,13 @@ impl Settings {
     /// The topics that have settings of their own, which only the file can give.
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&str, TopicSettings<'_>)> {
         self.file.topics.iter().map(|(topic, table)| (topic.as_str(), TopicSettings(table)))
+    }
+}
+
+impl Settings {
+    /// The clusters that the file names, in its order.
+    pub(crate) fn clusters(&self) -> &[ClusterTable] {
+        &self.file.clusters
     }
 }
 

@@ -20,8 +20,7 @@ const BATCH_BYTES: usize = 4 << 20;
 
 /// Prints records until there were enough, nobody reads them any more, or a signal comes.
 pub(crate) async fn tail(settings: &Settings, arguments: &TailArguments) -> Result<Ending, Trouble> {
-    let publisher = settings.require("publisher", arguments.publisher.as_deref())?;
-    let kafka = place::kafka(&publisher)?;
+    let kafka = place::one_cluster(settings, &arguments.cluster)?;
     let mut signals =
         Signals::hear().map_err(|error| Trouble::bug(format!("signals cannot be listened to: {error}")))?;
     // Whatever is being done: nothing is left half done.

@@ -4,11 +4,11 @@ mod check;
 mod ensure;
 mod wanted;
 
-use eventferry::kafka::{Cluster, TopicState};
+use eventferry::kafka::{Cluster, KafkaPublisher, TopicState};
 use serde_json::json;
 
 use crate::arguments::{
-    DescribeArguments, ListTopicsArguments, PublisherArgument, TopicsArguments, TopicsCommand,
+    ClusterArguments, DescribeArguments, ListTopicsArguments, TopicsArguments, TopicsCommand,
 };
 use crate::ending::{Ending, Trouble};
 use crate::output::print;
@@ -36,13 +36,14 @@ pub(crate) async fn topics(settings: &Settings, arguments: TopicsArguments) -> R
 ///
 /// # Errors
 /// None is, or it lets nobody in.
-async fn cluster(settings: &Settings, argument: &PublisherArgument) -> Result<Cluster, Trouble> {
-    let publisher = settings.require("publisher", argument.publisher.as_deref())?;
-    Ok(Cluster::open(&place::publisher(&publisher)?).await?)
+async fn cluster(settings: &Settings, arguments: &ClusterArguments) -> Result<Cluster, Trouble> {
+    let publisher = KafkaPublisher::new(place::one_cluster(settings, arguments)?);
+    let publisher = publisher.map_err(|fault| Trouble::usage(fault.message()))?;
+    Ok(Cluster::open(&publisher).await?)
 }
 
 async fn list(settings: &Settings, arguments: &ListTopicsArguments) -> Result<Ending, Trouble> {
-    let cluster = cluster(settings, &arguments.publisher).await?;
+    let cluster = cluster(settings, &arguments.cluster).await?;
     let mut states = Vec::new();
     for (name, state) in cluster.describe(&cluster.names().await?).await? {
         match state {
@@ -56,7 +57,7 @@ async fn list(settings: &Settings, arguments: &ListTopicsArguments) -> Result<En
 }
 
 async fn describe(settings: &Settings, arguments: &DescribeArguments) -> Result<Ending, Trouble> {
-    let cluster = cluster(settings, &arguments.publisher).await?;
+    let cluster = cluster(settings, &arguments.cluster).await?;
     let (mut states, mut trouble) = (Vec::new(), None);
     for (_, state) in cluster.describe(&arguments.topics).await? {
         match state {

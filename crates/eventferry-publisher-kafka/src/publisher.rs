@@ -81,6 +81,11 @@ impl KafkaPublisher {
         Ok(Self { shared: Arc::new(Shared { config, surroundings, admin: OnceCell::new() }) })
     }
 
+    /// The brokers that it was given, as `host:port[,host:port]`.
+    pub fn brokers(&self) -> &str {
+        &self.shared.config.brokers
+    }
+
     /// The broker's name of a topic of events: see [`KafkaConfig::topic_prefix`] and [`KafkaConfig::topic_map`].
     pub fn topic_name(&self, topic: &str) -> String {
         self.shared.surroundings.topics.name(topic).into_owned()

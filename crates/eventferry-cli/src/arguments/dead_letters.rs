@@ -4,7 +4,7 @@ use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, Subcommand, value_parser};
 use eventferry::MessageId;
 
-use super::{PersonArguments, StoreArgument};
+use super::{ClusterArguments, PersonArguments, StoreArgument};
 
 #[derive(Debug, Args)]
 pub(crate) struct DeadLettersArguments {
@@ -27,9 +27,8 @@ pub(crate) enum DeadLettersCommand {
 pub(crate) struct ReplayArguments {
     #[command(flatten)]
     pub(crate) store: StoreArgument,
-    /// The broker: kafka://host:9092[,host:9092][?option=value]
-    #[arg(long, value_name = "URL")]
-    pub(crate) publisher: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArguments,
     /// The dead-letter topic
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) topic: String,

@@ -3,11 +3,12 @@
 use clap::builder::NonEmptyStringValueParser;
 use clap::{Args, ValueEnum, value_parser};
 
+use super::ClusterArguments;
+
 #[derive(Debug, Args)]
 pub(crate) struct TailArguments {
-    /// The broker: kafka://host:9092[,host:9092][?option=value]
-    #[arg(long, value_name = "URL")]
-    pub(crate) publisher: Option<String>,
+    #[command(flatten)]
+    pub(crate) cluster: ClusterArguments,
     /// The topic
     #[arg(long, value_parser = NonEmptyStringValueParser::new())]
     pub(crate) topic: String,

@@ -35,10 +35,20 @@ pub(crate) struct PublisherArgument {
     pub(crate) publisher: Option<String>,
 }
 
+/// One cluster to ask.
+#[derive(Debug, Default, Args)]
+pub(crate) struct ClusterArguments {
+    #[command(flatten)]
+    pub(crate) at: PublisherArgument,
+    /// Which of the clusters that the file of settings names, where it does
+    #[arg(long, value_name = "NAME")]
+    pub(crate) cluster: Option<String>,
+}
+
 #[derive(Debug, Args)]
 pub(crate) struct ListTopicsArguments {
     #[command(flatten)]
-    pub(crate) publisher: PublisherArgument,
+    pub(crate) cluster: ClusterArguments,
     /// List the cluster's own, too
     #[arg(long)]
     pub(crate) internal: bool,
@@ -53,7 +63,7 @@ pub(crate) struct DescribeArguments {
     #[arg(required = true, value_name = "TOPIC", value_parser = NonEmptyStringValueParser::new())]
     pub(crate) topics: Vec<String>,
     #[command(flatten)]
-    pub(crate) publisher: PublisherArgument,
+    pub(crate) cluster: ClusterArguments,
     /// Print one JSON object a line, with every setting
     #[arg(long)]
     pub(crate) json: bool,

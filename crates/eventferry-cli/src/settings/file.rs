@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
-use super::{Given, KEYS, TOPIC_KEYS, nearest};
+use super::clusters::{self, ClusterTable};
+use super::{CLUSTER_KEYS, Given, KEYS, TOPIC_KEYS, nearest};
 use crate::ending::Trouble;
 
 /// What a file says.
@@ -14,6 +15,8 @@ pub(super) struct File {
     pub(super) settings: BTreeMap<&'static str, Given>,
     /// The tables `[topics."NAME"]`.
     pub(super) topics: BTreeMap<String, TopicTable>,
+    /// The tables `[clusters.NAME]`, in their order.
+    pub(super) clusters: Vec<ClusterTable>,
 }
 
 /// What a file says of one topic.
@@ -27,8 +30,23 @@ pub(super) struct TopicTable {
 /// The table of the tables for topics.
 const TOPICS: &str = "topics";
 
+/// The table of the tables for clusters.
+pub(super) const CLUSTERS: &str = "clusters";
+
 /// The table of a topic's own settings at the broker, in the topic's table.
 const CONFIG: &str = "config";
+
+/// What may stand in a table.
+pub(super) struct Scope {
+    keys: &'static [&'static str],
+    tables: &'static [&'static str],
+    /// Of what it is, for people.
+    of: &'static str,
+}
+
+const WHOLE: Scope = Scope { keys: &KEYS, tables: &[TOPICS, CLUSTERS], of: "all" };
+const ONE_TOPIC: Scope = Scope { keys: &TOPIC_KEYS, tables: &[CONFIG], of: "one topic" };
+pub(super) const ONE_CLUSTER: Scope = Scope { keys: &CLUSTER_KEYS, tables: &[], of: "one cluster" };
 
 /// Reads a file.
 ///
@@ -45,7 +63,15 @@ pub(super) fn parsed(path: &str, text: &str) -> Result<File, Trouble> {
     let page = Page { path, text };
     let table = DeTable::parse(text).map_err(|error| {
         let start = error.span().map_or(0, |span| span.start);
-        page.trouble(start, "this is not TOML; write lines like key = \"value\"")
+        page.trouble(
+            start,
+            match error.message() {
+                "duplicate key" => {
+                    "this name was given before; leave one of the two out, or name it otherwise"
+                }
+                _ => "this is not TOML; write lines like key = \"value\"",
+            },
+        )
     })?;
     let mut file = File::default();
     for (name, value) in table.get_ref() {
@@ -53,7 +79,11 @@ pub(super) fn parsed(path: &str, text: &str) -> Result<File, Trouble> {
             file.topics = topics(page, name, value)?;
             continue;
         }
-        let key = known(page, name, &KEYS, TOPICS)?;
+        if name.get_ref() == CLUSTERS {
+            file.clusters = clusters::tables(page, name, value)?;
+            continue;
+        }
+        let key = known(page, name, &WHOLE)?;
         file.settings.insert(key, given(page, name, key, value)?);
     }
     Ok(file)
@@ -87,7 +117,7 @@ fn topics(
                     format!("`{topic}` is only the name up to a dot; put the topic's name in quotes: {how}");
                 return Err(page.trouble(name.span().start, &what));
             }
-            let key = known(page, name, &TOPIC_KEYS, CONFIG)?;
+            let key = known(page, name, &ONE_TOPIC)?;
             found.settings.insert(key, given(page, name, key, value)?);
         }
         topics.insert(topic.to_owned(), found);
@@ -118,33 +148,41 @@ fn config(
 }
 
 /// The key that this name is.
-fn known(
+pub(super) fn known(
     page: Page<'_>,
     name: &Spanned<DeString<'_>>,
-    keys: &[&'static str],
-    also: &'static str,
+    scope: &Scope,
 ) -> Result<&'static str, Trouble> {
+    let Scope { keys, tables, of } = scope;
     let start = name.span().start;
     let name: &str = name.get_ref();
     if let Some(key) = keys.iter().find(|key| **key == name) {
         return Ok(key);
     }
-    let near = nearest(&name.replace('-', "_"), keys.iter().copied().chain([also]));
-    let remedy = match near {
-        Some(near) => format!("did you mean `{near}`?"),
-        None => format!("known are {}", keys.join(", ")),
-    };
-    let what = match KEYS.contains(&name) {
-        true => {
-            format!("`{name}` cannot be set for one topic; known there are {} and {also}", keys.join(", "))
-        }
-        false => format!("the key `{name}` is not known; {remedy}"),
+    let all = || keys.iter().chain(*tables).copied();
+    let what = if KEYS.contains(&name) {
+        let all: Vec<_> = all().collect();
+        format!("`{name}` cannot be set for {of}; known there are {}", listed(&all))
+    } else {
+        let remedy = match nearest(&name.replace('-', "_"), all()) {
+            Some(near) => format!("did you mean `{near}`?"),
+            None => format!("known are {}", keys.join(", ")),
+        };
+        format!("the key `{name}` is not known; {remedy}")
     };
     Err(page.trouble(start, &what))
 }
 
+/// Names, the last one after `and`.
+fn listed(names: &[&str]) -> String {
+    match names {
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        _ => names.concat(),
+    }
+}
+
 /// A value as text: what is not one in TOML is taken as it is written, if it is one word.
-fn given(
+pub(super) fn given(
     page: Page<'_>,
     name: &Spanned<DeString<'_>>,
     key: &str,
@@ -157,12 +195,12 @@ fn given(
         DeValue::Boolean(yes) => yes.to_string(),
         _ => return Err(page.trouble(start, &format!("`{key}` is not a text; write {key} = \"value\""))),
     };
-    Ok(Given { text, origin: format!("{}, line {}, {key}", page.path, page.line(start)) })
+    Ok(Given { text, origin: page.origin(start, key) })
 }
 
 /// A file's name and text.
 #[derive(Clone, Copy)]
-struct Page<'a> {
+pub(super) struct Page<'a> {
     path: &'a str,
     text: &'a str,
 }
@@ -173,7 +211,12 @@ impl Page<'_> {
         self.text.get(..start).unwrap_or(self.text).matches('\n').count() + 1
     }
 
-    fn trouble(self, start: usize, what: &str) -> Trouble {
+    /// Where this is, said for people.
+    pub(super) fn origin(self, start: usize, key: &str) -> String {
+        format!("{}, line {}, {key}", self.path, self.line(start))
+    }
+
+    pub(super) fn trouble(self, start: usize, what: &str) -> Trouble {
         Trouble::usage(format!("{}, line {}: {what}", self.path, self.line(start)))
     }
 }
@@ -238,6 +281,7 @@ mod tests {
             ),
             ("[topics.orders.created]\non_dead = \"hold\"", "put the topic's name in quotes"),
             ("topics = \"t\"", "line 1: `topics` is not a table"),
+            ("lease = \"1s\"\nlease = \"2s\"", "line 2: this name was given before"),
             ("[topics]\nt = \"hold\"", "line 2: the topic `t` has no table"),
             (
                 "[topic.\"t\"]\non_dead = \"hold\"",

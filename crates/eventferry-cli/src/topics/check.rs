@@ -5,18 +5,18 @@ use std::time::Duration;
 
 use eventferry::core::store::{RelayId, Store, Upkeep};
 use eventferry::core::{PublishFault, StoreFault};
-use eventferry::kafka::{Cluster, Difference, KafkaPublisher, TopicState};
+use eventferry::kafka::{Cluster, Difference, TopicState};
 use eventferry::postgres::PostgresStore;
 use eventferry::sqlite::SqliteStore;
 use serde_json::json;
 
+use super::Wanted;
 use super::ensure::is_missing;
 use super::wanted::Use;
-use super::{Wanted, cluster};
 use crate::arguments::CheckArguments;
 use crate::ending::{Ending, Trouble};
 use crate::output::{grouped, plain, print};
-use crate::place::StorePlace;
+use crate::place::{PublisherPlace, Shares, StorePlace, TAKEN_BY_NONE};
 use crate::settings::Settings;
 use crate::table::age;
 
@@ -29,11 +29,35 @@ const FRAME_BYTES: u64 = 512;
 /// What was found.
 #[derive(Debug, PartialEq, Eq)]
 struct Finding {
+    /// The name of its cluster, where there are several.
+    cluster: Option<String>,
     topic: String,
     /// Whether events cannot be carried so.
     wrong: bool,
     /// What it is, and what to do.
     what: String,
+}
+
+impl Finding {
+    fn new(topic: &str, wrong: bool, what: impl Into<String>) -> Self {
+        Self { cluster: None, topic: topic.to_owned(), wrong, what: what.into() }
+    }
+
+    /// As a line for people.
+    fn text(&self) -> String {
+        let Self { cluster, topic, what, .. } = self;
+        let cluster = cluster.iter().map(|name| format!("cluster `{name}`: ")).collect::<String>();
+        format!("{cluster}topic `{topic}`: {what}")
+    }
+
+    /// As a line of JSON. Its fields are part of the program's interface: they are added, never changed.
+    fn json(&self, level: &str) -> serde_json::Value {
+        let mut line = json!({ "level": level, "topic": self.topic, "message": self.what });
+        if let Some(name) = &self.cluster {
+            line["cluster"] = json!(name);
+        }
+        line
+    }
 }
 
 /// What an outbox has for the broker.
@@ -52,13 +76,18 @@ pub(super) async fn check(settings: &Settings, arguments: &CheckArguments) -> Re
         Some(store) => Load::of(StorePlace::of(&store, settings)?).await?,
         None => Load::default(),
     };
-    let cluster = cluster(settings, &arguments.publisher).await?;
-    let (checked, findings) = findings(&cluster, &wanted, &load).await?;
-    for Finding { topic, wrong, what } in &findings {
-        let level = if *wrong { "error" } else { "warning" };
+    let place = PublisherPlace::of(settings, arguments.publisher.publisher.as_deref())?;
+    let uses = wanted.uses(&load.topics);
+    let shares = place.shares(uses.keys());
+    for share in &shares.of_clusters {
+        share.open().await?;
+    }
+    let (checked, findings) = (uses.len(), findings(&uses, &shares, &load).await?);
+    for finding in &findings {
+        let level = if finding.wrong { "error" } else { "warning" };
         let text = match arguments.json {
-            true => json!({ "level": level, "topic": topic, "message": what }).to_string(),
-            false => plain(&format!("{level}: topic `{topic}`: {what}")).into_owned(),
+            true => finding.json(level).to_string(),
+            false => plain(&format!("{level}: {}", finding.text())).into_owned(),
         };
         print(&format!("{text}\n"))?;
     }
@@ -82,19 +111,15 @@ pub(super) async fn check(settings: &Settings, arguments: &CheckArguments) -> Re
 
 /// Says what is found as warnings, beside a relay that starts: nothing waits for it, and where store or broker do not
 /// answer, the relay says so.
-pub(crate) async fn check_at_start(store: StorePlace, publisher: KafkaPublisher, wanted: Wanted) {
+pub(crate) async fn check_at_start(store: StorePlace, publisher: PublisherPlace, wanted: Wanted) {
     let look = async {
-        let load = Load::of(store).await.map_err(|fault| fault.message().to_owned())?;
-        let found = findings(&Cluster::of(&publisher), &wanted, &load).await;
-        found.map_err(|fault| fault.message().to_owned())
+        let load = Load::of(store).await?;
+        let uses = wanted.uses(&load.topics);
+        findings(&uses, &publisher.shares(uses.keys()), &load).await
     };
     match tokio::time::timeout(AT_START_MAX, look).await {
-        Ok(Ok((_, findings))) => {
-            for Finding { topic, what, .. } in findings {
-                tracing::warn!("topic `{topic}`: {what}");
-            }
-        }
-        Ok(Err(why)) => tracing::debug!("topics were not checked: {why}"),
+        Ok(Ok(findings)) => findings.iter().for_each(|finding| tracing::warn!("{}", finding.text())),
+        Ok(Err(why)) => tracing::debug!("topics were not checked: {}", why.message),
         Err(_) => tracing::debug!("topics were not checked: no answer within {AT_START_MAX:?}"),
     }
 }
@@ -124,24 +149,32 @@ async fn lag<S: Store>(store: S) -> Result<Duration, StoreFault> {
     Ok(Duration::from_micros(u64::try_from(micros).unwrap_or(0)))
 }
 
-/// How many topics were looked at, and what was found.
+/// What is found of topics, by their clusters.
 async fn findings(
-    cluster: &Cluster,
-    wanted: &Wanted,
+    uses: &BTreeMap<String, Use>,
+    shares: &Shares,
     load: &Load,
-) -> Result<(usize, Vec<Finding>), PublishFault> {
-    let uses = wanted.uses(&load.topics);
-    let names: Vec<_> = uses.keys().map(|topic| cluster.topic_name(topic)).collect();
-    let states = cluster.describe(&names).await?.into_iter().map(|(_, state)| state);
-    let states: BTreeMap<_, _> = uses.keys().cloned().zip(states).collect();
+) -> Result<Vec<Finding>, Trouble> {
+    let mut states = States::new();
+    for share in &shares.of_clusters {
+        let names: Vec<_> = share.topics.iter().map(|topic| share.publisher.topic_name(topic)).collect();
+        let described = Cluster::of(&share.publisher).describe(&names).await;
+        let described = described.map_err(|fault| share.trouble(&fault))?.into_iter();
+        states.extend(share.topics.iter().cloned().zip(described.map(|(_, state)| state)));
+    }
     let mut findings = Vec::new();
-    for (topic, used) in &uses {
-        match &states[topic] {
-            Ok(state) => findings.extend(judge(state, used, load, &states)),
-            Err(fault) => findings.push(unseen(&cluster.topic_name(topic), used, fault)),
+    for share in &shares.of_clusters {
+        for topic in &share.topics {
+            let found = match &states[topic] {
+                Ok(state) => judge(state, &uses[topic], load, &states),
+                Err(fault) => vec![unseen(&share.publisher.topic_name(topic), &uses[topic], fault)],
+            };
+            let found = found.into_iter();
+            findings.extend(found.map(|finding| Finding { cluster: share.name.clone(), ..finding }));
         }
     }
-    Ok((uses.len(), findings))
+    findings.extend(shares.of_none.iter().map(|topic| Finding::new(topic, true, TAKEN_BY_NONE)));
+    Ok(findings)
 }
 
 /// A topic that is not there, or not for us to see.
@@ -159,7 +192,7 @@ fn unseen(topic: &str, used: &Use, fault: &PublishFault) -> Finding {
         true => format!("it does not exist, and {why}: create it"),
         false => format!("{why}, but {}", fault.message()),
     };
-    Finding { topic: topic.to_owned(), wrong: true, what }
+    Finding::new(topic, true, what)
 }
 
 type States = BTreeMap<String, Result<TopicState, PublishFault>>;
@@ -167,7 +200,7 @@ type States = BTreeMap<String, Result<TopicState, PublishFault>>;
 /// What there is to say of a topic that is there.
 fn judge(state: &TopicState, used: &Use, load: &Load, states: &States) -> Vec<Finding> {
     let mut found = Vec::new();
-    let mut say = |wrong, what: String| found.push(Finding { topic: state.name.clone(), wrong, what });
+    let mut say = |wrong, what: String| found.push(Finding::new(&state.name, wrong, what));
     if state.may_write == Some(false) {
         say(true, "this login may not write there: grant WRITE on the topic".into());
     }
@@ -201,7 +234,7 @@ fn sizes(state: &TopicState, used: &Use, states: &States) -> Vec<Finding> {
     let limit_of =
         |state: &TopicState| state.number("max.message.bytes").and_then(|max| u64::try_from(max).ok());
     let Some(limit) = limit_of(state) else { return Vec::new() };
-    let finding = |what| Finding { topic: state.name.clone(), wrong: false, what };
+    let finding = |what: String| Finding::new(&state.name, false, what);
     let mut found = Vec::new();
     if let Some(bytes) = used.payload_bytes.filter(|bytes| bytes.saturating_add(FRAME_BYTES) > limit) {
         found.push(finding(format!(
@@ -227,7 +260,7 @@ fn sizes(state: &TopicState, used: &Use, states: &States) -> Vec<Finding> {
 
 /// Whether it keeps what it gets for as long as it must.
 fn keeping(state: &TopicState, used: &Use, load: &Load) -> Vec<Finding> {
-    let finding = |what| Finding { topic: state.name.clone(), wrong: false, what };
+    let finding = |what: String| Finding::new(&state.name, false, what);
     let policy = state.settings.as_ref().and_then(|settings| settings.get("cleanup.policy"));
     let has = |word: &str| policy.is_some_and(|policy| policy.split(',').any(|each| each.trim() == word));
     let mut found = Vec::new();

@@ -1,6 +1,7 @@
 //! The real binary against real servers, whose addresses `cargo xtask services env` prints.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod clusters;
 mod crossing;
 mod dead_letters;
 mod demo;

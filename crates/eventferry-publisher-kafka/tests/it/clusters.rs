@@ -49,7 +49,7 @@ async fn open(mocks: &[Mock; 2]) -> Routed<KafkaClusters> {
 
 /// Event number `number`, of the first cluster if that is even.
 fn alternating(number: u64) -> StoredEvent {
-    numbered(if number % 2 == 0 { "a" } else { "b" }, number, 10)
+    numbered(if number.is_multiple_of(2) { "a" } else { "b" }, number, 10)
 }
 
 #[tokio::test]
