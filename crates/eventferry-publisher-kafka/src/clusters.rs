@@ -299,8 +299,8 @@ fn taken_by_none(topic: &str) -> PublishFault {
     PublishFault::new(
         PublishFaultKind::TopicRefused,
         format!(
-            "no cluster takes topic `{topic}`: give one a pattern that matches it, or leave the patterns of one out, so \
-             that it takes what no other does"
+            "no cluster takes topic `{topic}`: give one a pattern for it, or leave out one's patterns, so that it \
+             takes the rest"
         ),
     )
     .of_class("NoClusterForTopic")

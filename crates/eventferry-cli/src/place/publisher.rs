@@ -38,7 +38,8 @@ pub(crate) struct Shares {
 }
 
 /// What is to be done about topics that no cluster takes.
-pub(crate) const TAKEN_BY_NONE: &str = "no cluster takes it: give one a pattern that matches it, or leave the topics of one out, so that it takes all others";
+pub(crate) const TAKEN_BY_NONE: &str =
+    "no cluster takes it: give one a pattern for it, or leave out one's topics, so that it takes the rest";
 
 impl PublisherPlace {
     /// The publisher that the settings name; connects to nothing.

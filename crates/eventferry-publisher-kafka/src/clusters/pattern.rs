@@ -21,10 +21,9 @@ impl TopicPattern {
     /// Whether it is for this topic.
     pub fn matches(&self, topic: &str) -> bool {
         let Some((before, after)) = self.0.split_once(ANY) else { return topic == &*self.0 };
+        let Some(rest) = topic.strip_prefix(before) else { return false };
         let (between, end) = after.rsplit_once(ANY).unwrap_or(("", after));
-        let Some(rest) = topic.strip_prefix(before).and_then(|rest| rest.strip_suffix(end)) else {
-            return false;
-        };
+        let Some(rest) = rest.strip_suffix(end) else { return false };
         // Each part where it comes first: what is left for the next ones is then as long as it can be.
         let mut rest = Some(rest);
         between.split(ANY).all(|part| {
