@@ -57,11 +57,8 @@ impl PublisherPlace {
         };
         let clusters = settings.clusters().iter().map(config).collect::<Result<Vec<_>, _>>()?;
         let clusters = KafkaClusters::new(clusters);
-        let clusters = clusters.map_err(|fault| {
-            let file = first.origin.split(", ").next().unwrap_or_default();
-            Trouble::usage(format!("{file}: {}", fault.message()))
-        });
-        clusters.map(Self::KafkaClusters)
+        let wrong = |fault: PublishFault| Trouble::usage(format!("{}: {}", first.file, fault.message()));
+        clusters.map(Self::KafkaClusters).map_err(wrong)
     }
 
     /// These topics, by the clusters that take them.
@@ -185,4 +182,25 @@ fn one_or_several(settings: &Settings, flag: Option<&str>) -> Result<(), Trouble
             first.origin
         ))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_example_of_the_page_on_kafka_shares_topics_as_the_page_says() {
+        let page = include_str!("../../../../docs/kafka.md");
+        let blocks = page.split("```toml\n").filter_map(|rest| rest.split("```").next());
+        let text = blocks.into_iter().find(|block| block.starts_with("[clusters.")).unwrap();
+        let place = PublisherPlace::of(&Settings::of_file(text), None).unwrap();
+        let topics = ["orders", "orders.dlq", "payments.eu.dlq", "refunds"].map(str::to_owned);
+        let Shares { of_clusters, of_none } = place.shares(&topics);
+        let shared: Vec<_> = of_clusters
+            .iter()
+            .map(|share| format!("{}: {}", share.name.as_deref().unwrap_or_default(), share.topics.join(" ")))
+            .collect();
+        assert_eq!(shared, ["payments: payments.eu.dlq refunds", "audit: orders.dlq", "main: orders"]);
+        assert!(of_none.is_empty());
+    }
 }

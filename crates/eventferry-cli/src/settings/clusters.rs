@@ -16,6 +16,8 @@ pub(crate) struct ClusterTable {
     /// Which topics it takes; none: what no other does.
     pub(crate) topics: Vec<String>,
     url: Option<Given>,
+    /// The file's name.
+    pub(crate) file: String,
     /// Where its table is, said for people.
     pub(crate) origin: String,
 }
@@ -74,7 +76,7 @@ pub(super) fn tables(
         let start = name.span().start;
         let name = name.get_ref().to_string();
         let origin = page.origin(start, &format!("{CLUSTERS}.{name}"));
-        found.push((start, ClusterTable { name, topics, url, origin }));
+        found.push((start, ClusterTable { name, topics, url, file: page.path.to_owned(), origin }));
     }
     found.sort_by_key(|(start, _)| *start);
     Ok(found.into_iter().map(|(_, table)| table).collect())

@@ -201,7 +201,7 @@ pub(super) fn given(
 /// A file's name and text.
 #[derive(Clone, Copy)]
 pub(super) struct Page<'a> {
-    path: &'a str,
+    pub(super) path: &'a str,
     text: &'a str,
 }
 

@@ -40,8 +40,9 @@ impl OwnBroker {
     pub(crate) fn start_with(doors: &[Door], scram: &[&str], more: &str) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let home = folder.path();
-        let (controller, judge) = (free_port(), free_port());
-        let ports: Vec<(&str, u16)> = doors.iter().map(|door| (door.name, free_port())).collect();
+        let mut free = free_ports(2 + doors.len()).into_iter();
+        let (controller, judge) = (free.next().unwrap(), free.next().unwrap());
+        let ports: Vec<(&str, u16)> = doors.iter().map(|door| door.name).zip(free).collect();
         let all = |each: &dyn Fn(&str, u16) -> String| -> String {
             ports.iter().map(|(name, port)| format!(",{}", each(name, *port))).collect()
         };
@@ -162,8 +163,10 @@ fn run(home: &Path) -> Child {
     server.spawn().unwrap()
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// Ports that nobody listens at. All are held until there are enough, or one may come twice.
+fn free_ports(count: usize) -> Vec<u16> {
+    let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
+    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
 }
 
 fn java(home: &Path) -> Command {
