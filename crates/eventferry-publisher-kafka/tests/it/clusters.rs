@@ -118,7 +118,9 @@ async fn a_cluster_that_is_silent_holds_up_nothing_of_another() {
             assert_eq!(send(&mut session, *number, &alternating(*number)), Taken::Yes);
         }
         // One by one, so that each is waited for.
+        let started = Instant::now();
         for number in of_other {
+            assert!(started.elapsed() < PATIENCE, "{number} waits for what the silent cluster says");
             acknowledged(&mut session, number, &alternating(number)).await;
         }
         assert_answered_once(&session.abandon(Duration::ZERO).await, of_silent);
