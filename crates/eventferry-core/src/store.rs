@@ -378,8 +378,8 @@ pub trait Ledger: Send + 'static {
     /// Carries out the intents of the chain that ends at `committed`, in its order, as far as they are not settled, and
     /// forgets all others: for leases of all lanes, just gained, after the broker was taken over and before anything of
     /// them is read. With a part of the lanes it is [`Agreement::Fenced`](crate::transaction::Agreement::Fenced) and
-    /// changes nothing. Repeating it changes nothing. A call that arrives late, after a later one of the same process or after its
-    /// lanes have changed hands, changes nothing either: it would forget what was intended since.
+    /// changes nothing. Repeating it changes nothing. A call that arrives late, after a later one of the same process
+    /// or after its lanes have changed hands, changes nothing either: it would forget what was intended since.
     ///
     /// # Errors
     /// `Unavailable`, `Contended`: repeat it. `Misconfigured`: the store has no intents.

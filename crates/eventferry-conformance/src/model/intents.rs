@@ -182,7 +182,8 @@ impl World {
     pub(super) fn resolve(&mut self, leases: &[Lease], committed: Option<Stamp>) -> Resolved {
         let newest = self.newest();
         let is_whole = leases.len() == self.lanes.len() || self.has(Flaw::ResolvesByItsOwnLanes);
-        if !(is_whole && self.holds(leases)) && !self.has(Flaw::ResolvesWithoutEpoch) {
+        let may = is_whole && self.holds(leases);
+        if !may && !self.has(Flaw::ResolvesWithoutEpoch) {
             return Resolved { agreement: Agreement::Fenced, newest };
         }
         let committed = match self.intents.last() {

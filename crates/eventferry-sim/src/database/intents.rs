@@ -89,7 +89,8 @@ impl Database {
         self.applied.clear();
         let newest = self.books.intents.iter().map(|row| row.stamp.number).max().unwrap_or(0);
         let is_whole = leases.len() == self.books.lanes.len();
-        if !(is_whole && self.holds(relay, leases)) && !self.has(Flaw::ResolvesWithoutEpoch) {
+        let may = is_whole && self.holds(relay, leases);
+        if !may && !self.has(Flaw::ResolvesWithoutEpoch) {
             return (Resolved { agreement: Agreement::Fenced, newest }, Vec::new());
         }
         if self.is_late(leases, attempt) && !self.has(Flaw::ResolvesLate) {
