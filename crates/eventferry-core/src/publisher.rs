@@ -112,7 +112,8 @@ pub trait Session: Send + 'static {
 
     /// Waits until there is something to report and adds it to `into`. Dropping the future loses no report.
     ///
-    /// After any outcome but `Acknowledged` a pipelining session takes nothing more; the relay abandons it.
+    /// After any outcome but `Acknowledged` a pipelining session takes nothing more; the relay abandons it. It abandons
+    /// one that adds nothing, too: so a session says that it has ended by itself, also while nothing is in flight.
     fn reports(&mut self, into: &mut Vec<Report>) -> impl Future<Output = ()> + Send;
 
     /// Ends the session: waits up to `within` for the reports of what is in flight, gives up the rest, and answers

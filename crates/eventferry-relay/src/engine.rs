@@ -22,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use eventferry_core::machine::{ABORT, Action, Arrival, COMMIT, Core, Delivery, RetryPolicy, Stop};
-use eventferry_core::publisher::{Publisher, Report, Session, Token};
+use eventferry_core::publisher::{Publisher, Report, Role, Session, Token};
 use eventferry_core::store::{Prepare, Prepared, Store};
 use eventferry_core::{OutboxId, PublishFault, PublishFaultKind, StoreFault, StoreFaultKind};
 use tokio::sync::Notify;
@@ -236,8 +236,8 @@ impl<S: Store, P: Publisher> Engine<S, P> {
                     Ok(answer) => self.answered(answer),
                     Err(error) => return Err(RunError::Panicked(error.to_string())),
                 },
-                () = reports(&mut self.main, &mut main) => self.reported(&mut main),
-                () = reports(&mut self.alone, &mut alone) => self.reported(&mut alone),
+                () = reports(&mut self.main, &mut main) => self.reported(Role::Main, &mut main),
+                () = reports(&mut self.alone, &mut alone) => self.reported(Role::Alone, &mut alone),
                 () = self.ring.notified() => self.core.ring(self.started.elapsed()),
                 () = tokio::time::sleep_until(wake) => {}
             }

@@ -90,7 +90,8 @@ pub enum Action<M> {
     Route(Token),
     /// Call `Session::send`; if it was not taken, say so by [`Core::handle_full`](super::Core::handle_full) or
     /// [`Core::handle_ended`](super::Core::handle_ended); reports come by
-    /// [`Core::handle_report`](super::Core::handle_report).
+    /// [`Core::handle_report`](super::Core::handle_report), and that there are none, for the session has ended, by
+    /// [`Core::handle_session_ended`](super::Core::handle_session_ended).
     Send(Role, Token, Domain),
     /// Call `Session::abandon`; answer by [`Core::handle_abandoned`](super::Core::handle_abandoned).
     Abandon(Role, Duration),

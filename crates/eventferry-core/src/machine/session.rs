@@ -249,6 +249,12 @@ impl<M: Clone> Core<M> {
         self.say(Notice::SessionEnded(role, kind));
     }
 
+    /// A session has ended by itself, whatever is in flight.
+    pub fn handle_session_ended(&mut self, now: Duration, role: Role) {
+        self.now = now;
+        self.end_session(role, None);
+    }
+
     /// A session has ended; `reports` answers for what it had not reported before.
     pub fn handle_abandoned(&mut self, now: Duration, role: Role, reports: &[(Token, Outcome)]) {
         self.now = now;

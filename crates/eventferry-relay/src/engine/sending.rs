@@ -61,8 +61,11 @@ impl<S: Store, P: Publisher> Engine<S, P> {
         }
     }
 
-    pub(super) fn reported(&mut self, reports: &mut Vec<Report>) {
+    pub(super) fn reported(&mut self, role: Role, reports: &mut Vec<Report>) {
         let now = self.started.elapsed();
+        if reports.is_empty() {
+            self.core.handle_session_ended(now, role);
+        }
         for report in reports.drain(..) {
             let (token, outcome) = self.outcome(report);
             self.core.handle_report(now, token, outcome);

@@ -11,6 +11,7 @@ use eventferry_core::publisher::{
     Abilities, Domain, Outcome, Pipeline, Publisher, Refusal, Report, Role, Route, Session, Taken, Token,
 };
 use eventferry_core::{Envelope, OutboxId, PublishFault, PublishFaultKind, Stamp};
+use tokio::sync::Notify;
 
 /// A message as it reached the broker.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -44,6 +45,11 @@ struct State {
     unroutable: BTreeSet<String>,
     missing: BTreeSet<String>,
     learned: BTreeSet<String>,
+    /// How many sessions were opened, and how many of them have ended by themselves.
+    opened: u64,
+    ended: u64,
+    /// Rung when sessions are to look whether they have ended.
+    bell: Arc<Notify>,
 }
 
 impl fmt::Debug for Broker {
@@ -55,6 +61,8 @@ impl fmt::Debug for Broker {
 pub(crate) struct BrokerSession {
     broker: Broker,
     reports: Vec<Report>,
+    /// The first is 1.
+    number: u64,
 }
 
 /// A refusal of one message, such as one that is too large.
@@ -72,6 +80,9 @@ impl Broker {
             unroutable: BTreeSet::new(),
             missing: BTreeSet::new(),
             learned: BTreeSet::new(),
+            opened: 0,
+            ended: 0,
+            bell: Arc::default(),
         })))
     }
 
@@ -99,6 +110,18 @@ impl Broker {
 
     pub(crate) fn create(&self, topic: &str) {
         self.state().missing.remove(topic);
+    }
+
+    /// The sessions that are open end by themselves.
+    pub(crate) fn ends_sessions(&self) {
+        let mut state = self.state();
+        state.ended = state.opened;
+        state.bell.notify_waiters();
+    }
+
+    /// How many sessions were opened.
+    pub(crate) fn opened(&self) -> u64 {
+        self.state().opened
     }
 
     pub(crate) fn taken(&self) -> Vec<Message> {
@@ -135,7 +158,9 @@ impl Publisher for Broker {
     }
 
     async fn connect(&self, _: Role) -> Result<BrokerSession, PublishFault> {
-        Ok(BrokerSession { broker: self.clone(), reports: Vec::new() })
+        let mut state = self.state();
+        state.opened += 1;
+        Ok(BrokerSession { broker: self.clone(), reports: Vec::new(), number: state.opened })
     }
 
     async fn take_over(&self, _: &OutboxId) -> Result<(BrokerSession, Option<Stamp>), PublishFault> {
@@ -201,9 +226,14 @@ impl Session for BrokerSession {
     fn abort(&mut self, _: Token) {}
 
     async fn reports(&mut self, into: &mut Vec<Report>) {
-        if self.reports.is_empty() {
-            // Whatever is sent is sent before this is asked again.
-            std::future::pending::<()>().await;
+        let bell = Arc::clone(&self.broker.state().bell);
+        // Whatever is sent is sent before this is asked again.
+        while self.reports.is_empty() {
+            let rung = bell.notified();
+            if self.broker.state().ended >= self.number {
+                return;
+            }
+            rung.await;
         }
         into.append(&mut self.reports);
     }

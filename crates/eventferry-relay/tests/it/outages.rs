@@ -85,3 +85,21 @@ async fn after_a_lost_history_what_is_parked_is_found_again() {
     assert_eq!((firsts(orders.clone(), 'a'), firsts(orders, 'c')), (vec!["a2".into()], vec!["c1".into()]));
     assert_eq!(firsts(scene.broker.bodies("dead"), 'a'), ["a1"]);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_session_that_ends_by_itself_is_replaced_while_nothing_happens() {
+    let mut scene = Scene::new().await;
+    let relay = scene.relay();
+    let done = async |scene: &Scene| {
+        match (scene.enqueued(), scene.broker.opened()) {
+            (0, _) => scene.enqueue("orders", &["a1"]),
+            (1, 1) if scene.broker.count() == 1 => scene.broker.ends_sessions(),
+            (1, 2) => scene.enqueue("orders", &["a2"]),
+            _ => {}
+        }
+        scene.broker.count() == 2
+    };
+    scene.run(relay, done).await;
+    assert_eq!(scene.broker.bodies("orders"), ["a1", "a2"]);
+    assert_eq!(scene.broker.opened(), 2);
+}

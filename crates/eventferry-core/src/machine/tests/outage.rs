@@ -17,3 +17,20 @@ fn an_outage_of_the_broker_counts_nothing_and_loses_nothing() {
     assert!(stage.said.contains(&Notice::BrokerBack));
     assert_eq!(stage.sent(), tokens);
 }
+
+#[test]
+fn a_session_that_ends_by_itself_is_replaced_and_answers_for_what_it_had() {
+    let mut stage = Stage::ready();
+    stage.core.handle_session_ended(stage.now, Role::Main);
+    stage.turn();
+    stage.abandoned(Role::Main, &[]);
+    let open = stage.page(&[(0, 1, 8, 1)]);
+    assert_eq!(stage.sent(), open, "in the new session");
+    stage.acknowledge(open[0]);
+    stage.later(Duration::from_millis(100));
+    let tokens = stage.page(&[(0, 2, 1, 1), (0, 3, 2, 1)]);
+    stage.core.handle_session_ended(stage.now, Role::Main);
+    stage.turn();
+    stage.abandoned(Role::Main, &[(tokens[0], Outcome::Acknowledged)]);
+    assert_eq!(stage.sent(), [tokens[1]], "what was not acknowledged goes again, and nothing else");
+}
