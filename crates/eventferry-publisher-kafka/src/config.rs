@@ -285,6 +285,7 @@ impl KafkaConfig {
             }
         }
         credentials::Source::of(self)?;
+        credentials::Certificates::of(self)?;
         self.mapping()?;
         for client in [self.admin(), self.producer(Role::Main, self.batch_bytes)] {
             client.create_native_config().map_err(|error| refused_property(&error))?;
@@ -472,6 +473,10 @@ pub(crate) fn refused_property(error: &KafkaError) -> PublishFault {
             };
             wrong(format!("librdkafka does not take property `{property}`: {why}"))
         }
+        // It repeats the value.
+        KafkaError::ClientCreation(why) if why.contains("SASL mechanism") => wrong(
+            "sasl.mechanisms: there is none of that name: give PLAIN, SCRAM-SHA-256, SCRAM-SHA-512 or OAUTHBEARER",
+        ),
         KafkaError::ClientCreation(why) => wrong(format!("librdkafka does not take the settings: {why}")),
         other => wrong(format!("librdkafka does not take the settings: {other}")),
     }

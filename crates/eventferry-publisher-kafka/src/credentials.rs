@@ -1,9 +1,11 @@
 //! What lets us in and may change while relays run: passwords and tokens from files, commands, an endpoint or the
-//! program.
+//! program; certificates and keys from files.
 //!
-//! librdkafka is told them when a client is made, and again whenever they change ([`Keeper`]): a connection that is
-//! open stays so, the next one is made with what is new.
+//! librdkafka is told passwords and tokens when a client is made, and again whenever they change ([`Keeper`]): a
+//! connection that is open stays so, the next one is made with what is new. Certificates it takes only when a client is
+//! made, so newer ones take newer clients ([`Certificates`]).
 
+mod certificates;
 mod command;
 mod keeper;
 mod msk;
@@ -18,6 +20,7 @@ use std::sync::Arc;
 use eventferry_core::PublishFault;
 use rdkafka::ClientConfig;
 
+pub(crate) use certificates::{Certificates, Edition};
 pub(crate) use keeper::Keeper;
 use msk::Msk;
 use oidc::Oidc;
@@ -46,6 +49,8 @@ const OURS: &[&str] = &[
     oidc::CA_FILE,
     oidc::CA_PEM,
     msk::REGION,
+    certificates::KEY_PASSWORD_FILE,
+    certificates::KEY_PASSWORD_COMMAND,
 ];
 
 const USERNAME: &str = "sasl.username";
@@ -63,6 +68,12 @@ const UNSECURED: &str = "enable.sasl.oauthbearer.unsecure.jwt";
 /// Whether a property is read here.
 pub(crate) fn is_ours(property: &str) -> bool {
     OURS.contains(&property)
+}
+
+/// The settings of a client to be made, with all that lets it in.
+pub(crate) struct Equipped {
+    pub(crate) settings: ClientConfig,
+    pub(crate) edition: Edition,
 }
 
 /// Where what lets us in comes from.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,11 +13,11 @@ use rdkafka::config::RDKafkaLogLevel;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::metadata::MetadataBroker;
 use rdkafka::{ClientConfig, ClientContext};
-use tokio::sync::OnceCell;
+use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use crate::config::{Compression, KafkaConfig, refused_property};
-use crate::credentials::{Keeper, Source};
+use crate::credentials::{Certificates, Edition, Equipped, Keeper, Source};
 use crate::fault::{code_of, fault, fault_of};
 use crate::login;
 use crate::route::{Facts, Topics};
@@ -58,7 +59,10 @@ pub struct KafkaPublisher {
 struct Shared {
     config: KafkaConfig,
     surroundings: Surroundings,
-    admin: OnceCell<Admin>,
+    /// `None`: they are in the configuration, or there are none.
+    certificates: Option<Arc<Certificates>>,
+    admin: Mutex<Option<Arc<Admin>>>,
+    is_refreshed: AtomicBool,
 }
 
 impl KafkaPublisher {
@@ -78,7 +82,9 @@ impl KafkaPublisher {
         let keeper = Source::of(&config)?.map(Keeper::new);
         let brokers = config.brokers.clone();
         let surroundings = Surroundings { cluster, brokers, topics, health: Arc::default(), keeper };
-        Ok(Self { shared: Arc::new(Shared { config, surroundings, admin: OnceCell::new() }) })
+        let certificates = Certificates::of(&config)?.map(Arc::new);
+        let (admin, is_refreshed) = (Mutex::default(), AtomicBool::default());
+        Ok(Self { shared: Arc::new(Shared { config, surroundings, certificates, admin, is_refreshed }) })
     }
 
     /// The brokers that it was given, as `host:port[,host:port]`.
@@ -105,8 +111,8 @@ impl KafkaPublisher {
         &self.shared.surroundings
     }
 
-    pub(crate) async fn set_secret(&self, client: &mut ClientConfig) -> Result<(), PublishFault> {
-        self.shared.set_secret(client).await
+    pub(crate) async fn equip(&self, client: ClientConfig) -> Result<Equipped, PublishFault> {
+        self.shared.equip(client).await
     }
 
     /// What a session that is opened now takes.
@@ -126,8 +132,7 @@ impl KafkaPublisher {
             // The first topic is asked about in a moment, and a first connection takes longer than the answer.
             tokio::spawn(warm_up(Arc::clone(&self.shared)));
         }
-        let mut client = self.config().producer(role, limits.batch_bytes);
-        self.set_secret(&mut client).await?;
+        let client = self.equip(self.config().producer(role, limits.batch_bytes)).await?;
         let surroundings = self.surroundings().clone();
         let opened = spawn_blocking(move || open(role, &client, &surroundings, limits));
         opened.await.unwrap_or_else(|_| Err(shutting_down()))
@@ -135,7 +140,7 @@ impl KafkaPublisher {
 
     /// The client that asks about topics.
     pub(crate) async fn admin_client(&self) -> Result<Arc<AdminClient<Quiet>>, PublishFault> {
-        self.shared.admin().await?.client.clone().ok_or_else(shutting_down)
+        self.shared.admin().await?.client().map(Arc::clone)
     }
 }
 
@@ -161,7 +166,9 @@ impl Publisher for KafkaPublisher {
     }
 
     async fn learn(&self, topic: &str) -> Result<(), PublishFault> {
-        self.shared.admin().await?;
+        if !self.shared.is_refreshed.swap(true, Ordering::AcqRel) {
+            tokio::spawn(refresh(Arc::downgrade(&self.shared)));
+        }
         self.shared.learn(topic).await
     }
 
@@ -171,30 +178,37 @@ impl Publisher for KafkaPublisher {
 }
 
 impl Shared {
-    /// The client that asks about topics; the first call makes it and starts the refresh.
-    async fn admin(self: &Arc<Self>) -> Result<&Admin, PublishFault> {
-        let make = async || {
-            let mut client = self.config.admin();
-            self.set_secret(&mut client).await?;
-            let keeper = self.surroundings.keeper.clone();
-            let made = spawn_blocking(move || Admin::new(&client, keeper.as_deref()));
-            let admin = made.await.unwrap_or_else(|_| Err(shutting_down()))?;
-            tokio::spawn(refresh(Arc::downgrade(self)));
-            Ok(admin)
-        };
-        self.admin.get_or_try_init(make).await
+    /// The client that asks about topics, made when it is first needed, and anew when there are newer certificates.
+    async fn admin(&self) -> Result<Arc<Admin>, PublishFault> {
+        let mut admin = self.admin.lock().await;
+        if let Some(admin) = admin.as_ref().filter(|admin| !admin.edition.is_outdated()) {
+            return Ok(Arc::clone(admin));
+        }
+        let client = self.equip(self.config.admin()).await?;
+        let keeper = self.surroundings.keeper.clone();
+        let made = spawn_blocking(move || Admin::new(client, keeper.as_deref()));
+        let made = Arc::new(made.await.unwrap_or_else(|_| Err(shutting_down()))?);
+        *admin = Some(Arc::clone(&made));
+        Ok(made)
     }
 
-    /// Sets what lets us in in a client to be made, as far as it is not in the settings.
-    async fn set_secret(&self, client: &mut ClientConfig) -> Result<(), PublishFault> {
+    /// Puts what lets us in into the settings of a client to be made, as far as it is not there.
+    async fn equip(&self, mut settings: ClientConfig) -> Result<Equipped, PublishFault> {
         if let Some(keeper) = &self.surroundings.keeper {
-            keeper.secret().await?.set(client);
+            keeper.secret().await?.set(&mut settings);
         }
-        Ok(())
+        let edition = match &self.certificates {
+            Some(certificates) => {
+                certificates.keep();
+                certificates.set(&mut settings).await?
+            }
+            None => Edition::default(),
+        };
+        Ok(Equipped { settings, edition })
     }
 
     async fn learn(&self, topic: &str) -> Result<(), PublishFault> {
-        let Some(admin) = self.admin.get() else { return Err(shutting_down()) };
+        let admin = self.admin().await?;
         match admin.facts(&self.surroundings.topics.name(topic)).await {
             Ok(facts) => {
                 self.surroundings.topics.learn(topic, facts);
@@ -212,8 +226,7 @@ impl Shared {
 
 /// Connects the client that asks about topics. If that fails, `learn` says why.
 async fn warm_up(shared: Arc<Shared>) {
-    if let Ok(Admin { client: Some(client) }) = shared.admin().await {
-        let client = Arc::clone(client);
+    if let Ok(client) = shared.admin().await.and_then(|admin| admin.client().map(Arc::clone)) {
         drop(spawn_blocking(move || client.inner().fetch_cluster_id(ANSWER_MAX)));
     }
 }
@@ -237,6 +250,7 @@ async fn refresh(publisher: Weak<Shared>) {
 struct Admin {
     /// `None` only while it is dropped.
     client: Option<Arc<AdminClient<Quiet>>>,
+    edition: Edition,
 }
 
 /// The log of the client that asks about topics.
@@ -255,17 +269,22 @@ impl ClientContext for Quiet {
 }
 
 impl Admin {
-    fn new(client: &ClientConfig, keeper: Option<&Keeper>) -> Result<Self, PublishFault> {
-        let client = client.create_with_context(Quiet).map_err(|error| refused_property(&error))?;
+    fn new(client: Equipped, keeper: Option<&Keeper>) -> Result<Self, PublishFault> {
+        let Equipped { settings, edition } = client;
+        let client = settings.create_with_context(Quiet).map_err(|error| refused_property(&error))?;
         let client: Arc<AdminClient<Quiet>> = Arc::new(client);
         if let Some(keeper) = keeper {
             keeper.admit(&client)?;
         }
-        Ok(Self { client: Some(client) })
+        Ok(Self { client: Some(client), edition })
+    }
+
+    fn client(&self) -> Result<&Arc<AdminClient<Quiet>>, PublishFault> {
+        self.client.as_ref().ok_or_else(shutting_down)
     }
 
     async fn facts(&self, topic: &str) -> Result<Facts, PublishFault> {
-        let Some(client) = &self.client else { return Err(shutting_down()) };
+        let client = self.client()?;
         let (partitions, broker) = {
             let (client, topic) = (Arc::clone(client), topic.to_owned());
             let asked = spawn_blocking(move || partitions(&client, &topic));
@@ -331,7 +350,7 @@ pub(crate) async fn setting(
 /// Makes a producer, lets it in, and waits until a broker answers; blocks.
 pub(crate) fn open(
     role: Role,
-    client: &ClientConfig,
+    client: &Equipped,
     surroundings: &Surroundings,
     limits: Limits,
 ) -> Result<Streaming, PublishFault> {

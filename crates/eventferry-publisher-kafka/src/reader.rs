@@ -14,7 +14,7 @@ use rdkafka::metadata::Metadata;
 use rdkafka::{ClientConfig, ClientContext};
 
 use crate::config::{KafkaConfig, refused_property};
-use crate::credentials::{Keeper, Source};
+use crate::credentials::{Certificates, Keeper, Source};
 use crate::fault::{code_of, reading_fault};
 use crate::publisher::shutting_down;
 use crate::session::{drop_apart, plain_reason};
@@ -38,6 +38,10 @@ pub(crate) async fn admission(
     let keeper = Source::of(config)?.map(Keeper::new);
     if let Some(keeper) = &keeper {
         keeper.secret().await?.set(client);
+    }
+    // It reads on with these: somebody looks on, and begins anew.
+    if let Some(certificates) = Certificates::of(config)? {
+        certificates.set(client).await?;
     }
     Ok(keeper)
 }

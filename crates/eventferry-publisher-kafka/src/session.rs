@@ -20,7 +20,6 @@ use std::time::Duration;
 
 use eventferry_core::publisher::{Domain, Outcome, Report, Role, Session, Taken, Token};
 use eventferry_core::{Envelope, PublishFault, Stamp};
-use rdkafka::ClientConfig;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{Header, OwnedHeaders};
 use rdkafka::producer::{BaseRecord, Producer as _, PurgeConfig};
@@ -28,7 +27,7 @@ use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout, timeout_at};
 
-use crate::credentials::Keeper;
+use crate::credentials::{Edition, Equipped, Keeper};
 use crate::fault::{code_of, fault};
 use crate::polled::Polled;
 use crate::route::{Topics, partition_in};
@@ -127,6 +126,8 @@ pub(crate) struct Streaming {
     limits: Limits,
     /// Swapped with the inbox, so that reading it allocates nothing.
     spare: Vec<Delivery>,
+    /// The certificates that the producer has: where there are newer ones, the session ends.
+    edition: Edition,
     /// When to purge the queue next; `None` while the producer lives.
     purge_at: Option<Instant>,
 }
@@ -156,7 +157,7 @@ impl Streaming {
     /// Makes the producer; blocks for a moment.
     pub(crate) fn open(
         role: Role,
-        client: &ClientConfig,
+        client: &Equipped,
         surroundings: &Surroundings,
         limits: Limits,
     ) -> Result<Self, KafkaError> {
@@ -167,7 +168,7 @@ impl Streaming {
         let keeper = keeper.clone();
         let wire =
             Wire { inbox: Arc::clone(&inbox), topics: Arc::clone(&topics), pipelining, statistics, keeper };
-        let producer = Polled::open(client, wire)?;
+        let producer = Polled::open(&client.settings, wire)?;
         Ok(Self {
             role,
             producer: Some(producer),
@@ -177,6 +178,7 @@ impl Streaming {
             slots: Slots::default(),
             limits,
             spare: Vec::new(),
+            edition: client.edition.clone(),
             purge_at: None,
         })
     }
@@ -232,6 +234,16 @@ impl Streaming {
         self.inbox.ended.load(Ordering::Acquire)
     }
 
+    /// Takes nothing more.
+    pub(crate) fn end(&self) {
+        self.inbox.ended.store(true, Ordering::Release);
+    }
+
+    /// Which certificates it has.
+    pub(crate) fn edition(&self) -> &Edition {
+        &self.edition
+    }
+
     /// The transaction has ended: answers for what of it was never reported, and takes messages again.
     fn give_up(&mut self) -> impl Iterator<Item = Report> + '_ {
         self.inbox.ended.store(false, Ordering::Release);
@@ -261,6 +273,18 @@ impl Streaming {
                 }
             };
             into.push(Report { token, outcome });
+        }
+    }
+
+    /// Waits for reports, whatever certificates there are.
+    async fn reported(&mut self, into: &mut Vec<Report>) {
+        let before = into.len();
+        loop {
+            let again_at = self.take_reports(into);
+            if into.len() > before {
+                return;
+            }
+            rung(&self.inbox.bell, again_at).await;
         }
     }
 
@@ -343,7 +367,7 @@ impl Session for Streaming {
         if self.slots.taken > 0 && self.slots.bytes + bytes > self.limits.bytes_max {
             return Taken::Full;
         }
-        if self.has_outgrown_a_topic() {
+        if self.has_outgrown_a_topic() || self.edition.is_outdated() {
             self.inbox.ended.store(true, Ordering::Release);
             return Taken::Ended;
         }
@@ -387,13 +411,12 @@ impl Session for Streaming {
     fn abort(&mut self, _: Token) {}
 
     async fn reports(&mut self, into: &mut Vec<Report>) {
-        let before = into.len();
-        loop {
-            let again_at = self.take_reports(into);
-            if into.len() > before {
-                return;
-            }
-            rung(&self.inbox.bell, again_at).await;
+        let edition = self.edition.clone();
+        tokio::select! {
+            biased;
+            () = self.reported(into) => {}
+            // Without a report: it is over.
+            () = edition.outdated() => self.end(),
         }
     }
 
@@ -402,7 +425,7 @@ impl Session for Streaming {
         let mut reports = Vec::new();
         self.inbox.ended.store(true, Ordering::Release);
         while self.slots.taken > 0 {
-            if timeout_at(deadline, self.reports(&mut reports)).await.is_err() {
+            if timeout_at(deadline, self.reported(&mut reports)).await.is_err() {
                 break;
             }
         }

@@ -8,6 +8,7 @@ use rdkafka::error::KafkaError;
 use rdkafka::producer::{BaseRecord, Producer as _};
 use tokio::task::spawn_blocking;
 
+use crate::credentials::Equipped;
 use crate::fault::fault_of;
 use crate::publisher::{ANSWER_MAX, KafkaPublisher, open, shutting_down};
 use crate::session::{IDS, KafkaSession, Streaming, until_taken};
@@ -24,21 +25,19 @@ impl KafkaPublisher {
         let mut clients = Vec::with_capacity(IDS);
         for number in 0..IDS {
             let id = format!("eventferry-{}-{}-{number}", outbox.0, stamp::PARTITION);
-            let mut client = config.transactional(&id, limits.batch_bytes);
-            self.set_secret(&mut client).await?;
-            clients.push(client);
+            clients.push(self.equip(config.transactional(&id, limits.batch_bytes)).await?);
         }
         let mut reads = config.consumer("eventferry");
         // That there is no more is told by an empty answer, for which the broker would wait.
         reads.set("fetch.wait.max.ms", "5");
         // A follower nearby may not have heard of the last commit.
         reads.set("client.rack", "");
-        self.set_secret(&mut reads).await?;
+        let reads = self.equip(reads).await?;
         let keeper = surroundings.keeper.clone();
         let admin = self.admin_client().await?;
         let made = stamp::ensure(&admin, &stamps);
         let opened = spawn_blocking(move || {
-            let open = |client: rdkafka::ClientConfig| {
+            let open = |client: Equipped| {
                 let half = open(Role::Main, &client, &surroundings, limits)?;
                 initialize(&half)?;
                 Ok(half)
@@ -59,7 +58,7 @@ impl KafkaPublisher {
         let halves = opened.unwrap_or_else(|_| Err(shutting_down()))?;
         // All ids are this relay's now: nothing can be committed any more but by it.
         let taken = spawn_blocking(move || {
-            let last = stamp::last(&reads, keeper, &stamps, |text| mark(&halves[0], &stamps, text))?;
+            let last = stamp::last(&reads.settings, keeper, &stamps, |text| mark(&halves[0], &stamps, text))?;
             Ok((KafkaSession::transacting(halves, stamps), last))
         });
         match (taken.await.unwrap_or_else(|_| Err(shutting_down())), made) {

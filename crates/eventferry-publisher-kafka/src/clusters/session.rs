@@ -10,6 +10,7 @@ use eventferry_core::{Envelope, Stamp};
 use tokio::sync::Notify;
 
 use super::{cluster_in, own_domain};
+use crate::credentials::Edition;
 use crate::session::{Streaming, rung};
 
 /// A session with several Kafka clusters; see [`KafkaClusters`](super::KafkaClusters).
@@ -27,6 +28,19 @@ impl KafkaClustersSession {
         let bell = Arc::<Notify>::default();
         sessions.iter().for_each(|session| session.ring_also(Arc::clone(&bell)));
         Self { sessions, bell }
+    }
+
+    /// Waits for reports, whatever certificates there are.
+    async fn reported(&mut self, into: &mut Vec<Report>) {
+        let before = into.len();
+        loop {
+            // All of them each time: none waits for another, however much that one has to say.
+            let again_at = self.sessions.iter_mut().filter_map(|session| session.take_reports(into)).min();
+            if into.len() > before {
+                return;
+            }
+            rung(&self.bell, again_at).await;
+        }
     }
 }
 
@@ -52,14 +66,14 @@ impl Session for KafkaClustersSession {
     fn abort(&mut self, _: Token) {}
 
     async fn reports(&mut self, into: &mut Vec<Report>) {
-        let before = into.len();
-        loop {
-            // All of them each time: none waits for another, however much that one has to say.
-            let again_at = self.sessions.iter_mut().filter_map(|session| session.take_reports(into)).min();
-            if into.len() > before {
-                return;
-            }
-            rung(&self.bell, again_at).await;
+        let editions = self.sessions.iter().map(Streaming::edition).filter(|edition| edition.may_change());
+        let editions: Vec<Edition> = editions.cloned().collect();
+        let outdated = any(editions.into_iter().map(Edition::outdated));
+        tokio::select! {
+            biased;
+            () = self.reported(into) => {}
+            // Without a report: it is over.
+            () = outdated => self.sessions.iter().for_each(Streaming::end),
         }
     }
 
@@ -82,4 +96,13 @@ pub(super) async fn all<F: Future>(futures: impl IntoIterator<Item = F>) -> Vec<
     })
     .await;
     waited.into_iter().filter_map(|(_, answer)| answer).collect()
+}
+
+/// Waits for one of these; for ever, if there is none.
+fn any(futures: impl IntoIterator<Item = impl Future<Output = ()>>) -> impl Future<Output = ()> {
+    let mut waited: Vec<_> = futures.into_iter().map(Box::pin).collect();
+    poll_fn(move |context| {
+        let is_ready = waited.iter_mut().any(|future| future.as_mut().poll(context).is_ready());
+        if is_ready { Poll::Ready(()) } else { Poll::Pending }
+    })
 }

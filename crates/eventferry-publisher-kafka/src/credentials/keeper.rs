@@ -18,7 +18,7 @@ use tokio::task::spawn_blocking;
 use super::{OauthToken, Secret, Source, TokenFrom};
 
 /// How often files are looked at.
-const FILE_EVERY: Duration = Duration::from_secs(5);
+pub(super) const FILE_EVERY: Duration = Duration::from_secs(5);
 
 /// How often a command is asked for a password that nobody has refused.
 const COMMAND_EVERY: Duration = Duration::from_secs(300);
@@ -30,7 +30,7 @@ const FRESH: Duration = Duration::from_secs(30);
 const RENEW_AT: f64 = 0.7;
 
 /// How long to wait after a source has failed, and after a broker has refused what came of it.
-const AGAIN: Duration = Duration::from_secs(10);
+pub(super) const AGAIN: Duration = Duration::from_secs(10);
 const REFUSED_AGAIN: Duration = Duration::from_secs(1);
 
 /// A client that is to be told.

@@ -69,11 +69,24 @@ impl Text {
     /// # Errors
     /// What went wrong, after the setting's name.
     pub(super) async fn read(&self) -> Result<String, String> {
+        self.read_as(|bytes| String::from_utf8(bytes).map_err(|_| "it is not UTF-8".to_owned())).await
+    }
+
+    /// The same for PEM, which may have remarks in any encoding around it.
+    ///
+    /// # Errors
+    /// As of [`Text::read`].
+    pub(super) async fn read_pem(&self) -> Result<String, String> {
+        self.read_as(|bytes| Ok(String::from_utf8_lossy(&bytes).into_owned())).await
+    }
+
+    async fn read_as(&self, text: impl FnOnce(Vec<u8>) -> Result<String, String>) -> Result<String, String> {
         let read = match &self.from {
             From::Settings(text) => Ok(text.clone()),
-            From::File(path) => tokio::fs::read_to_string(path)
-                .await
-                .map_err(|error| format!("the file cannot be read: {error}")),
+            From::File(path) => match tokio::fs::read(path).await {
+                Ok(bytes) => text(bytes),
+                Err(error) => Err(format!("the file cannot be read: {error}")),
+            },
             From::Command(command) => command::printed(command).await,
         };
         let text = read.map_err(|why| format!("{}: {why}", self.setting))?;

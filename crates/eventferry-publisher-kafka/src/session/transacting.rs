@@ -18,6 +18,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use super::{Streaming, Wire};
+use crate::credentials::Edition;
 use crate::fault::fault_of;
 use crate::stamp;
 
@@ -43,6 +44,8 @@ pub(super) struct Transacting {
     calls: Arc<Calls>,
     /// Under which tokens calls of the coordinator are under way.
     waits: Vec<(Token, usize)>,
+    /// The certificates that the producers have: where there are newer ones, no transaction is begun any more.
+    edition: Edition,
 }
 
 /// What calls of the coordinator came to.
@@ -67,9 +70,11 @@ impl Calls {
 
 impl Transacting {
     /// A session of producers whose transactions are initialized.
-    pub(super) fn new(halves: [Streaming; IDS], stamps: String) -> Self {
+    pub(super) fn new(mut halves: [Streaming; IDS], stamps: String) -> Self {
         let (open, calls, waits) = (Vec::new(), Arc::default(), Vec::new());
-        Self { halves, current: IDS - 1, open, stamps, calls, waits }
+        // What is begun is carried to its end.
+        let [edition, _] = halves.each_mut().map(|half| mem::take(&mut half.edition));
+        Self { halves, current: IDS - 1, open, stamps, calls, waits, edition }
     }
 
     /// Moves what has arrived into `into`: what calls came to after what was reported before they did.
@@ -126,6 +131,9 @@ impl Session for Transacting {
     }
 
     fn begin(&mut self, token: Token, stamp: Stamp) -> Taken {
+        if self.edition.is_outdated() {
+            return Taken::Ended;
+        }
         let next = (self.current + 1) % IDS;
         let half = &mut self.halves[next];
         let Some(producer) = &half.producer else { return Taken::Ended };
@@ -179,10 +187,13 @@ impl Session for Transacting {
                 return;
             }
             let [one, other] = &self.halves;
+            let is_idle = self.open.is_empty() && self.is_quiet();
             tokio::select! {
                 () = self.calls.bell.notified() => {}
                 () = one.heard() => {}
                 () = other.heard() => {}
+                // Without a report: it is over.
+                () = self.edition.clone().outdated(), if is_idle => return,
             }
         }
     }

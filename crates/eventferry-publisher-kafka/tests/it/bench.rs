@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use eventferry_core::publisher::{Domain, Outcome, Publisher, Report, Role, Route, Session, Taken, Token};
-use eventferry_core::{Envelope, Event, MessageId, PublishFaultKind, StoredEvent, Timestamp};
+use eventferry_core::{Envelope, Event, MessageId, PublishFaultKind, Stamp, StoredEvent, Timestamp};
 use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher};
 use rdkafka::admin::{
     AdminClient, AdminOptions, AlterConfig, NewPartitions, NewTopic, ResourceSpecifier, TopicReplication,
@@ -62,6 +62,21 @@ pub(crate) struct Routed<P: Publisher = KafkaPublisher> {
 }
 
 impl<P: Publisher> Routed<P> {
+    pub(crate) fn of(publisher: &P, session: P::Session) -> Self
+    where
+        P: Clone,
+    {
+        Self { publisher: publisher.clone(), session }
+    }
+
+    pub(crate) fn begin(&mut self, token: Token, stamp: Stamp) -> Taken {
+        self.session.begin(token, stamp)
+    }
+
+    pub(crate) fn commit(&mut self, token: Token) {
+        self.session.commit(token);
+    }
+
     pub(crate) async fn reports(&mut self, into: &mut Vec<Report>) {
         self.session.reports(into).await;
     }
@@ -90,7 +105,7 @@ pub(crate) async fn acknowledged(session: &mut Routed<impl Publisher>, token: u6
 
 /// A session that is connected.
 pub(crate) async fn session<P: Publisher + Clone>(publisher: &P, role: Role) -> Routed<P> {
-    Routed { session: publisher.connect(role).await.unwrap(), publisher: publisher.clone() }
+    Routed::of(publisher, publisher.connect(role).await.unwrap())
 }
 
 /// An outcome, to be compared.

@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails says where")]
 
+mod authority;
 mod bench;
+mod certificates;
 mod choices;
 mod cluster;
 mod clusters;

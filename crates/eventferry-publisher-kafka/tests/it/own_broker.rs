@@ -6,12 +6,12 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use rdkafka::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use tempfile::TempDir;
 
 const CLUSTER: &str = "ZXZlbnRmZXJyeS1sb2dpbg";
+const PROPERTIES: &str = "server.properties";
 const START_MAX: Duration = Duration::from_secs(90);
 
 /// A way in: its name in Kafka's configuration, its protocol, and its settings.
@@ -68,7 +68,7 @@ impl OwnBroker {
             advertised = all(&|name, port| format!("{name}://localhost:{port}")),
             data = home.join("data").display()
         );
-        let properties = home.join("server.properties");
+        let properties = home.join(PROPERTIES);
         std::fs::write(&properties, text).unwrap();
         let mut format = java(home);
         format.args(["kafka.tools.StorageTool", "format", "-t", CLUSTER, "-c"]).arg(&properties);
@@ -77,7 +77,7 @@ impl OwnBroker {
         }
         let formatted = format.output().unwrap();
         assert!(formatted.status.success(), "{}", String::from_utf8_lossy(&formatted.stderr));
-        let process = run(home);
+        let process = serve(home);
         let this = Self { folder, process, ports, judge };
         this.await_start(judge);
         this
@@ -91,8 +91,14 @@ impl OwnBroker {
 
     /// Starts one again that was killed, with all that it had.
     pub(crate) fn start_again(&mut self) {
-        self.process = run(self.folder.path());
+        self.process = serve(self.folder.path());
         self.await_start(self.judge);
+    }
+
+    /// Kills it, and starts it again with what it has on its disk.
+    pub(crate) fn restart(&mut self) {
+        self.kill();
+        self.start_again();
     }
 
     fn await_start(&self, judge: u16) {
@@ -111,14 +117,18 @@ impl OwnBroker {
         format!("127.0.0.1:{}", self.judge)
     }
 
+    /// One with these doors, where each may do only what is granted; [`OwnBroker::judge`] may do all.
+    pub(crate) fn strict(doors: &[Door]) -> Self {
+        let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
+                          super.users=User:ANONYMOUS\n";
+        Self::start_with(doors, &[], authorizer)
+    }
+
     /// One that lets [`OwnBroker::ferry`] in, who may do only what is granted; [`OwnBroker::judge`] may do all.
     pub(crate) fn with_permissions() -> Self {
         let users = "plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
                      user_ferry=\"sesame\";\nsasl.enabled.mechanisms=PLAIN\n";
-        let door = Door { name: "PLAIN", protocol: "SASL_PLAINTEXT", settings: users.into() };
-        let authorizer = "authorizer.class.name=org.apache.kafka.metadata.authorizer.StandardAuthorizer\n\
-                          super.users=User:ANONYMOUS\n";
-        Self::start_with(&[door], &[], authorizer)
+        Self::strict(&[Door { name: "PLAIN", protocol: "SASL_PLAINTEXT", settings: users.into() }])
     }
 
     /// A publisher that logs in to one with permissions.
@@ -133,10 +143,15 @@ impl OwnBroker {
 
     /// Lets the ferry do something with what Kafka's own tool calls so.
     pub(crate) fn grant(&self, operation: &str, resource: &[&str]) {
+        self.grant_to("ferry", operation, resource);
+    }
+
+    /// The same for another user.
+    pub(crate) fn grant_to(&self, user: &str, operation: &str, resource: &[&str]) {
         let mut command = java(self.folder.path());
         command
             .args(["org.apache.kafka.tools.AclCommand", "--bootstrap-server", &self.judge(), "--add"])
-            .args(["--allow-principal", "User:ferry", "--operation", operation])
+            .args(["--allow-principal", &format!("User:{user}"), "--operation", operation])
             .args(resource);
         let granted = command.output().unwrap();
         assert!(granted.status.success(), "{}", String::from_utf8_lossy(&granted.stderr));
@@ -155,10 +170,11 @@ impl Drop for OwnBroker {
     }
 }
 
-fn run(home: &Path) -> Child {
+/// Starts the node of a folder.
+fn serve(home: &Path) -> Child {
     let log = std::fs::File::create(home.join("log")).unwrap();
     let mut server = java(home);
-    server.arg("kafka.Kafka").arg(home.join("server.properties")).stdin(Stdio::null());
+    server.arg("kafka.Kafka").arg(home.join(PROPERTIES)).stdin(Stdio::null());
     server.stdout(log.try_clone().unwrap()).stderr(log);
     server.spawn().unwrap()
 }
@@ -180,41 +196,4 @@ fn java(home: &Path) -> Command {
     command.args(["-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-cp", &format!("{programs}/*")]);
     command.current_dir(home);
     command
-}
-
-/// An authority, and the files of those it has signed for.
-pub(crate) struct Authority {
-    issuer: CertifiedIssuer<'static, KeyPair>,
-    folder: TempDir,
-}
-
-impl Authority {
-    pub(crate) fn new(name: &str) -> Self {
-        let mut params = CertificateParams::new(Vec::new()).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let issuer = CertifiedIssuer::self_signed(params, KeyPair::generate().unwrap()).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::write(folder.path().join("ca.pem"), issuer.pem()).unwrap();
-        Self { issuer, folder }
-    }
-
-    /// The file of its own certificate.
-    pub(crate) fn file(&self) -> String {
-        self.folder.path().join("ca.pem").display().to_string()
-    }
-
-    /// A certificate for this name, valid until the first of January of a year: its key's file, and its own, which has
-    /// the key, too.
-    pub(crate) fn sign(&self, name: &str, year: i32) -> [String; 2] {
-        let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
-        params.distinguished_name.push(DnType::CommonName, name);
-        (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(year, 1, 1));
-        let key = KeyPair::generate().unwrap();
-        let certificate = params.signed_by(&key, &self.issuer).unwrap().pem();
-        let file = |kind: &str| self.folder.path().join(format!("{name}-{year}.{kind}"));
-        std::fs::write(file("key"), key.serialize_pem()).unwrap();
-        std::fs::write(file("pem"), format!("{}{certificate}", key.serialize_pem())).unwrap();
-        ["key", "pem"].map(|kind| file(kind).display().to_string())
-    }
 }

@@ -16,6 +16,7 @@ use eventferry_core::store::{
 };
 use eventferry_core::{Envelope, Lane, Lease, StoreFaultKind, StoredEvent};
 use eventferry_publisher_kafka::KafkaPublisher;
+use tokio::task::JoinSet;
 
 use crate::bench::PATIENCE;
 
@@ -43,6 +44,8 @@ pub(crate) struct SmallRelay<P: Publisher = KafkaPublisher> {
     started: Instant,
     main: Option<P::Session>,
     alone: Option<P::Session>,
+    /// Sessions that are ending, while all else goes on.
+    endings: JoinSet<(Role, Vec<Report>)>,
     /// Sessions that were not ended though they should have been.
     left: Vec<P::Session>,
     rows: Vec<StoredEvent>,
@@ -96,6 +99,7 @@ impl<P: Publisher + Clone> SmallRelay<P> {
             started: Instant::now(),
             main: None,
             alone: None,
+            endings: JoinSet::new(),
             left: Vec::new(),
             rows: rows.to_vec(),
             topics: Vec::new(),
@@ -131,12 +135,20 @@ impl<P: Publisher + Clone> SmallRelay<P> {
             let wake = self.act().await;
             let sleep = wake.saturating_sub(self.now()).min(Duration::from_millis(10));
             let (mut main, mut alone) = (Vec::new(), Vec::new());
-            tokio::select! {
+            let ended = tokio::select! {
                 biased;
-                () = reports(&mut self.main, &mut main) => {}
-                () = reports(&mut self.alone, &mut alone) => {}
+                () = reports(&mut self.main, &mut main) => main.is_empty().then_some(Role::Main),
+                () = reports(&mut self.alone, &mut alone) => alone.is_empty().then_some(Role::Alone),
+                Some(answers) = self.endings.join_next() => {
+                    let (role, answers) = answers.unwrap();
+                    self.abandoned(role, &answers);
+                    None
+                }
                 // waits: until the core wants to be asked again.
-                () = tokio::time::sleep(sleep) => {}
+                () = tokio::time::sleep(sleep) => None,
+            };
+            if let Some(role) = ended {
+                self.core.handle_session_ended(self.now(), role);
             }
             for report in main.into_iter().chain(alone) {
                 self.shipped += usize::from(matches!(report.outcome, Outcome::Acknowledged));
@@ -147,7 +159,7 @@ impl<P: Publisher + Clone> SmallRelay<P> {
 
     /// Whether its sessions have ended.
     pub(crate) fn has_no_session(&self) -> bool {
-        self.main.is_none() && self.alone.is_none()
+        self.main.is_none() && self.alone.is_none() && self.endings.is_empty()
     }
 
     /// Ends what is left of it.
@@ -156,6 +168,7 @@ impl<P: Publisher + Clone> SmallRelay<P> {
         for session in sessions.into_iter().flatten().chain(self.left) {
             session.abandon(Duration::ZERO).await;
         }
+        self.endings.join_all().await;
     }
 
     fn now(&self) -> Duration {
@@ -176,7 +189,7 @@ impl<P: Publisher + Clone> SmallRelay<P> {
                     self.core.handle_connected(self.now(), role, result);
                 }
                 Action::Abandon(role, within) => {
-                    self.abandon(role, within).await;
+                    self.abandon(role, within);
                     // That may have been what was waited for; a connection may take longer.
                     return now;
                 }
@@ -207,19 +220,21 @@ impl<P: Publisher + Clone> SmallRelay<P> {
         }
     }
 
-    async fn abandon(&mut self, role: Role, within: Duration) {
-        let Some(session) = self.session(role).take() else {
-            return self.core.handle_abandoned(self.now(), role, &[]);
-        };
-        let reports = match self.undone {
+    fn abandon(&mut self, role: Role, within: Duration) {
+        let Some(session) = self.session(role).take() else { return self.abandoned(role, &[]) };
+        let within = match self.undone {
             Undone::Ending => {
                 self.left.push(session);
-                Vec::new()
+                return self.abandoned(role, &[]);
             }
-            Undone::Waiting => session.abandon(Duration::ZERO).await,
-            _ => session.abandon(within).await,
+            Undone::Waiting => Duration::ZERO,
+            _ => within,
         };
-        let told: Vec<_> = reports.iter().map(|report| (report.token, outcome(report))).collect();
+        self.endings.spawn(async move { (role, session.abandon(within).await) });
+    }
+
+    fn abandoned(&mut self, role: Role, answers: &[Report]) {
+        let told: Vec<_> = answers.iter().map(|report| (report.token, outcome(report))).collect();
         self.core.handle_abandoned(self.now(), role, &told);
     }
 

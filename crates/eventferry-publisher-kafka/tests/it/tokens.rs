@@ -5,8 +5,9 @@ use std::time::{Duration, Instant, SystemTime};
 use eventferry_core::publisher::{Publisher as _, Role, Session as _, Taken};
 use eventferry_publisher_kafka::{Change, Cluster, DeclaredTopic, KafkaConfig, KafkaPublisher, OauthToken};
 
+use crate::authority::Authority;
 use crate::bench::{PATIENCE, Routed, Said, numbered, reports, said, send, session};
-use crate::own_broker::{Authority, Door, OwnBroker};
+use crate::own_broker::{Door, OwnBroker};
 use crate::token_server::{TokenServer, jwt};
 
 const SASL: &str = "security.protocol=sasl_plaintext";
