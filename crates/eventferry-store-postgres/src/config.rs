@@ -69,10 +69,10 @@ impl PostgresConfig {
     /// Reads a URL such as `postgres://user:password@host:5432/database`.
     ///
     /// Connection parameters of libpq that the driver knows may follow as a query; the connection names itself
-    /// `eventferry` unless `application_name` says otherwise. `sslmode`, `sslrootcert`, `sslcert` and `sslkey` mean
-    /// what they mean to libpq, except that `verify-full` without `sslrootcert` asks the authorities of the system;
-    /// files are read for each connection. TLS needs the feature `tls`. A password that the URL does not have is looked
-    /// for in libpq's file: `passfile`, `PGPASSFILE` or `~/.pgpass`.
+    /// `eventferry` unless `application_name` says otherwise. `sslmode`, `sslrootcert`, `sslcert`, `sslkey` and
+    /// `sslpassword` mean what they mean to libpq, except that `verify-full` without `sslrootcert` asks the authorities
+    /// of the system; files are read for each connection. TLS needs the feature `tls`. A password that the URL does not
+    /// have is looked for in libpq's file: `passfile`, `PGPASSFILE` or `~/.pgpass`.
     ///
     /// # Errors
     /// `Misconfigured`: it is no such URL; the message says why and never repeats it, for it may hold a password.

@@ -39,7 +39,8 @@ const fn row(
 }
 
 const INIT: &str = "run `eventferry init` with this version";
-const ENTRY: &str = "check user and password in the store's URL, and the server's pg_hba.conf";
+const ENTRY: &str = "check user and password in the store's URL (or what its passfile or password_command has), and \
+                     the server's pg_hba.conf";
 const RULES: &str = "check the user in the store's URL, and the server's pg_hba.conf: it may want TLS (sslmode), or a \
                      certificate of ours (sslcert, sslkey)";
 const TRIGGER: &str =
@@ -302,8 +303,16 @@ pub(crate) fn refused(place: &str, error: tokio_postgres::Error) -> StoreFault {
         (Misconfigured, "the server asks for a password, and neither the store's URL nor a passfile has one")
     } else if has(&["invalid configuration"]) {
         (Misconfigured, "correct the store's URL")
+    } else if has(&["did not use channel binding"]) {
+        (
+            Misconfigured,
+            "channel_binding=require: there is one only with TLS (sslmode) and a password that the server keeps for \
+             SCRAM",
+        )
     } else if has(&["authentication error"]) {
-        (Misconfigured, "check user and password in the store's URL, and the server's pg_hba.conf")
+        (Misconfigured, ENTRY)
+    } else if has(&["does not allow writes", "is not read only"]) {
+        (Unavailable, "target_session_attrs: no host of the store's URL that answers is as it wants them")
     } else if has(&["failed to lookup address", "could not resolve"]) {
         (Unavailable, "the name does not resolve: check it in the store's URL, and the name service")
     } else if has(&["unexpected message", "error parsing", "connection closed", "communicating"]) {

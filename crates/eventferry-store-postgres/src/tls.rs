@@ -4,11 +4,14 @@
 //! | file | idea |
 //! |---|---|
 //! | `rustls.rs` | the options as rustls has them; files are read for each connection, so that they may rotate |
+//! | `key.rs` | private keys, encrypted ones too |
 //! | `without.rs` | builds that have no TLS |
 
 #[cfg_attr(feature = "tls", path = "tls/rustls.rs")]
 #[cfg_attr(not(feature = "tls"), path = "tls/without.rs")]
 mod library;
+
+use std::fmt;
 
 use eventferry_core::StoreFaultKind::{self, Misconfigured, Unavailable};
 use tokio_postgres::config::SslMode;
@@ -60,8 +63,27 @@ pub(crate) struct Tls {
     mode: Mode,
     /// The file of the authorities that may sign the server's certificate, or `system`.
     root: Option<String>,
-    /// The files of our own certificate and its key.
-    identity: Option<(String, String)>,
+    identity: Option<Identity>,
+}
+
+/// Our own certificate and its key.
+#[derive(Clone, PartialEq, Eq)]
+struct Identity {
+    /// Their files.
+    certificate: String,
+    key: String,
+    /// What opens the key, where it is encrypted.
+    password: Option<String>,
+}
+
+/// Without the password.
+impl fmt::Debug for Identity {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Identity")
+            .field("certificate", &self.certificate)
+            .field("key", &self.key)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Tls {
@@ -70,8 +92,8 @@ impl Tls {
     /// # Errors
     /// What is wrong, and what to do; nothing of the URL is repeated but what of these options is wrong.
     pub(crate) fn take(url: &str) -> Result<(String, Self), String> {
-        let (rest, [mode, root, certificate, key]) =
-            options::take(url, ["sslmode", "sslrootcert", "sslcert", "sslkey"])?;
+        let (rest, [mode, root, certificate, key, password]) =
+            options::take(url, ["sslmode", "sslrootcert", "sslcert", "sslkey", "sslpassword"])?;
         let mode = match mode {
             None if root.as_deref() == Some(SYSTEM) => Mode::VerifyFull,
             None => Mode::default(),
@@ -82,7 +104,10 @@ impl Tls {
         };
         let identity = match (certificate, key) {
             (None, None) => None,
-            (Some(certificate), Some(key)) => Some((certificate, key)),
+            (Some(certificate), Some(key)) => {
+                let password = password.filter(|password| !password.is_empty());
+                Some(Identity { certificate, key, password })
+            }
             _ => return Err("sslcert and sslkey go together: give the files of both".into()),
         };
         // Whom the system trusts can have a certificate for any name but the server's.

@@ -1,5 +1,7 @@
 //! TLS by rustls.
 
+mod key;
+
 use std::io;
 use std::sync::Arc;
 
@@ -8,14 +10,14 @@ use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio_postgres::config::SslMode;
 use tokio_postgres::tls::{MakeTlsConnect, TlsConnect as _};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use super::{SYSTEM, Tls, Verify};
+use super::{Identity, SYSTEM, Tls, Verify};
 use crate::tail::Socket;
 
 pub(super) const HAS_TLS: bool = true;
@@ -39,11 +41,9 @@ impl Tls {
             .with_custom_certificate_verifier(verifier);
         let mut config = match &self.identity {
             None => builder.with_no_client_auth(),
-            Some((certificate, key)) => {
+            Some(Identity { certificate, key, password }) => {
                 let chain = certificates("sslcert", certificate)?;
-                let key = PrivateKeyDer::from_pem_file(key).map_err(|error| {
-                    wrong(format!("sslkey: {error}; give a file with one private key in PEM, not encrypted"))
-                })?;
+                let key = key::read(key, password.as_deref()).map_err(wrong)?;
                 builder.with_client_auth_cert(chain, key).map_err(|error| {
                     wrong(format!("sslcert, sslkey: {error}; is the key the certificate's?"))
                 })?

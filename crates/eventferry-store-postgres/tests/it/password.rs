@@ -39,6 +39,8 @@ async fn a_password_may_be_what_a_command_prints() {
         ("true", "it is to print the password"),
         ("echo sesame; echo sesame", "it is to print the password"),
         ("no-such-command sesame", "it failed"),
+        // The server's word.
+        ("echo open", "check user and password"),
     ] {
         let fault = with(command).connect().await.map(drop).unwrap_err();
         assert!(fault.message().contains("password_command") && fault.message().contains(words), "{fault}");
@@ -70,7 +72,7 @@ async fn a_password_may_lie_in_a_file_and_change_there() {
     start_a_tail(config.clone()).await;
     admin.batch_execute("ALTER ROLE secret PASSWORD 'open'").await.unwrap();
     let wrong = refused().await;
-    assert!(!wrong.message().contains("sesame"), "{wrong}");
+    assert!(wrong.message().contains("passfile") && !wrong.message().contains("sesame"), "{wrong}");
     write("127.0.0.1:*:postgres:secret:open\n", 0o600);
     config.connect().await.unwrap();
 }

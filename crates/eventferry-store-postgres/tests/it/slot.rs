@@ -368,6 +368,18 @@ async fn the_log_is_read_from_the_host_that_is_written_to() {
     come_to_the_tail(&mut relay, &app).await;
     enqueue(&app, "a", "1").await;
     assert_eq!(relay.read_all().await, ["a/1"]);
+    for (host, wanted) in [(host(&read_only), "read-write"), (host(&server), "read-only")] {
+        let url = format!("postgres://postgres@{host}/postgres?target_session_attrs={wanted}");
+        let config = PostgresConfig::from_url(&url).unwrap();
+        let driver = config.connect().await.map(drop).unwrap_err();
+        let good = PostgresConfig::from_url(&database.url).unwrap().feed(FeedChoice::TailTable);
+        let mut tail = PostgresStore::new(good.replication_url(&url).unwrap());
+        let replication = tail.prepare(Prepare::Check).await.map(drop).unwrap_err();
+        for fault in [driver, replication] {
+            let named = fault.message().contains("target_session_attrs");
+            assert!(named && *fault.kind() == StoreFaultKind::Unavailable, "{fault}");
+        }
+    }
 }
 
 /// PostgreSQL lets everybody write messages under any prefix, until that is closed.

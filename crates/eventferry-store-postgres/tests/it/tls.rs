@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 use eventferry_core::StoreFaultKind::{self, Misconfigured, Unavailable};
 use eventferry_core::store::{Prepare, Store as _};
 use eventferry_store_postgres::{FeedChoice, PostgresConfig, PostgresStore};
+use pkcs8::der::Decode as _;
+use pkcs8::pkcs5::pbes2::Parameters;
+use pkcs8::{LineEnding, PrivateKeyInfoRef};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, DnType, IsCa, KeyPair, date_time_ymd};
 use tempfile::TempDir;
 
@@ -40,15 +43,29 @@ impl Authority {
         self.folder.path().join(name)
     }
 
+    /// A server that lets the role `certified` in, who has to show a certificate.
+    async fn mutual_server(&self) -> OwnServer {
+        let server = self.server(NEWEST, 2100).await;
+        let admin = crate::server::client(&server.url("postgres")).await;
+        admin.batch_execute("CREATE ROLE certified SUPERUSER LOGIN").await.unwrap();
+        server.lets_in("hostssl all certified 127.0.0.1/32 cert").await;
+        server
+    }
+
     /// A certificate for this name, in `NAME.pem` and `NAME.key`, valid until the first of January of a year.
     fn sign(&self, name: &str, year: i32) {
+        self.sign_into(name, name, year);
+    }
+
+    /// The same in `FILE.pem` and `FILE.key`.
+    fn sign_into(&self, file: &str, name: &str, year: i32) {
         let mut params = CertificateParams::new(vec![name.to_owned()]).unwrap();
         params.distinguished_name.push(DnType::CommonName, name);
         (params.not_before, params.not_after) = (date_time_ymd(2020, 1, 1), date_time_ymd(year, 1, 1));
         let key = KeyPair::generate().unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
-        std::fs::write(self.file(&format!("{name}.pem")), certificate.pem()).unwrap();
-        let path = self.file(&format!("{name}.key"));
+        std::fs::write(self.file(&format!("{file}.pem")), certificate.pem()).unwrap();
+        let path = self.file(&format!("{file}.key"));
         std::fs::write(&path, key.serialize_pem()).unwrap();
         // The server wants its key to be read by itself alone.
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
@@ -79,6 +96,14 @@ fn url(server: &OwnServer, name: &str, options: &str) -> String {
     format!("{url}?hostaddr=127.0.0.1&{options}")
 }
 
+/// The server for the role `certified`, with a certificate of these files.
+fn certified(server: &OwnServer, signer: &Authority, file: &str, options: &str) -> String {
+    let [certificate, key] =
+        ["pem", "key"].map(|kind| signer.file(&format!("{file}.{kind}")).display().to_string());
+    let options = format!("sslmode=require&sslcert={certificate}&sslkey={key}{options}");
+    url(server, NAME, &options).replace("postgres@", "certified@")
+}
+
 fn root(file: &Path) -> String {
     format!("sslrootcert={}", file.display())
 }
@@ -87,6 +112,15 @@ fn root(file: &Path) -> String {
 async fn encrypted(url: &str) -> bool {
     let client = PostgresConfig::from_url(url).unwrap().connect().await.unwrap();
     query(&client, ENCRYPTED).await
+}
+
+/// A key as `openssl pkcs8 -topk8` encrypts it.
+fn locked(key: &str, password: &str) -> String {
+    let der = KeyPair::from_pem(key).unwrap().serialize_der();
+    // Salt and vector may be anything in a test, and few rounds make it quick.
+    let how = Parameters::generate_pbkdf2_sha256_aes256cbc(2048, &[7; 8], [9; 16]).unwrap();
+    let locked = PrivateKeyInfoRef::from_der(&der).unwrap().encrypt_with_params(how, password).unwrap();
+    locked.to_pem("ENCRYPTED PRIVATE KEY", LineEnding::LF).unwrap().to_string()
 }
 
 /// What a start is told, where the driver connects and where the log's tail is had.
@@ -193,27 +227,111 @@ async fn a_rule_that_wants_the_other_way_is_followed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_certificate_of_ours_lets_us_in_and_none_or_anothers_does_not() {
-    let (authority, stranger) = (Authority::new("ours"), Authority::new("another"));
+async fn a_rule_that_no_mode_may_follow_is_said_with_the_mode() {
+    let authority = Authority::new("ours");
     let server = authority.server(NEWEST, 2100).await;
     let admin = crate::server::client(&server.url("postgres")).await;
-    admin.batch_execute("CREATE ROLE certified SUPERUSER LOGIN").await.unwrap();
-    server.lets_in("hostssl all certified 127.0.0.1/32 cert").await;
+    admin.batch_execute("CREATE ROLE ruled SUPERUSER LOGIN").await.unwrap();
+    let rules: [(&str, &[&str]); 3] =
+        [("hostnossl", &["disable"]), ("hostssl", &["require"]), ("host", &["allow", "prefer"])];
+    for (rule, modes) in rules {
+        server.lets_in(&format!("{rule} all ruled 127.0.0.1/32 reject")).await;
+        for mode in modes {
+            let url = url(&server, NAME, &format!("sslmode={mode}")).replace("postgres@", "ruled@");
+            for (kind, message) in told(&url, &server.url("postgres")).await {
+                assert!(kind == Misconfigured && message.contains("sslmode"), "{mode}: {kind:?}: {message}");
+            }
+        }
+        server.lets_in("host all ruled 127.0.0.1/32 trust").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_ours_lets_us_in_and_none_or_anothers_does_not() {
+    let (authority, stranger) = (Authority::new("ours"), Authority::new("another"));
+    let server = authority.mutual_server().await;
+    authority.sign_into("late", "certified", 2021);
     for signer in [&authority, &stranger] {
         signer.sign("certified", 2100);
     }
-    let of = |signer: &Authority| {
-        let file = |kind: &str| signer.file(&format!("certified.{kind}")).display().to_string();
-        let options = format!("sslmode=require&sslcert={}&sslkey={}", file("pem"), file("key"));
-        url(&server, NAME, &options).replace("postgres@", "certified@")
-    };
-    assert!(encrypted(&of(&authority)).await);
-    start_a_tail(PostgresConfig::from_url(&of(&authority)).unwrap()).await;
+    let of = |signer: &Authority, file: &str| certified(&server, signer, file, "");
+    let good = of(&authority, "certified");
+    assert!(encrypted(&good).await);
+    start_a_tail(PostgresConfig::from_url(&good).unwrap()).await;
     let none = url(&server, NAME, "sslmode=require").replace("postgres@", "certified@");
-    for url in [of(&stranger), none] {
+    for url in [of(&stranger, "certified"), of(&authority, "late"), none] {
         for (kind, message) in told(&url, &server.url("postgres")).await {
             assert!(kind == Misconfigured && message.contains("sslcert"), "{kind:?}: {message}");
         }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn our_own_certificate_is_read_for_each_connection() {
+    let (authority, stranger) = (Authority::new("ours"), Authority::new("another"));
+    let server = authority.mutual_server().await;
+    authority.sign("certified", 2100);
+    let config = PostgresConfig::from_url(&certified(&server, &authority, "certified", "")).unwrap();
+    const SERIAL: &str = "SELECT client_serial::text FROM pg_stat_ssl WHERE pid = pg_backend_pid()";
+    let former = config.connect().await.unwrap();
+    let serial: String = query(&former, SERIAL).await;
+    authority.sign("certified", 2100);
+    let later = config.connect().await.unwrap();
+    assert_ne!(query::<String>(&later, SERIAL).await, serial);
+    start_a_tail(config.clone()).await;
+
+    stranger.sign("certified", 2100);
+    let files = |signer: &Authority| ["pem", "key"].map(|kind| signer.file(&format!("certified.{kind}")));
+    let [from, to] = [files(&stranger), files(&authority)];
+    std::fs::copy(&from[0], &to[0]).unwrap();
+    let half = config.connect().await.map(drop).unwrap_err();
+    assert!(half.message().contains("is the key the certificate's"), "{half}");
+    std::fs::copy(&from[1], &to[1]).unwrap();
+    let refused = config.connect().await.map(drop).unwrap_err();
+    assert!(refused.message().contains("sslcert, sslkey: the server refuses"), "{refused}");
+    assert_eq!(query::<String>(&former, SERIAL).await, serial, "what is connected stays so");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_encrypted_key_opens_with_its_password_and_with_no_other() {
+    let authority = Authority::new("ours");
+    let server = authority.mutual_server().await;
+    authority.sign("certified", 2100);
+    let path = authority.file("certified.key");
+    let key = std::fs::read_to_string(&path).unwrap();
+    // As libpq has it, a password is passed over that nothing wants.
+    assert!(encrypted(&certified(&server, &authority, "certified", "&sslpassword=sesame")).await);
+    std::fs::write(&path, locked(&key, "sesame&")).unwrap();
+    let good = certified(&server, &authority, "certified", "&sslpassword=sesame%26");
+    assert!(encrypted(&good).await);
+    start_a_tail(PostgresConfig::from_url(&good).unwrap()).await;
+    for (options, words) in [
+        ("&sslpassword=open", "sslpassword: it does not open the key in sslkey"),
+        ("&sslpassword=", "sslpassword: the key in sslkey is encrypted"),
+        ("", "sslpassword: the key in sslkey is encrypted"),
+    ] {
+        let url = certified(&server, &authority, "certified", options);
+        for (kind, message) in told(&url, &server.url("postgres")).await {
+            assert!(kind == Misconfigured && message.contains(words), "{options}: {message}");
+            assert!(!message.contains("sesame") && !message.contains("=open"), "{message}");
+        }
+    }
+    let block = |body: &str| {
+        format!("-----BEGIN ENCRYPTED PRIVATE KEY-----\n{body}-----END ENCRYPTED PRIVATE KEY-----\n")
+    };
+    let old =
+        "-----BEGIN EC PRIVATE KEY-----\nProc-Type: 4,ENCRYPTED\n\nAAAA\n-----END EC PRIVATE KEY-----\n";
+    for (text, words) in [
+        (old.to_owned(), "openssl pkcs8 -topk8"),
+        // An empty sequence of ASN.1.
+        (block("MAA=\n"), "openssl pkcs8 -topk8"),
+        (block("?\n"), "damaged"),
+        ("-----BEGIN ENCRYPTED PRIVATE KEY-----\nAAAA\n".to_owned(), "sslkey"),
+        (String::new(), "sslkey"),
+    ] {
+        std::fs::write(&path, &text).unwrap();
+        let said = PostgresConfig::from_url(&good).unwrap().connect().await.map(drop).unwrap_err();
+        assert!(said.message().contains(words), "{text}: {said}");
     }
 }
 
@@ -289,7 +407,9 @@ async fn a_password_is_bound_to_the_channel() {
             .replace("postgres@", "bound:sesame@")
     };
     assert!(encrypted(&with("sslmode=require")).await);
-    assert!(PostgresConfig::from_url(&with("sslmode=disable")).unwrap().connect().await.is_err());
+    let unbound = PostgresConfig::from_url(&with("sslmode=disable")).unwrap().connect().await;
+    let unbound = unbound.map(drop).unwrap_err();
+    assert!(*unbound.kind() == Misconfigured && unbound.message().contains("channel_binding"), "{unbound}");
     // Replication cannot be bound: it goes by the certificate, and the password itself is given to nobody.
     let config = PostgresConfig::from_url(&server.url("postgres")).unwrap().feed(FeedChoice::TailTable);
     PostgresStore::new(config.clone()).prepare(Prepare::Apply).await.unwrap();
