@@ -96,13 +96,15 @@ pub(crate) enum FaultKind {
     /// All relays are asked to finish, and whoever starts from now on delivers the other way: exactly once or at least
     /// once.
     OtherDelivery,
+    /// There are newer certificates: every session ends by itself, whatever is in flight.
+    NewCertificates,
 }
 
 /// An answer of the broker that is no later than this is certain to be waited for.
 const LATE_AT_MOST: Time = 100 * MILLISECOND;
 
 impl FaultKind {
-    pub(crate) const NAMES: [&'static str; 19] = [
+    pub(crate) const NAMES: [&'static str; 20] = [
         "join",
         "leave",
         "kill",
@@ -122,6 +124,7 @@ impl FaultKind {
         "broker-short",
         "restore",
         "other-delivery",
+        "new-certificates",
     ];
 
     /// The number of a kind.
@@ -199,13 +202,14 @@ impl FaultKind {
             Self::BrokerShort { .. } => 16,
             Self::Restore { .. } => 17,
             Self::OtherDelivery => 18,
+            Self::NewCertificates => 19,
         }
     }
 
     /// How long it lasts, its repair included.
     pub(crate) fn lasts(self) -> Time {
         match self {
-            Self::Join | Self::ProducersForgotten | Self::OtherDelivery => 0,
+            Self::Join | Self::ProducersForgotten | Self::OtherDelivery | Self::NewCertificates => 0,
             Self::Leave { back, .. } | Self::Kill { back, .. } => back,
             Self::Failover { behind, lasts } | Self::Restore { behind, lasts } => behind + lasts,
             Self::Freeze { lasts, .. }
@@ -231,7 +235,8 @@ impl FaultKind {
             | Self::Leave { .. }
             | Self::TopicGone { .. }
             | Self::TopicDenied { .. }
-            | Self::ProducersForgotten => None,
+            | Self::ProducersForgotten
+            | Self::NewCertificates => None,
             Self::Throttled { by, .. } if by <= LATE_AT_MOST => None,
             // Owners are taken for dead, positions are old, and what was in flight is in flight still.
             Self::Failover { .. } | Self::Restore { .. } => Some((10 * SECOND, 6)),

@@ -338,6 +338,7 @@ impl Plan {
             faults.extend(self.take_overs(&mut Dice::new(self.seed, 8)));
         }
         faults.extend(self.changes_of_delivery(&mut Dice::new(self.seed, 9)));
+        faults.extend(Self::new_certificates(&mut Dice::new(self.seed, 10)));
         faults.sort_by_key(|fault| fault.at);
         faults
     }
@@ -350,6 +351,12 @@ impl Plan {
         (0..dice.between(1, 2))
             .map(|_| Fault { at: dice.below(STORM), kind: FaultKind::OtherDelivery })
             .collect()
+    }
+
+    /// Sessions end by themselves, in any weather.
+    fn new_certificates(dice: &mut Dice) -> Vec<Fault> {
+        let number = if dice.chance(25) { dice.between(1, 3) } else { 0 };
+        (0..number).map(|_| Fault { at: dice.below(STORM), kind: FaultKind::NewCertificates }).collect()
     }
 
     /// Lanes that change hands while the broker has something of their owner's in its sockets: where transactions can

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use eventferry_core::fault::PublishFaultKind;
+use eventferry_core::publisher::Role;
 use eventferry_core::store::Claim;
 
 use super::{What, World};
@@ -67,6 +68,7 @@ impl World {
                 self.exactly_once = !self.exactly_once;
                 (0..self.relays.len()).for_each(|relay| self.ask_to_leave(relay));
             }
+            FaultKind::NewCertificates => (0..self.relays.len()).for_each(|relay| self.end_sessions(relay)),
             FaultKind::TopicGone { topic, .. } => self.broker.gone_until[topic] = until,
             FaultKind::TopicDenied { topic, .. } => self.broker.denied_until[topic] = until,
             FaultKind::ProducersForgotten => {
@@ -130,6 +132,20 @@ impl World {
         let process = &mut self.relays[relay];
         let clock = process.clock(self.now);
         process.core.drain(clock);
+        self.act(relay);
+    }
+
+    /// The sessions of a relay end by themselves.
+    fn end_sessions(&mut self, relay: usize) {
+        let Some(process) = self.relays.get_mut(relay).filter(|process| process.up && !process.frozen) else {
+            return;
+        };
+        let clock = process.clock(self.now);
+        for role in [Role::Main, Role::Alone] {
+            if process.sessions[role as usize].is_some() {
+                process.core.handle_session_ended(clock, role);
+            }
+        }
         self.act(relay);
     }
 
