@@ -269,3 +269,41 @@ async fn keep(certificates: Weak<Certificates>) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(options: &str) -> Result<Option<Certificates>, PublishFault> {
+        Certificates::of(&KafkaConfig::from_url(&format!("kafka://one?{options}")).unwrap())
+    }
+
+    #[test]
+    fn only_what_is_a_file_or_a_text_is_read_here() {
+        let folder = std::env::temp_dir().display().to_string();
+        for options in [
+            "",
+            "ssl.ca.location=/nowhere",
+            "security.protocol=ssl",
+            "security.protocol=ssl&ssl.ca.location=probe",
+            &format!("security.protocol=sasl_ssl&ssl.ca.location={folder}"),
+        ] {
+            assert!(of(options).unwrap().is_none(), "{options}");
+        }
+        for options in [
+            "security.protocol=SSL&ssl.ca.location=/nowhere",
+            "security.protocol=sasl_ssl&ssl.ca.pem=a",
+            &format!("security.protocol=ssl&ssl.ca.location={folder}&ssl.key.location=/nowhere"),
+        ] {
+            assert!(of(options).unwrap().is_some(), "{options}");
+        }
+    }
+
+    #[test]
+    fn a_file_and_a_text_exclude_each_other() {
+        for [text, file] in PROPERTIES {
+            let said = of(&format!("security.protocol=ssl&{text}=a&{file}=b")).err().unwrap().to_string();
+            assert!(said.contains(&format!("{text} and {file} exclude each other")), "{said}");
+        }
+    }
+}

@@ -23,7 +23,9 @@ struct Ground {
 
 impl Ground {
     fn new() -> Self {
-        Self { ours: Authority::new("ours"), folder: tempfile::tempdir().unwrap() }
+        let this = Self { ours: Authority::new("ours"), folder: tempfile::tempdir().unwrap() };
+        this.put("ca", &this.ours.file());
+        this
     }
 
     /// The way in for those whom the authority has signed for.
@@ -58,7 +60,7 @@ impl Ground {
             "kafka://localhost:{}?security.protocol=ssl&ssl.ca.location={}&ssl.certificate.location={}\
              &ssl.key.location={}",
             broker.port("MUTUAL"),
-            self.ours.file(),
+            self.file("ca").display(),
             self.file("pem").display(),
             self.file("key").display()
         );
@@ -92,9 +94,13 @@ async fn a_new_certificate_takes_a_new_session_and_half_of_one_takes_none() {
     let second = ground.ours.sign("second", 2100);
     ground.put_both(&ground.ours.sign("first", 2100));
     let publisher = ground.publisher(&broker);
+    ground.put("ca", &Authority::new("another").file());
+    let stranger = publisher.connect(Role::Main).await.err().unwrap();
+    assert!(stranger.message().contains("ssl.ca.location"), "{stranger}");
+    ground.put("ca", &ground.ours.file());
+    let mut former = session(&publisher, Role::Main).await;
     publisher.learn("first").await.unwrap();
     assert_eq!(*publisher.learn("second").await.unwrap_err().kind(), PublishFaultKind::TopicRefused);
-    let mut former = session(&publisher, Role::Main).await;
     acknowledged(&mut former, 0, &numbered("first", 0, 10)).await;
 
     let [key, certificate] = &second;
