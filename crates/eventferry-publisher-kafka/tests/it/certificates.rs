@@ -3,9 +3,9 @@
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use eventferry_core::publisher::{Publisher as _, Role, Session as _, Taken, Token};
+use eventferry_core::publisher::{Publisher, Role, Session as _, Taken, Token};
 use eventferry_core::{OutboxId, PublishFaultKind, Stamp};
-use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher};
+use eventferry_publisher_kafka::{ClusterConfig, KafkaClusters, KafkaConfig, KafkaPublisher};
 
 use crate::authority::Authority;
 use crate::bench::{Kafka, PATIENCE, Routed, Said, acknowledged, numbered, reports, said, send, session};
@@ -55,7 +55,7 @@ impl Ground {
         self.put("pem", certificate);
     }
 
-    fn publisher(&self, broker: &OwnBroker) -> KafkaPublisher {
+    fn config(&self, broker: &OwnBroker) -> KafkaConfig {
         let url = format!(
             "kafka://localhost:{}?security.protocol=ssl&ssl.ca.location={}&ssl.certificate.location={}\
              &ssl.key.location={}",
@@ -64,12 +64,16 @@ impl Ground {
             self.file("pem").display(),
             self.file("key").display()
         );
-        KafkaPublisher::new(KafkaConfig::from_url(&url).unwrap()).unwrap()
+        KafkaConfig::from_url(&url).unwrap()
+    }
+
+    fn publisher(&self, broker: &OwnBroker) -> KafkaPublisher {
+        KafkaPublisher::new(self.config(broker)).unwrap()
     }
 }
 
 /// Whether a session says within this time that it has ended.
-async fn ends(session: &mut Routed, within: Duration) -> bool {
+async fn ends<P: Publisher>(session: &mut Routed<P>, within: Duration) -> bool {
     let mut reports = Vec::new();
     let ended = tokio::time::timeout(within, session.reports(&mut reports)).await.is_ok();
     assert!(reports.is_empty(), "{reports:?}");
@@ -122,6 +126,20 @@ async fn a_new_certificate_takes_a_new_session_and_half_of_one_takes_none() {
     publisher.learn("second").await.unwrap();
     let mut later = session(&publisher, Role::Main).await;
     acknowledged(&mut later, 4, &numbered("second", 4, 10)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_new_certificate_for_one_cluster_takes_new_sessions_with_all() {
+    let ground = Ground::new();
+    let broker = OwnBroker::start(&[ground.door()], &[]);
+    ground.put_both(&ground.ours.sign("first", 2100));
+    let guarded = ClusterConfig::new("guarded", ground.config(&broker)).topics(["guarded.*"]);
+    let clusters = KafkaClusters::new([guarded, ClusterConfig::new("open", Kafka::find().config())]).unwrap();
+    let mut session = session(&clusters, Role::Main).await;
+    ground.put_both(&ground.ours.sign("second", 2100));
+    assert!(ends(&mut session, PATIENCE).await);
+    assert_eq!(send(&mut session, 0, &numbered("open", 0, 10)), Taken::Ended);
+    assert!(session.abandon(Duration::ZERO).await.is_empty());
 }
 
 #[tokio::test(flavor = "multi_thread")]
