@@ -22,8 +22,8 @@ const REMEDIES: &[(&[&str], &str)] = &[
     (&["PLAINTEXT broker listener"], "there is no TLS there: security.protocol, or another port"),
     (
         &["SSL connection closed by peer"],
-        "the broker hung up in the middle of TLS: there is none there (security.protocol, or another port), or it wants \
-         another certificate of ours (ssl.certificate.location)",
+        "the broker hung up in the middle of TLS: there is none there (security.protocol, or another port), or it \
+         wants another certificate of ours (ssl.certificate.location)",
     ),
     (
         &["SSL handshake failed", "SSL routines"],
