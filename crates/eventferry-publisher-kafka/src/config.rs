@@ -27,7 +27,7 @@ pub(crate) const RECORD_BYTES_MAX: usize = 104_857_600 - 4096;
 
 /// A transaction that is open for longer is aborted by the broker: whoever reads what is committed waits no longer than
 /// this for one whose relay is gone and that nobody takes over. Above every pause of a relay that still has its lease.
-const TRANSACTION_MAX: Duration = Duration::from_secs(15);
+pub(crate) const TRANSACTION_MAX: Duration = Duration::from_secs(15);
 
 /// The bound of `linger`: beyond it nobody waits for throughput.
 const LINGER_MAX: Duration = Duration::from_secs(60);

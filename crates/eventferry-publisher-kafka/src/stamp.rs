@@ -56,11 +56,7 @@ pub(crate) async fn ensure(client: &AdminClient<Quiet>, topic: &str) -> Result<(
     let options = AdminOptions::new().request_timeout(Some(ANSWER_MAX)).operation_timeout(Some(ANSWER_MAX));
     let what = format!("making topic `{topic}`, which exactly-once delivery needs");
     let results = client.create_topics(&[wanted], &options).await.map_err(|error| fault_of(&what, error))?;
-    let made = results.into_iter().next();
-    if !matches!(made, Some(Ok(_))) {
-        warn_of_removal(client, topic).await;
-    }
-    match made {
+    match results.into_iter().next() {
         Some(Err((_, RDKafkaErrorCode::TopicAlreadyExists))) | Some(Ok(_)) | None => Ok(()),
         Some(Err((
             _,
@@ -78,12 +74,10 @@ pub(crate) async fn ensure(client: &AdminClient<Quiet>, topic: &str) -> Result<(
     }
 }
 
-/// A stamp that is removed for its age leaves nobody who knows what was committed.
-async fn warn_of_removal(client: &AdminClient<Quiet>, topic: &str) {
+/// Whether stamps are removed with time, which leaves nobody who knows what was committed.
+pub(crate) async fn are_removed(client: &AdminClient<Quiet>, topic: &str) -> bool {
     let policy = setting(client, None, topic, "cleanup.policy").await;
-    if policy.is_some_and(|policy| policy.contains("delete")) {
-        tracing::warn!(topic, "the topic of stamps removes them with time: set its cleanup.policy=compact");
-    }
+    policy.is_some_and(|policy| policy.contains("delete"))
 }
 
 /// The stamp of the transaction committed last; blocks. Every transaction of this outbox has ended.

@@ -54,16 +54,27 @@ impl KafkaPublisher {
             let halves: [Streaming; IDS] = halves.try_into().map_err(|_| shutting_down())?;
             Ok::<_, PublishFault>(halves)
         });
-        let (made, opened) = tokio::join!(made, opened);
+        let (made, opened, are_removed) = tokio::join!(made, opened, stamp::are_removed(&admin, &stamps));
         let halves = opened.unwrap_or_else(|_| Err(shutting_down()))?;
         // All ids are this relay's now: nothing can be committed any more but by it.
+        let topic = stamps.clone();
         let taken = spawn_blocking(move || {
-            let last = stamp::last(&reads.settings, keeper, &stamps, |text| mark(&halves[0], &stamps, text))?;
+            // With the one that is used last: right after a commit the coordinator takes no new transaction of that id.
+            let last =
+                stamp::last(&reads.settings, keeper, &stamps, |text| mark(&halves[IDS - 1], &stamps, text))?;
             Ok((KafkaSession::transacting(halves, stamps), last))
         });
         match (taken.await.unwrap_or_else(|_| Err(shutting_down())), made) {
             (Err(fault), Err(why)) if *fault.kind() == PublishFaultKind::TopicRefused => Err(why),
-            (taken, _) => taken,
+            (taken, _) => {
+                if taken.is_ok() && are_removed {
+                    tracing::warn!(
+                        topic,
+                        "the topic of stamps removes them with time: set its cleanup.policy=compact"
+                    );
+                }
+                taken
+            }
         }
     }
 }

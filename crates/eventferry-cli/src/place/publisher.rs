@@ -61,18 +61,22 @@ impl PublisherPlace {
         clusters.map(Self::KafkaClusters).map_err(wrong)
     }
 
-    /// These topics, by the clusters that take them.
-    pub(crate) fn shares<'t>(&self, topics: impl IntoIterator<Item = &'t String>) -> Shares {
+    /// All clusters, without topics.
+    pub(crate) fn all(&self) -> Vec<Share> {
         let share = |name: Option<&str>, publisher: &KafkaPublisher| Share {
             name: name.map(str::to_owned),
             publisher: publisher.clone(),
             topics: Vec::new(),
         };
-        let mut of_none = Vec::new();
-        let mut of_clusters: Vec<Share> = match self {
+        match self {
             Self::Kafka(publisher) => vec![share(None, publisher)],
             Self::KafkaClusters(all) => all.iter().map(|(name, each)| share(Some(name), each)).collect(),
-        };
+        }
+    }
+
+    /// These topics, by the clusters that take them.
+    pub(crate) fn shares<'t>(&self, topics: impl IntoIterator<Item = &'t String>) -> Shares {
+        let (mut of_clusters, mut of_none) = (self.all(), Vec::new());
         for topic in topics {
             let name = match self {
                 Self::Kafka(_) => None,

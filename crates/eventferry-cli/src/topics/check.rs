@@ -78,10 +78,11 @@ pub(super) async fn check(settings: &Settings, arguments: &CheckArguments) -> Re
     };
     let place = PublisherPlace::of(settings, arguments.publisher.publisher.as_deref())?;
     let uses = wanted.uses(&load.topics);
-    let shares = place.shares(uses.keys());
-    for share in &shares.of_clusters {
-        share.open().await?;
+    // Also where there is nothing to check: that a cluster lets us in is the first thing to know.
+    for cluster in place.all() {
+        cluster.open().await?;
     }
+    let shares = place.shares(uses.keys());
     let (checked, findings) = (uses.len(), findings(&uses, &shares, &load).await?);
     for finding in &findings {
         let level = if finding.wrong { "error" } else { "warning" };

@@ -119,6 +119,8 @@ fn what_the_outbox_has_is_held_against_its_topics() {
         let dead = Topic::with(&[("max.message.bytes", "4000"), ("cleanup.policy", "compact")]);
         let check = |more: &[&str]| topics(&program, &[&["check", "--store", &store], more].concat());
         assert!(check(&[]).out.contains("no topic to check"));
+        let nobody = ["topics", "check", "--store", &store, "--publisher", "kafka://127.0.0.1:1"];
+        program.run(&nobody).expect(4, &["127.0.0.1:1", "Connection refused"]);
         std::fs::write(program.path("large"), "x".repeat(6000)).unwrap();
         for topic in [&small.name, "never-made"] {
             let event =

@@ -29,8 +29,9 @@ const UNKNOWN_REFUSALS_MAX: u8 = 3;
 pub(super) struct Port {
     role: Role,
     pub(super) phase: Phase,
-    /// How many sessions were opened.
+    /// How many sessions were opened, and when the last was.
     pub(super) sessions: u64,
+    opened_at: Duration,
     /// Sessions that failed since the last acknowledgement.
     pub(super) failures: u32,
     /// How long the broker asked to be left alone when the session ended.
@@ -87,6 +88,7 @@ impl Port {
             role,
             phase: Phase::Down { retry_at: Duration::ZERO },
             sessions: 0,
+            opened_at: Duration::ZERO,
             failures: 0,
             throttled: Duration::ZERO,
             away: false,
@@ -217,7 +219,7 @@ impl<M: Clone> Core<M> {
         match result {
             Ok(()) => {
                 port.phase = Phase::Open;
-                port.sessions += 1;
+                (port.sessions, port.opened_at) = (port.sessions + 1, now);
                 if core::mem::take(&mut port.away) {
                     self.say(Notice::BrokerBack);
                 }
@@ -252,6 +254,11 @@ impl<M: Clone> Core<M> {
     /// A session has ended by itself, whatever is in flight.
     pub fn handle_session_ended(&mut self, now: Duration, role: Role) {
         self.now = now;
+        let lived = now.saturating_sub(self.session_mut(role).opened_at);
+        if lived > self.settings.retry_max {
+            // One that lives so long has not failed, whether or not there was anything to send.
+            self.session_mut(role).failures = 0;
+        }
         self.end_session(role, None);
     }
 

@@ -43,6 +43,8 @@ pub(crate) struct Certificates {
     /// As in [`PROPERTIES`].
     sources: [Option<Text>; 3],
     password: Option<Text>,
+    /// Whom they are for, for the log.
+    brokers: String,
     /// The settings of a client that connects to nothing.
     trial: ClientConfig,
     accepted: watch::Sender<Option<Arc<Texts>>>,
@@ -115,7 +117,8 @@ impl Certificates {
         trial.set("security.protocol", "ssl");
         let (accepted, reading, is_kept) =
             (watch::Sender::default(), Mutex::default(), AtomicBool::default());
-        Ok(Some(Self { sources, password, trial, accepted, reading, is_kept }))
+        let brokers = config.brokers.clone();
+        Ok(Some(Self { sources, password, brokers, trial, accepted, reading, is_kept }))
     }
 
     /// Sets the newest that can be used in a client to be made.
@@ -255,12 +258,14 @@ async fn keep(certificates: Weak<Certificates>) {
                 said = None;
                 if changed {
                     tracing::info!(
+                        brokers = certificates.brokers,
                         "kafka: there are newer certificates; what was connected with former ones connects anew"
                     );
                 }
             }
             Err(why) if said.as_ref() != Some(&why) => {
                 tracing::warn!(
+                    brokers = certificates.brokers,
                     "kafka: the certificates cannot be used, those we had are used as long as they hold: {why}"
                 );
                 said = Some(why);

@@ -77,7 +77,15 @@ impl Text {
     /// # Errors
     /// As of [`Text::read`].
     pub(super) async fn read_pem(&self) -> Result<String, String> {
-        self.read_as(|bytes| Ok(String::from_utf8_lossy(&bytes).into_owned())).await
+        let text = self.read_as(|bytes| Ok(String::from_utf8_lossy(&bytes).into_owned())).await?;
+        // librdkafka takes what is whole of a bundle that is being written, and leaves the rest.
+        if text.matches("-----BEGIN ").count() != text.matches("-----END ").count() {
+            return Err(format!(
+                "{}: what begins there does not end: it is being written, or damaged",
+                self.setting
+            ));
+        }
+        Ok(text)
     }
 
     async fn read_as(&self, text: impl FnOnce(Vec<u8>) -> Result<String, String>) -> Result<String, String> {

@@ -15,9 +15,10 @@ use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::{Streaming, Wire};
+use crate::config::TRANSACTION_MAX;
 use crate::credentials::Edition;
 use crate::fault::fault_of;
 use crate::stamp;
@@ -42,10 +43,13 @@ pub(super) struct Transacting {
     /// The topic of stamps.
     stamps: String,
     calls: Arc<Calls>,
+    _ends: EndsCalls,
     /// Under which tokens calls of the coordinator are under way.
     waits: Vec<(Token, usize)>,
     /// The certificates that the producers have: where there are newer ones, no transaction is begun any more.
     edition: Edition,
+    /// When they were first seen to be outdated.
+    outdated_at: Option<Instant>,
 }
 
 /// What calls of the coordinator came to.
@@ -68,13 +72,41 @@ impl Calls {
     }
 }
 
+/// Makes no call again once the session is dropped: a runtime that ends waits for the threads that make them.
+struct EndsCalls(Arc<Calls>);
+
+impl Drop for EndsCalls {
+    fn drop(&mut self) {
+        self.0.over.store(true, Ordering::Release);
+    }
+}
+
 impl Transacting {
     /// A session of producers whose transactions are initialized.
     pub(super) fn new(mut halves: [Streaming; IDS], stamps: String) -> Self {
-        let (open, calls, waits) = (Vec::new(), Arc::default(), Vec::new());
-        // What is begun is carried to its end.
+        let (open, waits, calls) = (Vec::new(), Vec::new(), Arc::<Calls>::default());
+        let ends = EndsCalls(Arc::clone(&calls));
+        // The session ends, and not one of its producers.
         let [edition, _] = halves.each_mut().map(|half| mem::take(&mut half.edition));
-        Self { halves, current: IDS - 1, open, stamps, calls, waits, edition }
+        let current = IDS - 1;
+        Self { halves, current, open, stamps, calls, _ends: ends, waits, edition, outdated_at: None }
+    }
+
+    /// Waits for reports, whatever certificates there are.
+    async fn reported(&mut self, into: &mut Vec<Report>) {
+        let before = into.len();
+        loop {
+            self.collect(into);
+            if into.len() > before {
+                return;
+            }
+            let [one, other] = &self.halves;
+            tokio::select! {
+                () = self.calls.bell.notified() => {}
+                () = one.heard() => {}
+                () = other.heard() => {}
+            }
+        }
     }
 
     /// Moves what has arrived into `into`: what calls came to after what was reported before they did.
@@ -180,21 +212,26 @@ impl Session for Transacting {
     }
 
     async fn reports(&mut self, into: &mut Vec<Report>) {
-        let before = into.len();
-        loop {
-            self.collect(into);
-            if into.len() > before {
-                return;
+        let is_idle = self.open.is_empty() && self.is_quiet();
+        let edition = self.edition.clone();
+        if edition.is_outdated() {
+            self.outdated_at.get_or_insert_with(Instant::now);
+        }
+        let outdated_at = self.outdated_at;
+        let outdated = async move {
+            edition.outdated().await;
+            let at = outdated_at.unwrap_or_else(Instant::now);
+            if !is_idle {
+                // What is open is given time to end, and not for ever: it may be that no broker lets the former
+                // certificates in. Later than this it is aborted.
+                sleep_until(at + TRANSACTION_MAX).await;
             }
-            let [one, other] = &self.halves;
-            let is_idle = self.open.is_empty() && self.is_quiet();
-            tokio::select! {
-                () = self.calls.bell.notified() => {}
-                () = one.heard() => {}
-                () = other.heard() => {}
-                // Without a report: it is over.
-                () = self.edition.clone().outdated(), if is_idle => return,
-            }
+        };
+        tokio::select! {
+            biased;
+            () = self.reported(into) => {}
+            // Without a report: it is over.
+            () = outdated => {}
         }
     }
 
@@ -203,7 +240,7 @@ impl Session for Transacting {
         let mut reports = Vec::new();
         self.calls.over.store(true, Ordering::Release);
         while !self.is_quiet() {
-            if timeout_at(deadline, self.reports(&mut reports)).await.is_err() {
+            if timeout_at(deadline, self.reported(&mut reports)).await.is_err() {
                 break;
             }
         }

@@ -15,6 +15,9 @@ use crate::small_relay::{SmallRelay, Undone};
 /// Longer than it takes until files have been looked at again.
 const LOOKED_AT: Duration = Duration::from_secs(7);
 
+/// How long the publisher's transactions may be open.
+const TRANSACTION_MAX: Duration = Duration::from_secs(15);
+
 /// An authority, and the files of a relay that it signs for.
 struct Ground {
     ours: Authority,
@@ -144,7 +147,7 @@ async fn a_new_certificate_for_one_cluster_takes_new_sessions_with_all() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_whose_certificate_expired_goes_on_when_there_is_another() {
-    const LIFE: Duration = Duration::from_secs(6);
+    const LIFE: Duration = Duration::from_secs(15);
     let ground = Ground::new();
     let mut broker = OwnBroker::start(&[ground.door()], &[]);
     let kafka = Kafka::at(broker.judge());
@@ -197,7 +200,7 @@ async fn a_transaction_that_is_begun_is_carried_to_its_end() {
     acknowledged(&mut session, 1, &numbered("whole", 1, 10)).await;
     session.commit(Token(101));
     succeeded(&mut session, Token(101)).await;
-    assert!(ends(&mut session, Duration::from_secs(1)).await);
+    assert!(ends(&mut session, PATIENCE).await);
     assert_eq!(session.begin(Token(102), Stamp { number: 2, nonce: 9 }), Taken::Ended);
     assert!(session.abandon(PATIENCE).await.is_empty());
 
@@ -205,4 +208,23 @@ async fn a_transaction_that_is_begun_is_carried_to_its_end() {
     assert_eq!(last, Some(stamp));
     session.abandon(Duration::ZERO).await;
     assert_eq!(kafka.numbers("whole").await, [0, 1]);
+}
+
+/// Nobody else would end it: while it has the lanes no other relay takes the broker over.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_commit_that_no_broker_answers_is_not_waited_for_with_former_certificates() {
+    let ground = Ground::new();
+    let mut broker = OwnBroker::start(&[ground.door()], &[]);
+    ground.put_both(&ground.ours.sign("first", 2100));
+    let publisher = ground.publisher(&broker);
+    let (session, _) = publisher.take_over(&OutboxId("orders".into())).await.unwrap();
+    let mut session = Routed::of(&publisher, session);
+    assert_eq!(session.begin(Token(100), Stamp { number: 1, nonce: 9 }), Taken::Yes);
+    succeeded(&mut session, Token(100)).await;
+    broker.kill();
+    session.commit(Token(101));
+    ground.put_both(&ground.ours.sign("second", 2100));
+    assert!(ends(&mut session, LOOKED_AT + TRANSACTION_MAX + PATIENCE).await);
+    let reports = session.abandon(Duration::ZERO).await;
+    assert!(reports.iter().all(|report| said(report) != Said::Acknowledged), "{reports:?}");
 }

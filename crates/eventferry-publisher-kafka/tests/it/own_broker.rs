@@ -12,7 +12,7 @@ use tempfile::TempDir;
 
 const CLUSTER: &str = "ZXZlbnRmZXJyeS1sb2dpbg";
 const PROPERTIES: &str = "server.properties";
-const START_MAX: Duration = Duration::from_secs(90);
+pub(crate) const START_MAX: Duration = Duration::from_secs(90);
 
 /// A way in: its name in Kafka's configuration, its protocol, and its settings.
 pub(crate) struct Door {

@@ -19,6 +19,7 @@ use eventferry_publisher_kafka::KafkaPublisher;
 use tokio::task::JoinSet;
 
 use crate::bench::PATIENCE;
+use crate::own_broker::START_MAX;
 
 const LEASE: Lease = Lease { lane: Lane(0), epoch: 1 };
 
@@ -126,7 +127,8 @@ impl<P: Publisher + Clone> SmallRelay<P> {
         let began = Instant::now();
         while !done(self) {
             assert!(
-                began.elapsed() < PATIENCE,
+                // What is waited for may be a broker that starts.
+                began.elapsed() < START_MAX + PATIENCE,
                 "settled {} of {}: {:?}",
                 self.position,
                 self.rows.len(),

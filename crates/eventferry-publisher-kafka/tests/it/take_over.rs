@@ -145,3 +145,24 @@ async fn brokers_that_allow_no_transaction_so_long_are_told_apart() {
     assert_eq!(*fault.kind(), PublishFaultKind::Misconfigured, "{fault}");
     assert!(fault.message().contains("transaction.max.timeout.ms"), "{fault}");
 }
+
+/// A runtime that ends waits for its threads.
+#[test]
+fn a_session_that_is_dropped_commits_no_longer() {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().unwrap();
+    let mut broker = OwnBroker::start(&[], &[]);
+    runtime.block_on(async {
+        let publisher = KafkaPublisher::new(KafkaConfig::new(broker.judge())).unwrap();
+        let (mut session, _) = take_over(&publisher).await.unwrap();
+        session.begin(Token(1), Stamp { number: 1, nonce: 1 });
+        acknowledged(&mut session, Token(1)).await;
+        broker.kill();
+        session.commit(Token(2));
+    });
+    let (ended, has_ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        drop(runtime);
+        drop(ended.send(()));
+    });
+    has_ended.recv_timeout(PATIENCE).unwrap();
+}

@@ -34,3 +34,16 @@ fn a_session_that_ends_by_itself_is_replaced_and_answers_for_what_it_had() {
     stage.abandoned(Role::Main, &[(tokens[0], Outcome::Acknowledged)]);
     assert_eq!(stage.sent(), [tokens[1]], "what was not acknowledged goes again, and nothing else");
 }
+
+#[test]
+fn a_session_that_lived_long_has_not_failed_when_it_ends_by_itself() {
+    let mut stage = Stage::ready();
+    for _ in 0..10 {
+        stage.later(Duration::from_secs(6));
+        stage.core.handle_session_ended(stage.now, Role::Main);
+        stage.turn();
+        stage.abandoned(Role::Main, &[]);
+    }
+    let tokens = stage.page(&[(0, 1, 8, 1)]);
+    assert_eq!(stage.sent(), tokens, "another was opened at once");
+}
