@@ -3,6 +3,7 @@
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher};
@@ -179,10 +180,18 @@ fn serve(home: &Path) -> Child {
     server.spawn().unwrap()
 }
 
-/// Ports that nobody listens at. All are held until there are enough, or one may come twice.
+/// Ports that nobody listens at, below those that a system gives to connections: one of these is gone when the broker
+/// wants it, if somebody connects anywhere meanwhile.
 fn free_ports(count: usize) -> Vec<u16> {
-    let held: Vec<_> = (0..count).map(|_| TcpListener::bind("127.0.0.1:0").unwrap()).collect();
-    held.iter().map(|listener| listener.local_addr().unwrap().port()).collect()
+    static TRIED: AtomicU32 = AtomicU32::new(0);
+    const FIRST: u32 = 10_000;
+    let next = || {
+        let tried = TRIED.fetch_add(1, Ordering::Relaxed);
+        // Another process begins elsewhere.
+        (FIRST + (std::process::id() * 97 + tried) % FIRST) as u16
+    };
+    let is_free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    std::iter::repeat_with(next).filter(is_free).take(count).collect()
 }
 
 fn java(home: &Path) -> Command {

@@ -162,7 +162,7 @@ fn a_session_that_is_dropped_commits_no_longer() {
     let (ended, has_ended) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         drop(runtime);
-        drop(ended.send(()));
+        ended.send(()).unwrap();
     });
     has_ended.recv_timeout(PATIENCE).unwrap();
 }
