@@ -173,9 +173,7 @@ impl Settings {
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&str, TopicSettings<'_>)> {
         self.file.topics.iter().map(|(topic, table)| (topic.as_str(), TopicSettings(table)))
     }
-}
 
-impl Settings {
     /// The clusters that the file names, in its order.
     pub(crate) fn clusters(&self) -> &[ClusterTable] {
         &self.file.clusters

@@ -76,6 +76,25 @@ pub(crate) struct Equipped {
     pub(crate) edition: Edition,
 }
 
+/// Puts what lets us in into the settings of a client to be made, as far as it is not there.
+///
+/// # Errors
+/// Those of [`Keeper::secret`] and [`Certificates::set`].
+pub(crate) async fn equip(
+    mut settings: ClientConfig,
+    keeper: Option<&Arc<Keeper>>,
+    certificates: Option<&Certificates>,
+) -> Result<Equipped, PublishFault> {
+    if let Some(keeper) = keeper {
+        keeper.secret().await?.set(&mut settings);
+    }
+    let edition = match certificates {
+        Some(certificates) => certificates.set(&mut settings).await?,
+        None => Edition::default(),
+    };
+    Ok(Equipped { settings, edition })
+}
+
 /// Where what lets us in comes from.
 pub(crate) enum Source {
     /// A password that may change, of this user.

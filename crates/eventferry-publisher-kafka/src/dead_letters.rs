@@ -73,8 +73,8 @@ impl DeadLetterReader {
         from: ReadFrom,
     ) -> Result<Self, PublishFault> {
         config.check()?;
-        let (mut client, topic, group) = (config.consumer(group), topic.to_owned(), group.to_owned());
-        let keeper = admission(config, &mut client).await?;
+        let (client, keeper) = admission(config, config.consumer(group)).await?;
+        let (topic, group) = (topic.to_owned(), group.to_owned());
         let opened = spawn_blocking(move || {
             let reader = Reader::new(&client, keeper, format!("reading topic `{topic}` as group `{group}`"))?;
             let mut reading = Reading { reader, topic, group, partitions: BTreeMap::new() };

@@ -17,7 +17,7 @@ use tokio::sync::Mutex;
 use tokio::task::spawn_blocking;
 
 use crate::config::{Compression, KafkaConfig, refused_property};
-use crate::credentials::{Certificates, Edition, Equipped, Keeper, Source};
+use crate::credentials::{Certificates, Edition, Equipped, Keeper, Source, equip};
 use crate::fault::{code_of, fault, fault_of};
 use crate::login;
 use crate::route::{Facts, Topics};
@@ -192,19 +192,12 @@ impl Shared {
         Ok(made)
     }
 
-    /// Puts what lets us in into the settings of a client to be made, as far as it is not there.
-    async fn equip(&self, mut settings: ClientConfig) -> Result<Equipped, PublishFault> {
-        if let Some(keeper) = &self.surroundings.keeper {
-            keeper.secret().await?.set(&mut settings);
+    /// See [`equip`]; whoever has the client hears of newer certificates.
+    async fn equip(&self, settings: ClientConfig) -> Result<Equipped, PublishFault> {
+        if let Some(certificates) = &self.certificates {
+            certificates.keep();
         }
-        let edition = match &self.certificates {
-            Some(certificates) => {
-                certificates.keep();
-                certificates.set(&mut settings).await?
-            }
-            None => Edition::default(),
-        };
-        Ok(Equipped { settings, edition })
+        equip(settings, self.surroundings.keeper.as_ref(), self.certificates.as_deref()).await
     }
 
     async fn learn(&self, topic: &str) -> Result<(), PublishFault> {

@@ -14,7 +14,7 @@ use rdkafka::metadata::Metadata;
 use rdkafka::{ClientConfig, ClientContext};
 
 use crate::config::{KafkaConfig, refused_property};
-use crate::credentials::{Certificates, Keeper, Source};
+use crate::credentials::{Certificates, Keeper, Source, equip};
 use crate::fault::{code_of, reading_fault};
 use crate::publisher::shutting_down;
 use crate::session::{drop_apart, plain_reason};
@@ -29,21 +29,17 @@ const ASK: Duration = Duration::from_secs(3);
 /// How long one look into the consumer's queue lasts.
 pub(crate) const LOOK: Duration = Duration::from_millis(100);
 
-/// Puts what lets a client in into its configuration, where that is not said in the settings but found; the keeper sees
-/// to it that it stays so.
+/// The configuration of a consumer with what lets it in, where that is not said in the settings but found; the keeper
+/// sees to it that it stays so.
 pub(crate) async fn admission(
     config: &KafkaConfig,
-    client: &mut ClientConfig,
-) -> Result<Option<Arc<Keeper>>, PublishFault> {
+    client: ClientConfig,
+) -> Result<(ClientConfig, Option<Arc<Keeper>>), PublishFault> {
     let keeper = Source::of(config)?.map(Keeper::new);
-    if let Some(keeper) = &keeper {
-        keeper.secret().await?.set(client);
-    }
     // It reads on with these: somebody looks on, and begins anew.
-    if let Some(certificates) = Certificates::of(config)? {
-        certificates.set(client).await?;
-    }
-    Ok(keeper)
+    let certificates = Certificates::of(config)?;
+    let equipped = equip(client, keeper.as_ref(), certificates.as_ref()).await?;
+    Ok((equipped.settings, keeper))
 }
 
 /// The consumer. Everything here blocks.

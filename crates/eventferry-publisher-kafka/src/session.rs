@@ -34,7 +34,7 @@ use crate::route::{Topics, partition_in};
 use crate::statistics::{Health, Statistics};
 use slots::Slots;
 use transacting::Transacting;
-pub(crate) use transacting::{IDS, until_taken};
+pub(crate) use transacting::{IDS, is_passing, until_taken};
 pub(crate) use wire::plain_reason;
 use wire::{Delivery, Failure, Inbox, Wire};
 
@@ -219,11 +219,6 @@ impl Streaming {
         self.producer.as_ref()
     }
 
-    /// Waits until the producer may have something to say.
-    async fn heard(&self) {
-        self.inbox.bell.notified().await;
-    }
-
     /// Also rings this bell when the producer may have something to say, for who waits for several sessions at once.
     pub(crate) fn ring_also(&self, bell: Arc<Notify>) {
         self.inbox.ring_also(bell);
@@ -298,7 +293,7 @@ impl Streaming {
             if !suspect || producer.client().fatal_error().is_none() {
                 return;
             }
-            self.inbox.ended.store(true, Ordering::Release);
+            self.end();
         }
         let now = Instant::now();
         if self.purge_at.is_none_or(|at| at <= now) {
@@ -368,7 +363,7 @@ impl Session for Streaming {
             return Taken::Full;
         }
         if self.has_outgrown_a_topic() || self.edition.is_outdated() {
-            self.inbox.ended.store(true, Ordering::Release);
+            self.end();
             return Taken::Ended;
         }
         let ticket = self.slots.take(token, bytes);
@@ -380,19 +375,19 @@ impl Session for Streaming {
             }
             Produced::Dead => {
                 self.slots.free(ticket);
-                self.inbox.ended.store(true, Ordering::Release);
+                self.end();
                 self.inbox.suspect.store(true, Ordering::Release);
                 Taken::Ended
             }
             // The topic was learned to have more partitions than this producer knows of; the next one asks afresh.
             Produced::Refused(RDKafkaErrorCode::UnknownPartition) => {
                 self.slots.free(ticket);
-                self.inbox.ended.store(true, Ordering::Release);
+                self.end();
                 Taken::Ended
             }
             Produced::Refused(code) => {
                 if self.role == Role::Main {
-                    self.inbox.ended.store(true, Ordering::Release);
+                    self.end();
                 }
                 let failure = Failure { code, possibly_written: false };
                 self.inbox.push(Delivery { ticket, failure: Some(failure) });
@@ -423,7 +418,7 @@ impl Session for Streaming {
     async fn abandon(mut self, within: Duration) -> Vec<Report> {
         let deadline = Instant::now() + within;
         let mut reports = Vec::new();
-        self.inbox.ended.store(true, Ordering::Release);
+        self.end();
         while self.slots.taken > 0 {
             if timeout_at(deadline, self.reported(&mut reports)).await.is_err() {
                 break;

@@ -9,6 +9,7 @@ use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::consumer::Consumer as _;
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
+use rdkafka::producer::BaseRecord;
 use rdkafka::{Offset, TopicPartitionList};
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::sync::Arc;
@@ -42,6 +43,24 @@ pub(crate) fn topic(prefix: &str, outbox: &OutboxId) -> String {
 /// A stamp as a record has it, for people too.
 pub(crate) fn text(Stamp { number, nonce }: Stamp) -> String {
     format!("{number}:{nonce:016x}")
+}
+
+/// What is written into a topic of stamps.
+pub(crate) fn record<'a>(
+    topic: &'a str,
+    key: &'a [u8],
+    text: &'a str,
+    ticket: usize,
+) -> BaseRecord<'a, [u8], [u8], usize> {
+    BaseRecord {
+        topic,
+        partition: Some(PARTITION),
+        payload: Some(text.as_bytes()),
+        key: Some(key),
+        timestamp: None,
+        headers: None,
+        delivery_opaque: ticket,
+    }
 }
 
 fn parse(payload: &[u8]) -> Option<Stamp> {

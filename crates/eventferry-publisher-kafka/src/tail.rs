@@ -58,7 +58,7 @@ impl TopicTail {
         let mut client = config.consumer(GROUP);
         // What is removed before it is read is passed over: who looks on wants to go on looking.
         client.set("auto.offset.reset", "earliest").set("enable.partition.eof", "false");
-        let keeper = admission(config, &mut client).await?;
+        let (client, keeper) = admission(config, client).await?;
         let topic = topic.to_owned();
         let opened = spawn_blocking(move || {
             let reader = Reader::new(&client, keeper, format!("reading topic `{topic}`"))?;

@@ -5,13 +5,13 @@ use std::time::Instant;
 use eventferry_core::publisher::Role;
 use eventferry_core::{OutboxId, PublishFault, PublishFaultKind, Stamp};
 use rdkafka::error::KafkaError;
-use rdkafka::producer::{BaseRecord, Producer as _};
+use rdkafka::producer::Producer as _;
 use tokio::task::spawn_blocking;
 
 use crate::credentials::Equipped;
 use crate::fault::fault_of;
 use crate::publisher::{ANSWER_MAX, KafkaPublisher, open, shutting_down};
-use crate::session::{IDS, KafkaSession, Streaming, until_taken};
+use crate::session::{IDS, KafkaSession, Streaming, is_passing, until_taken};
 use crate::stamp;
 
 impl KafkaPublisher {
@@ -57,24 +57,21 @@ impl KafkaPublisher {
         let (made, opened, are_removed) = tokio::join!(made, opened, stamp::are_removed(&admin, &stamps));
         let halves = opened.unwrap_or_else(|_| Err(shutting_down()))?;
         // All ids are this relay's now: nothing can be committed any more but by it.
-        let topic = stamps.clone();
         let taken = spawn_blocking(move || {
             // With the one that is used last: right after a commit the coordinator takes no new transaction of that id.
             let last =
                 stamp::last(&reads.settings, keeper, &stamps, |text| mark(&halves[IDS - 1], &stamps, text))?;
+            if are_removed {
+                tracing::warn!(
+                    topic = stamps,
+                    "the topic of stamps removes them with time: set its cleanup.policy=compact"
+                );
+            }
             Ok((KafkaSession::transacting(halves, stamps), last))
         });
         match (taken.await.unwrap_or_else(|_| Err(shutting_down())), made) {
             (Err(fault), Err(why)) if *fault.kind() == PublishFaultKind::TopicRefused => Err(why),
-            (taken, _) => {
-                if taken.is_ok() && are_removed {
-                    tracing::warn!(
-                        topic,
-                        "the topic of stamps removes them with time: set its cleanup.policy=compact"
-                    );
-                }
-                taken
-            }
+            (taken, _) => taken,
         }
     }
 }
@@ -89,16 +86,8 @@ fn initialize(half: &Streaming) -> Result<(), PublishFault> {
 /// Writes a mark into the topic of stamps, in a transaction of its own. Blocks.
 fn mark(half: &Streaming, stamps: &str, text: &str) -> Result<(), PublishFault> {
     let Some(producer) = half.producer() else { return Err(shutting_down()) };
-    let record = BaseRecord {
-        topic: stamps,
-        partition: Some(stamp::PARTITION),
-        payload: Some(text.as_bytes()),
-        key: Some(stamp::MARK),
-        timestamp: None,
-        headers: None,
-        // Nobody waits for this report: it opens no slot.
-        delivery_opaque: usize::MAX,
-    };
+    // Nobody waits for its report: such a ticket opens no slot.
+    let record = stamp::record(stamps, stamp::MARK, text, usize::MAX);
     let commit = || {
         until_taken(producer);
         until_answered(|| producer.commit_transaction(ANSWER_MAX))
@@ -121,7 +110,7 @@ fn until_answered(call: impl Fn() -> Result<(), KafkaError>) -> Result<(), Kafka
     let since = Instant::now();
     loop {
         match call() {
-            Err(KafkaError::Transaction(why)) if why.is_retriable() && since.elapsed() < ANSWER_MAX => {}
+            Err(error) if is_passing(&error) && since.elapsed() < ANSWER_MAX => {}
             answered => return answered,
         }
     }

@@ -99,12 +99,8 @@ fn patterns(
 
 #[cfg(test)]
 mod tests {
-    use super::super::file::parsed;
+    use super::super::file::{parsed, refusal};
     use super::*;
-
-    fn refusal(text: &str) -> String {
-        parsed("e.toml", text).unwrap_err().message
-    }
 
     #[test]
     fn clusters_come_in_the_order_of_the_file() {

@@ -221,13 +221,15 @@ impl Page<'_> {
     }
 }
 
+/// What is said of a file that cannot be read.
+#[cfg(test)]
+pub(super) fn refusal(text: &str) -> String {
+    parsed("e.toml", text).unwrap_err().message
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn refusal(text: &str) -> String {
-        parsed("e.toml", text).unwrap_err().message
-    }
 
     #[test]
     fn an_unknown_key_is_named_with_its_line_and_the_nearest_known_one() {

@@ -254,10 +254,11 @@ impl<M: Clone> Core<M> {
     /// A session has ended by itself, whatever is in flight.
     pub fn handle_session_ended(&mut self, now: Duration, role: Role) {
         self.now = now;
-        let lived = now.saturating_sub(self.session_mut(role).opened_at);
-        if lived > self.settings.retry_max {
+        let longest_pause = self.settings.retry_max;
+        let port = self.session_mut(role);
+        if now.saturating_sub(port.opened_at) > longest_pause {
             // One that lives so long has not failed, whether or not there was anything to send.
-            self.session_mut(role).failures = 0;
+            port.failures = 0;
         }
         self.end_session(role, None);
     }

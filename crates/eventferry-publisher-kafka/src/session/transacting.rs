@@ -12,7 +12,7 @@ use std::time::Duration;
 use eventferry_core::publisher::{Domain, Outcome, Report, Session, Taken, Token};
 use eventferry_core::{Envelope, Stamp};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
+use rdkafka::producer::{BaseProducer, Producer as _};
 use tokio::sync::Notify;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep_until, timeout_at};
@@ -56,7 +56,8 @@ pub(super) struct Transacting {
 #[derive(Default)]
 struct Calls {
     answers: Mutex<Vec<Report>>,
-    bell: Notify,
+    /// Rung by the producers, too.
+    bell: Arc<Notify>,
     /// The session is being ended: they are not made again.
     over: AtomicBool,
 }
@@ -86,6 +87,7 @@ impl Transacting {
     pub(super) fn new(mut halves: [Streaming; IDS], stamps: String) -> Self {
         let (open, waits, calls) = (Vec::new(), Vec::new(), Arc::<Calls>::default());
         let ends = EndsCalls(Arc::clone(&calls));
+        halves.iter().for_each(|half| half.ring_also(Arc::clone(&calls.bell)));
         // The session ends, and not one of its producers.
         let [edition, _] = halves.each_mut().map(|half| mem::take(&mut half.edition));
         let current = IDS - 1;
@@ -100,12 +102,7 @@ impl Transacting {
             if into.len() > before {
                 return;
             }
-            let [one, other] = &self.halves;
-            tokio::select! {
-                () = self.calls.bell.notified() => {}
-                () = one.heard() => {}
-                () = other.heard() => {}
-            }
+            self.calls.bell.notified().await;
         }
     }
 
@@ -175,16 +172,7 @@ impl Session for Transacting {
         }
         let payload = stamp::text(stamp);
         let ticket = half.slots.take(token, payload.len());
-        let record = BaseRecord {
-            topic: self.stamps.as_str(),
-            partition: Some(stamp::PARTITION),
-            payload: Some(payload.as_bytes()),
-            key: Some(stamp::KEY),
-            timestamp: None,
-            headers: None,
-            delivery_opaque: ticket,
-        };
-        if let Err(error) = producer.send(record) {
+        if let Err(error) = producer.send(stamp::record(&self.stamps, stamp::KEY, &payload, ticket)) {
             tracing::debug!("{}", fault_of("beginning a transaction", error));
             half.slots.free(ticket);
             return Taken::Ended;
@@ -298,7 +286,7 @@ pub(crate) fn until_taken(producer: &BaseProducer<Wire>) {
 }
 
 /// Whether a call may be made again.
-fn is_passing(error: &KafkaError) -> bool {
+pub(crate) fn is_passing(error: &KafkaError) -> bool {
     match error {
         KafkaError::Transaction(why) => why.is_retriable(),
         KafkaError::Flush(code) => *code == RDKafkaErrorCode::OperationTimedOut,

@@ -7,7 +7,7 @@ use eventferry_core::publisher::{Publisher as _, Role, Session as _};
 use eventferry_publisher_kafka::{KafkaConfig, KafkaPublisher};
 
 use crate::authority::{Authority, locked};
-use crate::own_broker::{Door, OwnBroker};
+use crate::own_broker::{Door, FERRY, OwnBroker};
 
 struct Ground {
     broker: OwnBroker,
@@ -25,8 +25,6 @@ impl Ground {
         let (good, expired, other) =
             (keystore("localhost", 2100), keystore("localhost", 2021), keystore("other.example", 2100));
         let trust = format!("ssl.truststore.type=PEM\nssl.truststore.location={}\n", ours.file());
-        let plain = "plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-                     user_ferry=\"sesame\";\nsasl.enabled.mechanisms=PLAIN\n";
         let scram = |mechanism: &str| {
             format!(
                 "{}.sasl.jaas.config=org.apache.kafka.common.security.scram.ScramLoginModule required;\n",
@@ -45,7 +43,7 @@ impl Ground {
             door("EXPIRED", "SSL", expired),
             door("OTHER", "SSL", other),
             door("MUTUAL", "SSL", format!("{good}{trust}ssl.client.auth=required\n")),
-            door("PLAIN", "SASL_SSL", format!("{good}{plain}")),
+            door("PLAIN", "SASL_SSL", format!("{good}{FERRY}")),
             door("SCRAM", "SASL_SSL", format!("{good}{scram}")),
         ];
         let users =

@@ -15,6 +15,10 @@ const CLUSTER: &str = "ZXZlbnRmZXJyeS1sb2dpbg";
 const PROPERTIES: &str = "server.properties";
 pub(crate) const START_MAX: Duration = Duration::from_secs(90);
 
+/// The settings of a door called PLAIN that lets the user `ferry` in with the password `sesame`.
+pub(crate) const FERRY: &str = "plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule \
+                                required user_ferry=\"sesame\";\nsasl.enabled.mechanisms=PLAIN\n";
+
 /// A way in: its name in Kafka's configuration, its protocol, and its settings.
 pub(crate) struct Door {
     pub(crate) name: &'static str,
@@ -127,9 +131,7 @@ impl OwnBroker {
 
     /// One that lets [`OwnBroker::ferry`] in, who may do only what is granted; [`OwnBroker::judge`] may do all.
     pub(crate) fn with_permissions() -> Self {
-        let users = "plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-                     user_ferry=\"sesame\";\nsasl.enabled.mechanisms=PLAIN\n";
-        Self::strict(&[Door { name: "PLAIN", protocol: "SASL_PLAINTEXT", settings: users.into() }])
+        Self::strict(&[Door { name: "PLAIN", protocol: "SASL_PLAINTEXT", settings: FERRY.into() }])
     }
 
     /// A publisher that logs in to one with permissions.

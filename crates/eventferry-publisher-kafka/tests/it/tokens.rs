@@ -7,7 +7,7 @@ use eventferry_publisher_kafka::{Change, Cluster, DeclaredTopic, KafkaConfig, Ka
 
 use crate::authority::Authority;
 use crate::bench::{PATIENCE, Routed, Said, numbered, reports, said, send, session};
-use crate::own_broker::{Door, OwnBroker};
+use crate::own_broker::{Door, FERRY, OwnBroker};
 use crate::token_server::{TokenServer, jwt};
 
 const SASL: &str = "security.protocol=sasl_plaintext";
@@ -25,14 +25,12 @@ impl Ground {
     fn new() -> Self {
         let bearer = "oauthbearer.sasl.jaas.config=org.apache.kafka.common.security.oauthbearer.\
                       OAuthBearerLoginModule required;\nsasl.enabled.mechanisms=OAUTHBEARER\n";
-        let plain = "plain.sasl.jaas.config=org.apache.kafka.common.security.plain.PlainLoginModule required \
-                     user_ferry=\"sesame\";\nsasl.enabled.mechanisms=PLAIN\n";
         let again = format!("connections.max.reauth.ms={}\n", ASKED_AGAIN.as_millis());
         let door = |name, settings: String| Door { name, protocol: "SASL_PLAINTEXT", settings };
         let doors = [
             door("BEARER", format!("{bearer}oauthbearer.{again}")),
-            door("PLAIN", plain.to_owned()),
-            door("AGAIN", format!("{plain}plain.{again}")),
+            door("PLAIN", FERRY.to_owned()),
+            door("AGAIN", format!("{FERRY}plain.{again}")),
         ];
         Self { broker: OwnBroker::start(&doors, &[]), folder: tempfile::tempdir().unwrap() }
     }

@@ -145,9 +145,11 @@ impl Database {
         let leaves_nothing = self.has(Flaw::LeavesNoTombstone);
         let found = self.books.parked.iter_mut().find(|row| row.key() == told.key);
         let row = found.filter(|row| row.is_unsettled());
-        let before = row.as_deref().cloned();
-        self.applied.push(Applied { told, before: before.clone(), was_so: false });
-        let Some(row) = row else { return };
+        let Some(row) = row else {
+            self.applied.push(Applied { told, before: None, was_so: false });
+            return;
+        };
+        let before = row.clone();
         match told.what {
             // It comes late.
             ChangeWhat::Refused { attempts, .. } if attempts < row.attempts => {}
@@ -167,9 +169,8 @@ impl Database {
             ChangeWhat::DecisionRefused => row.decision = None,
         }
         let state = |row: &ParkedRow| (row.stage, row.attempts, row.decision, row.ended);
-        if let (Some(applied), Some(before)) = (self.applied.last_mut(), before) {
-            applied.was_so = state(&before) == state(row);
-        }
+        let was_so = state(&before) == state(row);
+        self.applied.push(Applied { told, before: Some(before), was_so });
         if leaves_nothing {
             self.books.parked.retain(ParkedRow::is_unsettled);
         }
