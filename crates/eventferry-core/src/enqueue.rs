@@ -29,6 +29,21 @@ pub trait Enqueue<Tx: ?Sized> {
     ) -> impl Future<Output = Result<alloc::vec::Vec<MessageId>, EnqueueFault>> + Send;
 }
 
+/// What can be enqueued: an [`Event`], or a value of a type that says which event it is.
+pub trait IntoEvent {
+    /// The event to append.
+    ///
+    /// # Errors
+    /// [`EnqueueFaultKind::Refused`]: the value has no form that can be sent; the message says what of it.
+    fn into_event(self) -> Result<Event, EnqueueFault>;
+}
+
+impl IntoEvent for Event {
+    fn into_event(self) -> Result<Event, EnqueueFault> {
+        Ok(self)
+    }
+}
+
 /// Why events were not appended.
 #[derive(Debug)]
 pub struct EnqueueFault {

@@ -38,6 +38,12 @@ impl<'a> Envelope<'a> {
         Self { row, dead: Some(letter) }
     }
 
+    /// The record, if this is an event on its way to its own topic; `None` for a dead letter, which is sent as it was
+    /// enqueued, so that it can be enqueued again.
+    pub fn event(&self) -> Option<&'a dyn Row> {
+        if self.dead.is_some() { None } else { Some(self.row) }
+    }
+
     /// The topic to send to.
     pub fn topic(&self) -> &'a str {
         self.dead.map_or_else(|| self.row.topic(), |letter| letter.topic)

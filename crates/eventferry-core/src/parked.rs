@@ -269,7 +269,7 @@ impl Decision {
 /// What people see of parked events, and what they decide. Used by tools, not by relays.
 pub trait Desk: Send + 'static {
     /// See [`Store::Row`](crate::store::Store::Row).
-    type Row: Row;
+    type Row: Row + 'static;
 
     /// Shows unsettled parked events that match, in ascending order of keys.
     ///

@@ -51,7 +51,7 @@ fn civil(days: i64) -> (i64, i64, i64) {
 ///
 /// A store hands rows over by the thousand, so this is a view and not a struct: a store that has the row in a
 /// network buffer need not copy it. One without such worries hands over a [`StoredEvent`].
-pub trait Row: Send + Sync + 'static {
+pub trait Row: Send + Sync {
     /// The message's identity, the same at every reading.
     fn message_id(&self) -> MessageId;
     /// The broker's topic.

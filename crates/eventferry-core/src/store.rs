@@ -25,7 +25,7 @@ pub trait Store: Sized + Send + 'static {
     /// A place in a lane. Only its store can read it: it is neither compared nor ordered elsewhere.
     type Mark: Clone + Debug + Send + Sync + 'static;
     /// An event's columns.
-    type Row: Row + Clone;
+    type Row: Row + Clone + 'static;
     /// See [`Lanes`].
     type Lanes: Lanes;
     /// See [`Feed`].

@@ -5,6 +5,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+use eventferry_core::Serializer;
 use eventferry_core::enqueue::TOPIC_CHARS_MAX;
 use eventferry_core::machine::{Delivery, OnDead, RetryPolicy, Settings, SettingsDisagree};
 use eventferry_core::publisher::Publisher;
@@ -12,11 +13,11 @@ use eventferry_core::store::{RelayId, Store};
 use tokio::sync::Notify;
 use uuid::Uuid;
 
-use crate::Relay;
 use crate::dead_letters::{DeadLetterTopic, DeadLetterTopicFault};
 use crate::engine::Letters;
 use crate::happening::Happening;
 use crate::listener::Ears;
+use crate::{Relay, Serializing};
 
 /// How long settled events stay readable unless another time is set: 1 hour.
 pub const RETENTION_DEFAULT: Duration = Duration::from_secs(3600);
@@ -182,6 +183,15 @@ impl<S: StorePart, P: PublisherPart> RelayBuilder<S, P> {
     pub fn listen(mut self, listener: impl FnMut(Happening) + Send + 'static) -> Self {
         self.rest.ears.0.push(Box::new(listener));
         self
+    }
+}
+
+impl<S: StorePart, P: Publisher> RelayBuilder<S, P> {
+    /// What turns events into what is sent, before the publisher that was given; default: they are sent as they were
+    /// enqueued. May be given several times: the last one sees the events first.
+    pub fn serializer<T: Serializer>(self, serializer: T) -> RelayBuilder<S, Serializing<P, T>> {
+        let publisher = Serializing::new(self.publisher, serializer);
+        RelayBuilder { store: self.store, publisher, rest: self.rest }
     }
 }
 

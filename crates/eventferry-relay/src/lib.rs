@@ -12,6 +12,7 @@
 //! ```
 
 mod builder;
+mod serializing;
 mod engine;
 mod calls;
 mod rows;
@@ -44,6 +45,7 @@ pub use dead_letters::DeadLetterTopicFault;
 pub use engine::{Finished, RunError};
 pub use eventferry_core::machine::{Backoff, Delivery, OnDead, RetryPolicy, Settings};
 pub use happening::{EventName, Happening, Whom, Why};
+pub use serializing::{Serializing, SerializingSession};
 
 /// A relay: carries what a store holds to a publisher, together with any number of others on the same store.
 #[derive(Debug)]

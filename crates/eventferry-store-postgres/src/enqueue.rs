@@ -3,7 +3,7 @@
 use std::future::Future;
 
 use eventferry_core::enqueue::check;
-use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
+use eventferry_core::{Enqueue, EnqueueFault, Event, Intercepted, Interceptor, IntoEvent, MessageId};
 use tokio_postgres::types::{ToSql, Type};
 use uuid::Uuid;
 
@@ -119,6 +119,11 @@ impl PostgresOutbox {
         Self {}
     }
 
+    /// The outbox, with `interceptor` before it.
+    pub fn with<I: Interceptor>(self, interceptor: I) -> Intercepted<Self, I> {
+        Intercepted::new(self, interceptor)
+    }
+
     /// Appends one event to `transaction` and returns its message id. See [`Enqueue::enqueue`].
     ///
     /// # Errors
@@ -126,11 +131,12 @@ impl PostgresOutbox {
     pub async fn enqueue<Tx: ?Sized>(
         &self,
         transaction: &mut Tx,
-        event: Event,
+        event: impl IntoEvent,
     ) -> Result<MessageId, EnqueueFault>
     where
         Self: Enqueue<Tx>,
     {
+        let event = event.into_event()?;
         let ids = Enqueue::enqueue(self, transaction, std::slice::from_ref(&event)).await?;
         ids.first().copied().ok_or_else(|| EnqueueFault::refused("the outbox took no event"))
     }
@@ -159,11 +165,12 @@ impl PostgresOutbox {
     pub async fn emit<Tx: ?Sized>(
         &self,
         transaction: &mut Tx,
-        event: Event,
+        event: impl IntoEvent,
     ) -> Result<MessageId, EnqueueFault>
     where
         Self: Emit<Tx>,
     {
+        let event = event.into_event()?;
         let ids = Emit::emit(self, transaction, std::slice::from_ref(&event)).await?;
         ids.first().copied().ok_or_else(|| EnqueueFault::refused("the outbox took no event"))
     }

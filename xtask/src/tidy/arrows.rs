@@ -9,7 +9,7 @@ struct Arrows {
     to_in_tests: &'static [&'static str],
 }
 
-const ARROWS: [Arrows; 8] = [
+const ARROWS: [Arrows; 9] = [
     Arrows { from: "eventferry-core", to: &[], to_in_tests: &[] },
     Arrows {
         from: "eventferry-store-*",
@@ -17,7 +17,16 @@ const ARROWS: [Arrows; 8] = [
         to_in_tests: &["eventferry-core", "eventferry-conformance"],
     },
     Arrows { from: "eventferry-relay", to: &["eventferry-core"], to_in_tests: &["*"] },
-    Arrows { from: "eventferry-serializer-*", to: &["eventferry-core"], to_in_tests: &["eventferry-core"] },
+    Arrows {
+        from: "eventferry-serializer-*",
+        to: &["eventferry-core", "eventferry-schema-registry"],
+        to_in_tests: &["eventferry-core", "eventferry-schema-registry"],
+    },
+    Arrows {
+        from: "eventferry-schema-registry",
+        to: &["eventferry-core"],
+        to_in_tests: &["eventferry-core"],
+    },
     Arrows {
         from: "eventferry-publisher-*",
         to: &["eventferry-core"],
