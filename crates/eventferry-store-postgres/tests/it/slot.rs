@@ -8,7 +8,9 @@ use eventferry_store_postgres::{FeedChoice, PostgresConfig, PostgresStore};
 
 use crate::own_server::{NEWEST, OLDEST, OwnServer};
 use crate::roles::{drop_role, role};
-use crate::server::{Database, PATIENCE, Relay, enqueue, on_every_server, on_every_server_by, query, until};
+use crate::server::{
+    Database, PATIENCE, Relay, enqueue, expire, on_every_server, on_every_server_by, query, until,
+};
 use crate::tail::{come_to_the_tail, drop_slot, emit};
 
 /// How many sessions have the slot.
@@ -169,7 +171,7 @@ async fn what_was_inserted_while_there_was_no_publication_is_read_from_the_table
         enqueue(&app, "a", "2").await;
         database.store().prepare(Prepare::Apply).await.unwrap();
         enqueue(&app, "a", "3").await;
-        crate::server::expire(&database).await;
+        expire(&database).await;
         let mut heir = database.relay("heir").await;
         heir.take(64).await;
         let read = heir.read_all().await;
@@ -249,6 +251,51 @@ async fn a_transaction_that_waits_for_its_standby_is_not_lost_at_the_hand_over()
         assert_eq!(relay.read_all().await, ["a/waits", "a/after"]);
         come_to_the_tail(&mut relay, &app).await;
         assert!(relay.read_all().await.is_empty());
+    }
+}
+
+/// The other way round: a window beside the tail does not show a transaction that waits for its standby, though the
+/// stream has handed it over. Who goes on from that window reads it once more, and loses nothing.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_transaction_that_waits_for_its_standby_is_not_lost_when_the_tail_is_left_for_the_table() {
+    for programs in [NEWEST, OLDEST] {
+        // A standby of this name never comes.
+        let server = OwnServer::start(programs, "synchronous_standby_names = 'nobody'").await;
+        let url = server.url("postgres");
+        // These sessions wait for the disk alone.
+        let local = format!("{url}?options=-c%20synchronous_commit%3Dlocal");
+        let tail = Database { url: local.clone(), feed: FeedChoice::TailTable };
+        tail.store().prepare(Prepare::Apply).await.unwrap();
+        let app = tail.client().await;
+        let mut relay = tail.owner().await;
+        come_to_the_tail(&mut relay, &app).await;
+        enqueue(&app, "a", "before").await;
+        let waiting =
+            tokio::spawn(async move { enqueue(&crate::server::client(&url).await, "a", "waits").await });
+        let waits = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'SyncRep'";
+        while query::<i64>(&app, waits).await == 0 {}
+        enqueue(&app, "b", "later").await;
+        assert_eq!(relay.read_all().await, ["a/before", "a/waits", "b/later"]);
+        // Others' log, so that positions follow: they stand by a window that does not show what waits.
+        let stand = "SELECT count(*) FROM eventferry.position AS p JOIN eventferry.read_window AS w ON w.id = p.read_window
+            WHERE EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.wait_event = 'SyncRep'
+                          AND NOT pg_visible_in_snapshot(a.backend_xid::text::xid8, w.cur)
+                          AND pg_snapshot_xmax(w.cur) > a.backend_xid::text::xid8)";
+        let started = Instant::now();
+        while query::<i64>(&app, stand).await < 64 {
+            write_log(&app, 20 << 20).await;
+            carry_quietly(&mut relay).await;
+            assert!(started.elapsed() < PATIENCE, "no window was taken while it waited");
+        }
+        drop(relay);
+        expire(&tail).await;
+        let mut table = Database { url: tail.url.clone(), feed: FeedChoice::Table }.owner().await;
+        assert!(table.read_all().await.is_empty());
+        app.batch_execute("ALTER SYSTEM SET synchronous_standby_names = ''").await.unwrap();
+        app.batch_execute("SELECT pg_reload_conf()").await.unwrap();
+        waiting.await.unwrap();
+        enqueue(&app, "a", "after").await;
+        assert_eq!(table.read_all().await, ["a/waits", "a/after"]);
     }
 }
 
