@@ -1,5 +1,6 @@
 //! The one command that sets up what is missing, runs everything, and ends with one line of counts.
 
+mod beside;
 mod suite;
 mod tally;
 mod targets;
@@ -168,7 +169,7 @@ impl TestRun {
                 Ok(Outcome::of_one(self.cargo(arguments, variables, &log)?, Vec::new()))
             }
             Work::Trials(trials) => self.trials(trials, &variables, &log),
-            Work::Tests { must_run } => self.tests(must_run, variables, &log),
+            Work::Tests { must_run, beside } => self.tests(must_run, beside, variables, &log),
         }
     }
 
@@ -197,6 +198,7 @@ impl TestRun {
     fn tests(
         &self,
         must_run: &[MustRun],
+        beside: &'static [&'static [&'static str]],
         variables: Vec<(&'static str, String)>,
         log: &Log,
     ) -> Result<Outcome, Trouble> {
@@ -207,7 +209,9 @@ impl TestRun {
             return Ok(Outcome::of_one(false, vec!["the tests do not build".to_owned()]));
         }
         let targets = targets::targets(&String::from_utf8_lossy(&output.stdout));
+        let beside = beside::build(self.checkout.root(), &self.logs, beside)?;
         let passed = self.cargo(&["test", "--workspace", "--no-fail-fast"], variables, log)?;
+        beside.finish();
         let test_log = TestLog::read(&log.text());
         let (mut tally, mut notes) = (test_log.tally(), test_log.failed_tests.clone());
         if !passed && tally.failed == 0 {

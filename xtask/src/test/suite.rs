@@ -18,7 +18,11 @@ pub(crate) enum Work {
     /// Trials with their arguments, as `cargo xtask` runs them; as many tests.
     Trials(&'static [(&'static str, &'static [&'static str])]),
     /// Every test target of the workspace, doc tests and examples included; as many tests as ran.
-    Tests { must_run: &'static [MustRun] },
+    Tests {
+        must_run: &'static [MustRun],
+        /// What later suites build: tests wait much, so that is built beside them, out of their way.
+        beside: &'static [&'static [&'static str]],
+    },
 }
 
 /// A test target that fails the run if it runs nothing. Without this, a suite whose tests were all filtered,
@@ -55,6 +59,12 @@ pub(crate) const SUITES: &[Suite] = &[
         proves: "every test passes: unit, transcript, conformance, vendor and doc tests; the examples build",
         needs_servers: true,
         work: Work::Tests {
+            // Each by itself, as those suites do: together they would be built with other features.
+            beside: &[
+                &["build", "--release", "--quiet", "-p", "eventferry-cli"],
+                &["build", "--release", "--quiet", "-p", "trials"],
+                &["build", "--profile", "checked", "--quiet", "-p", "eventferry-sim"],
+            ],
             must_run: &[
                 MustRun { package: "xtask", target: "xtask" },
                 MustRun { package: "eventferry", target: "contract" },
