@@ -13,8 +13,8 @@ pub trait Interceptor: Send + Sync {
     /// May add to the event, or refuse it.
     ///
     /// # Errors
-    /// [`EnqueueFaultKind::Refused`](crate::EnqueueFaultKind::Refused): nothing of the call is appended, the transaction
-    /// has not been touched, and it can go on.
+    /// [`Refused`](crate::EnqueueFaultKind::Refused): nothing of the call is appended, the transaction has not been
+    /// touched, and it can go on.
     fn intercept(&self, event: &mut Event) -> Result<(), EnqueueFault>;
 }
 

@@ -277,7 +277,8 @@ async fn a_transaction_that_waits_for_its_standby_is_not_lost_when_the_tail_is_l
         enqueue(&app, "b", "later").await;
         assert_eq!(relay.read_all().await, ["a/before", "a/waits", "b/later"]);
         // Others' log, so that positions follow: they stand by a window that does not show what waits.
-        let stand = "SELECT count(*) FROM eventferry.position AS p JOIN eventferry.read_window AS w ON w.id = p.read_window
+        let stand = "SELECT count(*) FROM eventferry.position AS p
+            JOIN eventferry.read_window AS w ON w.id = p.read_window
             WHERE EXISTS (SELECT FROM pg_stat_activity AS a WHERE a.wait_event = 'SyncRep'
                           AND NOT pg_visible_in_snapshot(a.backend_xid::text::xid8, w.cur)
                           AND pg_snapshot_xmax(w.cur) > a.backend_xid::text::xid8)";
