@@ -14,7 +14,7 @@ use eventferry_core::{Envelope, NotSerialized, OutboxId, PublishFault, PublishFa
 /// A publisher whose events a [`Serializer`] turns into what is sent.
 ///
 /// What cannot be serialized is refused before it is produced. What the serializer must learn holds its own topic, and
-/// no other.
+/// no other: it is asked to when an event was unknown to it, and never for the topic of dead letters.
 pub struct Serializing<P, S> {
     publisher: P,
     serializer: Arc<S>,

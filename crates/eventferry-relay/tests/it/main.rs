@@ -10,4 +10,5 @@ mod figures;
 mod listeners;
 mod outages;
 mod retries;
+mod serializing;
 mod topics;

@@ -10,6 +10,7 @@ use eventferry_core::Event;
 use eventferry_core::StoredEvent;
 use eventferry_core::machine::RetryPolicy;
 use eventferry_core::parked::{Act, Decision, Desk, ParkedFilter, ShowAsk, ShownEvent};
+use eventferry_core::publisher::Publisher;
 use eventferry_core::store::{Prepare, RelayId, Store};
 use eventferry_relay::{Backoff, Finished, Happening, Relay, RelayBuilder};
 use tokio::sync::oneshot;
@@ -72,9 +73,9 @@ impl Scene {
     }
 
     /// Runs a relay until this holds, and lets it drain.
-    pub(crate) async fn run<S: Store>(
+    pub(crate) async fn run<S: Store, P: Publisher>(
         &self,
-        relay: RelayBuilder<S, Broker>,
+        relay: RelayBuilder<S, P>,
         until: impl AsyncFn(&Self) -> bool,
     ) -> Finished {
         let relay = relay.build().expect("the parts fit");
