@@ -1,6 +1,7 @@
 //! What can be said on the command line.
 
 mod dead_letters;
+mod events;
 mod parked;
 mod tail;
 mod topics;
@@ -9,6 +10,9 @@ use clap::{Args, Parser, Subcommand, value_parser};
 
 pub(crate) use dead_letters::{
     DeadLettersArguments, DeadLettersCommand, ReplayArguments, ReplayFilterArguments,
+};
+pub(crate) use events::{
+    EventsArguments, EventsCommand, ExportEventsArguments, ExportFormat, FolderArguments, SerializerArguments,
 };
 #[cfg(test)]
 pub(crate) use parked::StageArgument;
@@ -74,6 +78,8 @@ pub(crate) enum Command {
     Tail(TailArguments),
     /// Look at the broker's topics, check them, and make those that are declared
     Topics(TopicsArguments),
+    /// Look at a folder of event types: check it, or tell others what is in it
+    Events(EventsArguments),
     /// See it work: a shop, a relay, a broker and a checker in this process
     ///
     /// A shop writes orders and their events in one transaction each, some of them rolled back; a relay carries the
@@ -171,6 +177,8 @@ pub(crate) struct RunArguments {
     /// relay carries at a time, and others stand by [default: at-least-once]
     #[arg(long, value_name = "HOW")]
     pub(crate) delivery: Option<String>,
+    #[command(flatten)]
+    pub(crate) serializers: SerializerArguments,
     #[command(flatten)]
     pub(crate) failures: FailureArguments,
     /// What this relay calls itself, unlike any other on the database [default: the host's name and random digits]
@@ -282,6 +290,7 @@ mod tests {
             ("docs/failures.md", include_str!("../../../docs/failures.md"), 10),
             ("docs/consuming.md", include_str!("../../../docs/consuming.md"), 2),
             ("docs/kafka.md", include_str!("../../../docs/kafka.md"), 4),
+            ("docs/events.md", include_str!("../../../docs/events.md"), 5),
         ] {
             let commands = commands(page);
             assert!(commands.len() >= least, "{name}: {commands:#?}");

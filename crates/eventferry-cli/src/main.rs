@@ -23,6 +23,7 @@ mod dead_letters;
 mod demo;
 mod ending;
 mod enqueue;
+mod events;
 mod failures;
 mod health;
 mod init;
@@ -32,6 +33,7 @@ mod person;
 mod place;
 mod readiness;
 mod run;
+mod serializers;
 mod settings;
 mod shutdown;
 mod status;
@@ -98,6 +100,7 @@ fn perform(arguments: Arguments) -> Result<Ending, Trouble> {
             Command::DeadLetters(arguments) => dead_letters::dead_letters(&settings, arguments).await,
             Command::Tail(arguments) => tail::tail(&settings, &arguments).await,
             Command::Topics(arguments) => topics::topics(&settings, arguments).await,
+            Command::Events(arguments) => events::events(&arguments),
             Command::Demo(arguments) => demo::demo(&arguments).await,
         }
     });

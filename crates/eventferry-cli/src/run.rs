@@ -14,6 +14,7 @@ use crate::failures::Failures;
 use crate::health::Health;
 use crate::place::{self, PublisherPlace, StorePlace};
 use crate::readiness::{Answer, Answering, Readiness, WatchedPublisher, WatchedStore};
+use crate::serializers::{Serializers, serializers};
 use crate::settings::{self, Settings};
 use crate::shutdown::Signals;
 use crate::topics::{Wanted, check_at_start};
@@ -26,6 +27,7 @@ struct Plan {
     retention: Option<Duration>,
     log_kept_max: Option<u64>,
     failures: Failures,
+    serializers: Serializers,
 }
 
 /// Why clusters cannot deliver exactly once, and what can.
@@ -99,6 +101,7 @@ impl Plan {
                 .map(|given| given.parse(settings::bytes))
                 .transpose()?,
             failures: Failures::of(settings, &arguments.failures)?,
+            serializers: serializers(settings, &arguments.serializers)?,
         })
     }
 }
@@ -142,6 +145,7 @@ async fn carry<S: Store, P: Answering>(
     let mut relay = Relay::builder()
         .store(WatchedStore { store, readiness: readiness.clone() })
         .publisher(WatchedPublisher { publisher, readiness: readiness.clone() })
+        .serializer(plan.serializers)
         .id(plan.id)
         .settings(plan.numbers);
     if let Some(retention) = plan.retention {

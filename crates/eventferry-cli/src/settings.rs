@@ -17,7 +17,7 @@ pub(crate) use clusters::ClusterTable;
 use file::{File, read_file};
 
 /// What can be set in a file, and as a variable: `relay_id` is EVENTFERRY_RELAY_ID and `--relay-id`.
-const KEYS: [&str; 21] = [
+const KEYS: [&str; 25] = [
     "store",
     "publisher",
     "password_command",
@@ -26,6 +26,10 @@ const KEYS: [&str; 21] = [
     "feed",
     "replication_url",
     "delivery",
+    "events",
+    "events_strict",
+    "envelope",
+    "cloudevents_source",
     "dead_letter_topic",
     "dead_letter_detail",
     "on_dead",
@@ -42,7 +46,8 @@ const KEYS: [&str; 21] = [
 ];
 
 /// What can be set for one topic, in the file's table `[topics."NAME"]`.
-const TOPIC_KEYS: [&str; 5] = ["on_dead", "retry_attempts", "retry_backoff", "partitions", "replication"];
+const TOPIC_KEYS: [&str; 6] =
+    ["events_strict", "on_dead", "retry_attempts", "retry_backoff", "partitions", "replication"];
 
 /// The file that is read if it is there and no other is named.
 const FILE_DEFAULT: &str = "eventferry.toml";

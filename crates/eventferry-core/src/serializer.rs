@@ -161,6 +161,15 @@ impl<S: Serializer> Serializer for Option<S> {
     }
 }
 
+/// Whether a media type is one of JSON: `application/json`, or one that ends in `+json`
+/// ([RFC 6839](https://www.rfc-editor.org/rfc/rfc6839#section-3.1)), whatever parameters follow.
+pub fn is_json(content_type: &str) -> bool {
+    let essence = content_type.split(';').next().unwrap_or_default().trim();
+    let suffix = essence.len().checked_sub("+json".len()).and_then(|at| essence.get(at..));
+    essence.eq_ignore_ascii_case("application/json")
+        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("+json") && essence.contains('/'))
+}
+
 #[cfg(test)]
 mod tests {
     use alloc::vec;
@@ -198,6 +207,16 @@ mod tests {
         view.headers(&mut |name, value| names.push((String::from(name), value.to_vec())));
         let names: Vec<_> = names.iter().map(|(name, value)| (name.as_str(), value.as_slice())).collect();
         assert_eq!(names, [("own", &b"1"[..]), ("mark", &[1]), ("mark", &[2])]);
+    }
+
+    #[test]
+    fn json_is_known_by_its_media_type() {
+        for json in ["application/json", "Application/JSON; charset=utf-8", "application/vnd.acme+json;v=1"] {
+            assert!(is_json(json), "{json}");
+        }
+        for other in ["", "json", "+json", "text/plain", "application/json-seq", "application/avro;x=+json"] {
+            assert!(!is_json(other), "{other}");
+        }
     }
 
     #[test]

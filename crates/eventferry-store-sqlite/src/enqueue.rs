@@ -2,7 +2,7 @@
 
 use std::future::{Future, ready};
 
-use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
+use eventferry_core::{Enqueue, EnqueueFault, Event, Intercepted, Interceptor, IntoEvent, MessageId};
 use rusqlite::{Connection, Savepoint, Transaction, params};
 use uuid::Uuid;
 
@@ -50,6 +50,28 @@ use eventferry_core::packed::packed_headers;
 pub struct SqliteOutbox;
 
 impl SqliteOutbox {
+    /// The outbox, with `interceptor` before it.
+    pub fn with<I: Interceptor>(self, interceptor: I) -> Intercepted<Self, I> {
+        Intercepted::new(self, interceptor)
+    }
+
+    /// Appends one event to `transaction` and returns its message id. See [`Enqueue::enqueue`].
+    ///
+    /// # Errors
+    /// As [`Enqueue::enqueue`].
+    pub async fn enqueue<Tx: ?Sized>(
+        &self,
+        transaction: &mut Tx,
+        event: impl IntoEvent,
+    ) -> Result<MessageId, EnqueueFault>
+    where
+        Self: Enqueue<Tx>,
+    {
+        let event = event.into_event()?;
+        let ids = Enqueue::enqueue(self, transaction, std::slice::from_ref(&event)).await?;
+        ids.first().copied().ok_or_else(|| EnqueueFault::refused("the outbox took no event"))
+    }
+
     /// Appends `events` in order; an empty slice does nothing. Returns their message ids, in the same order.
     ///
     /// # Errors

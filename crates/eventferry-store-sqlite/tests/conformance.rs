@@ -60,7 +60,7 @@ impl Subject for Sqlite {
         // The transaction was begun in SQL; a savepoint in it is what the driver has a type for.
         let refused = |error| EnqueueFault::database("make a savepoint", error);
         let mut savepoint = writer.savepoint().map_err(refused)?;
-        let ids = SqliteOutbox.enqueue(&mut savepoint, events).await?;
+        let ids = Enqueue::enqueue(&SqliteOutbox, &mut savepoint, events).await?;
         savepoint.commit().map_err(refused)?;
         Ok(ids)
     }

@@ -7,10 +7,21 @@ pub use eventferry_core as core;
 pub use eventferry_core::{
     Aggregate, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, MessageId, Ringer, Ringing,
 };
+/// Makes a struct an event: see [`events`].
+#[cfg(feature = "events")]
+pub use eventferry_events::Event;
 pub use eventferry_relay as relay;
 pub use eventferry_relay::{Backoff, OnDead, Relay, RetryPolicy, Settings};
 #[cfg(feature = "json")]
 pub use eventferry_serializer_json::{Json, NotJson};
+
+/// Typed events, and a registry of them.
+#[cfg(feature = "events")]
+pub use eventferry_events as events;
+
+/// CloudEvents around what is sent.
+#[cfg(feature = "cloudevents")]
+pub use eventferry_serializer_cloudevents as cloudevents;
 
 /// The PostgreSQL store.
 #[cfg(feature = "postgres")]
@@ -37,3 +48,8 @@ struct Readme;
 #[cfg(all(doctest, feature = "consumer-kafka", feature = "inbox-postgres"))]
 #[doc = include_str!("../../../docs/consuming.md")]
 struct Consuming;
+
+/// The examples of docs/events.md, compiled.
+#[cfg(all(doctest, feature = "events-schema", feature = "events-validate", feature = "consumer", feature = "postgres"))]
+#[doc = include_str!("../../../docs/events.md")]
+struct Events;

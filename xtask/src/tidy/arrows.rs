@@ -9,7 +9,7 @@ struct Arrows {
     to_in_tests: &'static [&'static str],
 }
 
-const ARROWS: [Arrows; 9] = [
+const ARROWS: [Arrows; 11] = [
     Arrows { from: "eventferry-core", to: &[], to_in_tests: &[] },
     Arrows {
         from: "eventferry-store-*",
@@ -21,6 +21,13 @@ const ARROWS: [Arrows; 9] = [
         from: "eventferry-serializer-*",
         to: &["eventferry-core", "eventferry-schema-registry"],
         to_in_tests: &["eventferry-core", "eventferry-schema-registry"],
+    },
+    Arrows { from: "eventferry-derive", to: &[], to_in_tests: &[] },
+    // Its tests see what applications see: the derive's own paths.
+    Arrows {
+        from: "eventferry-events",
+        to: &["eventferry-core", "eventferry-derive"],
+        to_in_tests: &["eventferry-core", "eventferry"],
     },
     Arrows {
         from: "eventferry-schema-registry",

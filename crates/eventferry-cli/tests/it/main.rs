@@ -7,6 +7,7 @@ mod dead_letters;
 mod demo;
 mod documented;
 mod enqueue;
+mod events;
 mod kafka;
 mod look;
 mod parked;

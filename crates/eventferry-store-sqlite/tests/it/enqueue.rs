@@ -45,7 +45,7 @@ async fn an_event_comes_back_as_it_was_enqueued() {
     let bare = Event::new("orders", ("order", 1));
     let mut app = database.app();
     let mut transaction = app.transaction().unwrap();
-    let ids = SqliteOutbox.enqueue(&mut transaction, &[full.clone(), bare]).await.unwrap();
+    let ids = Enqueue::enqueue(&SqliteOutbox, &mut transaction, &[full.clone(), bare]).await.unwrap();
     transaction.commit().unwrap();
     assert_eq!(ids[0], given);
     assert_eq!(ids[1].0[6] >> 4, 4, "a random UUID is of version 4");
@@ -93,7 +93,7 @@ async fn a_refused_event_adds_nothing_and_the_transaction_goes_on() {
 
     assert_eq!(SqliteOutbox.append(&transaction, &[]).unwrap(), []);
     let mut savepoint = transaction.savepoint().unwrap();
-    SqliteOutbox.enqueue(&mut savepoint, &[event(1, "goes on")]).await.unwrap();
+    Enqueue::enqueue(&SqliteOutbox, &mut savepoint, &[event(1, "goes on")]).await.unwrap();
     savepoint.commit().unwrap();
     transaction.commit().unwrap();
     assert_eq!(database.count("eventferry_outbox"), 1);
