@@ -82,7 +82,7 @@ fn what_cannot_be_decoded_is_said_without_a_value() {
     let not_its_own = registry.decode::<OrderPaid>(TOPIC, [], Some(b"{}")).unwrap_err();
     let not_listed = registry.decode::<OrderPaid>("orders.paid", [], Some(b"{}")).unwrap_err();
     for (fault, kind, says) in [
-        (fault("2", Some(sesame)), Malformed, "`/total/amount` does not fit the type (line 1, column 41)"),
+        (fault("2", Some(sesame)), Malformed, "`/total/amount` does not fit the type (line 1, column 39)"),
         (fault("2", Some(b"{} sesame")), Malformed, "does not fit the type"),
         (fault("2", Some(b"sesame")), Malformed, "the payload does not fit the type"),
         (fault("1", Some(b"sesame")), Malformed, "the payload is not JSON: expected value at line 1"),

@@ -68,7 +68,7 @@ fn what_only_looks_like_a_reference_is_left_alone() {
     let schema = json!({
         "properties": {"default": {"$ref": "#/$defs/a"}, "$ref": {"type": "string"}},
         "const": {"$ref": "#/$defs/a"},
-        "items": [{"$ref": "https://example.com/a.json"}, {"$ref": "#"}],
+        "anyOf": [{"$ref": "https://example.com/a.json"}, {"$ref": "#"}],
         "$defs": {"a": {}},
     });
     let event_type = EventType::new("A", "t", 1, "order");
@@ -77,13 +77,13 @@ fn what_only_looks_like_a_reference_is_left_alone() {
     let built = registry.build();
     assert!(built.is_err());
     let mut schema = schema;
-    schema["items"][0]["$ref"] = "#/allOf/0/$defs/a".into();
+    schema["anyOf"][0]["$ref"] = "#/allOf/0/$defs/a".into();
     schema["properties"]["default"]["$ref"] = "#/allOf/0/$defs/a".into();
     let event_type = EventType::new("A", "t", 1, "order").json_schema(json!({"allOf": [schema]}));
     let document = document(&Registry::builder().event_type(event_type).build().unwrap());
     let exported = &document["components"]["schemas"]["t.v1"]["allOf"][0];
     assert_eq!(exported["properties"]["default"]["$ref"], "#/components/schemas/t.v1/allOf/0/$defs/a");
-    assert_eq!(exported["items"][1]["$ref"], "#/components/schemas/t.v1");
+    assert_eq!(exported["anyOf"][1]["$ref"], "#/components/schemas/t.v1");
     assert_eq!(exported["const"], json!({"$ref": "#/$defs/a"}));
     assert_eq!(exported["properties"]["$ref"], json!({"type": "string"}));
 }
