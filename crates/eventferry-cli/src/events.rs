@@ -2,7 +2,9 @@
 
 use eventferry::events::{AsyncApi, EventType, Registry};
 
-use crate::arguments::{EventsArguments, EventsCommand, ExportEventsArguments, ExportFormat, FolderArguments};
+use crate::arguments::{
+    EventsArguments, EventsCommand, ExportEventsArguments, ExportFormat, FolderArguments,
+};
 use crate::ending::{Ending, Trouble};
 use crate::output::print;
 use crate::table::columns;
@@ -20,13 +22,17 @@ fn load(folder: &FolderArguments) -> Result<Registry, Trouble> {
 }
 
 fn check(registry: &Registry) -> Result<Ending, Trouble> {
-    print(&columns(&["TOPIC", "VERSION", "EVENT", "AGGREGATE", "SCHEMAS"], registry.event_types().map(row).collect()))?;
+    print(&columns(
+        &["TOPIC", "VERSION", "EVENT", "AGGREGATE", "SCHEMAS"],
+        registry.event_types().map(row).collect(),
+    ))?;
     Ok(Ending::Done)
 }
 
 fn row(event_type: &EventType) -> Vec<String> {
     let EventType { name, topic, version, aggregate, json_schema, avro, protobuf, .. } = event_type;
-    let schemas = [("JSON", json_schema.is_some()), ("Avro", avro.is_some()), ("Protobuf", protobuf.is_some())];
+    let schemas =
+        [("JSON", json_schema.is_some()), ("Avro", avro.is_some()), ("Protobuf", protobuf.is_some())];
     let schemas: Vec<_> = schemas.into_iter().filter(|(_, has)| *has).map(|(name, _)| name).collect();
     let schemas = if schemas.is_empty() { "none".into() } else { schemas.join(", ") };
     vec![topic.clone(), version.to_string(), name.clone(), aggregate.clone(), schemas]

@@ -16,7 +16,10 @@ pub(crate) type Serializers = (Option<Checks>, Option<CloudEvents>);
 ///
 /// # Errors
 /// A value cannot be, or a folder cannot be used; it is named with its place.
-pub(crate) fn serializers(settings: &Settings, arguments: &SerializerArguments) -> Result<Serializers, Trouble> {
+pub(crate) fn serializers(
+    settings: &Settings,
+    arguments: &SerializerArguments,
+) -> Result<Serializers, Trouble> {
     Ok((checks(settings, arguments)?, envelope(settings, arguments)?))
 }
 
@@ -57,9 +60,9 @@ fn mode(envelope: &str) -> Result<Option<Mode>, String> {
         "plain" => Ok(None),
         "cloudevents-binary" => Ok(Some(Mode::Binary)),
         "cloudevents-structured" => Ok(Some(Mode::Structured)),
-        other => Err(format!(
-            "`{other}` is no envelope; give plain, cloudevents-binary or cloudevents-structured"
-        )),
+        other => {
+            Err(format!("`{other}` is no envelope; give plain, cloudevents-binary or cloudevents-structured"))
+        }
     }
 }
 
@@ -103,7 +106,8 @@ mod tests {
     fn strictness_without_a_folder_is_refused() {
         let arguments = SerializerArguments { events_strict: said("true"), ..Default::default() };
         assert!(read("", &arguments).unwrap_err().starts_with("--events-strict: there is nothing"));
-        let message = read("[topics.\"t\"]\nevents_strict = true\n", &SerializerArguments::default()).unwrap_err();
+        let message =
+            read("[topics.\"t\"]\nevents_strict = true\n", &SerializerArguments::default()).unwrap_err();
         assert!(message.starts_with("e.toml, line 2, events_strict: there is nothing"), "{message}");
     }
 
@@ -111,8 +115,12 @@ mod tests {
     fn a_bad_folder_is_named_with_its_file_and_where_it_was_set() {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("orders.v1.schema.json"), "{").unwrap();
-        let arguments = SerializerArguments { events: said(&folder.path().display().to_string()), ..Default::default() };
+        let arguments =
+            SerializerArguments { events: said(&folder.path().display().to_string()), ..Default::default() };
         let message = read("", &arguments).unwrap_err();
-        assert!(message.starts_with("--events: `") && message.contains("orders.v1.schema.json`: this is not JSON"));
+        assert!(
+            message.starts_with("--events: `")
+                && message.contains("orders.v1.schema.json`: this is not JSON")
+        );
     }
 }

@@ -4,7 +4,8 @@ use proc_macro2::Span;
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned as _;
 use syn::{
-    Attribute, Data, DeriveInput, Error, Expr, Field, Fields, GenericParam, Generics, LitInt, LitStr, Path, Result,
+    Attribute, Data, DeriveInput, Error, Expr, Field, Fields, GenericParam, Generics, LitInt, LitStr, Path,
+    Result,
 };
 
 use crate::limits;
@@ -66,7 +67,9 @@ impl<'a> EventStruct<'a> {
             wrong.add(missing("which topic? say `#[event(topic = \"orders.created\")]` on the struct"));
         }
         if !has_aggregate {
-            wrong.add(missing("about what kind of thing? say `#[event(aggregate = \"order\")]` on the struct"));
+            wrong.add(missing(
+                "about what kind of thing? say `#[event(aggregate = \"order\")]` on the struct",
+            ));
         }
         if on_fields.aggregate_id.is_none() {
             wrong.add(missing("which aggregate is it about? mark its field with `#[event(aggregate_id)]`"));
@@ -142,7 +145,9 @@ impl<'a> OnFields<'a> {
         } else if meta.path.is_ident("key") {
             (&mut self.key, "has one key, so one field is its `key`")
         } else {
-            return Err(meta.error("not an attribute of an event's field; known are `aggregate_id` and `key`"));
+            return Err(
+                meta.error("not an attribute of an event's field; known are `aggregate_id` and `key`")
+            );
         };
         match place.replace(field) {
             None => Ok(()),
@@ -194,13 +199,18 @@ fn text(meta: &ParseNestedMeta<'_>, check: fn(&str) -> std::result::Result<(), S
 fn version(meta: &ParseNestedMeta<'_>) -> Result<u32> {
     let number: LitInt = meta.value()?.parse()?;
     let version = number.base10_parse().ok().filter(|version| *version > 0);
-    version.ok_or_else(|| Error::new(number.span(), "a version is a number from 1 to 4294967295; the first is 1"))
+    version.ok_or_else(|| {
+        Error::new(number.span(), "a version is a number from 1 to 4294967295; the first is 1")
+    })
 }
 
 fn path(meta: &ParseNestedMeta<'_>) -> Result<Path> {
     let text: LitStr = meta.value()?.parse()?;
     text.parse().map_err(|_| {
-        Error::new(text.span(), "this is no path; say where `eventferry::events` is, as in \"my_crate::events\"")
+        Error::new(
+            text.span(),
+            "this is no path; say where `eventferry::events` is, as in \"my_crate::events\"",
+        )
     })
 }
 

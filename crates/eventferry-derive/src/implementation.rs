@@ -15,8 +15,9 @@ pub(crate) fn of(input: &DeriveInput, event: &EventStruct<'_>) -> TokenStream {
     let content_type = event.content_type.iter().map(|content_type| {
         quote! { const CONTENT_TYPE: &'static str = #content_type; }
     });
-    let avro = event.avro.iter().map(|text| quote! { const AVRO: Option<&'static str> = Some(#text); });
-    let protobuf = event.protobuf.iter().map(|text| quote! { const PROTOBUF: Option<&'static str> = Some(#text); });
+    let avro = event.avro.iter().map(|text| quote! { const AVRO: ::core::option::Option<&'static str> = ::core::option::Option::Some(#text); });
+    let protobuf =
+        event.protobuf.iter().map(|text| quote! { const PROTOBUF: ::core::option::Option<&'static str> = ::core::option::Option::Some(#text); });
     let aggregate_id = as_text(at, event.aggregate_id, "aggregate_id_as_text");
     let key = event.key.map(|field| {
         let text = as_text(at, field, "key_as_text");

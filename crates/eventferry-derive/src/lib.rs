@@ -22,8 +22,8 @@ use syn::{DeriveInput, parse_macro_input};
 /// | `version = N` | the version of the payload's form, 1 or more | 1 |
 /// | `name = "..."` | the event's name, sent as the header `event-type` | the struct's name |
 /// | `content_type = "..."` | a JSON media type, such as `application/vnd.acme.order+json` | `application/json` |
-/// | `schema` | the struct's JSON Schema belongs to it; it implements `schemars::JsonSchema` (feature `events-schema`) | no |
-/// | `avro = EXPR`, `protobuf = EXPR` | the text of a schema in another format, such as `include_str!("order.avsc")` | none |
+/// | `schema` | its JSON Schema belongs to it, by `schemars::JsonSchema` (feature `events-schema`) | no |
+/// | `avro = EXPR`, `protobuf = EXPR` | the text of another schema, such as `include_str!("order.avsc")` | none |
 /// | `crate = "..."` | where `eventferry::events` is, if it has another name | `::eventferry::events` |
 ///
 /// On fields: `#[event(aggregate_id)]` on exactly one, which says which aggregate it is by its `Display`; and

@@ -30,7 +30,9 @@ pub(crate) fn topic(topic: &str) -> Result<(), String> {
 /// An aggregate's type.
 pub(crate) fn aggregate(aggregate: &str) -> Result<(), String> {
     match aggregate.len() {
-        0 => Err("the aggregate is empty; say what kind of thing the event is about, such as \"order\"".into()),
+        0 => {
+            Err("the aggregate is empty; say what kind of thing the event is about, such as \"order\"".into())
+        }
         1..=AGGREGATE_BYTES_MAX if aggregate.contains('\0') => {
             Err("the aggregate holds a zero byte; leave it out".into())
         }

@@ -41,7 +41,10 @@ impl Registry {
             for event_type in types() {
                 messages.insert(event_type.label(), message(event_type));
                 if let Some(schema) = &event_type.json_schema {
-                    schemas.insert(event_type.label(), within(schema, &format!("{SCHEMAS}/{}", event_type.label())));
+                    schemas.insert(
+                        event_type.label(),
+                        within(schema, &format!("{SCHEMAS}/{}", event_type.label())),
+                    );
                 }
             }
         }
@@ -57,11 +60,11 @@ impl Registry {
 }
 
 fn message(event_type: &EventType) -> Value {
-    let EventType { name, version, aggregate, .. } = event_type;
+    let EventType { name, version, aggregate, content_type, .. } = event_type;
     let mut message = json!({
         "name": name,
         "title": format!("{name}, version {version}"),
-        "contentType": "application/json",
+        "contentType": content_type,
         "headers": {
             "type": "object",
             "properties": {
@@ -107,9 +110,10 @@ fn moved(keyword: &str, value: &Value, at: &str) -> Value {
             None => value.clone(),
         },
         // Names of the application's, whatever they are, and a schema at each.
-        ("properties" | "patternProperties" | "dependentSchemas" | "$defs" | "definitions", Value::Object(named)) => {
-            Value::Object(named.iter().map(|(name, schema)| (name.clone(), within(schema, at))).collect())
-        }
+        (
+            "properties" | "patternProperties" | "dependentSchemas" | "$defs" | "definitions",
+            Value::Object(named),
+        ) => Value::Object(named.iter().map(|(name, schema)| (name.clone(), within(schema, at))).collect()),
         // Values of payloads, in which a `$ref` is only a name.
         ("const" | "enum" | "default" | "examples", _) => value.clone(),
         _ => within(value, at),

@@ -112,10 +112,9 @@ fn listed(event_type: EventType) -> Result<Listed, RegistryFault> {
 /// Two versions of a topic are of one event.
 fn agree_on_topic(known: &EventType, other: &EventType) -> Result<(), RegistryFault> {
     let topic = &other.topic;
-    for (what, one, two) in [
-        ("name of the event", &known.name, &other.name),
-        ("aggregate", &known.aggregate, &other.aggregate),
-    ] {
+    for (what, one, two) in
+        [("name of the event", &known.name, &other.name), ("aggregate", &known.aggregate, &other.aggregate)]
+    {
         if one != two {
             return Err(RegistryFault::new(format!(
                 "{} and {} disagree on the {what} of the topic `{topic}`: `{one}` and `{two}`; \
@@ -131,6 +130,7 @@ fn agree_on_topic(known: &EventType, other: &EventType) -> Result<(), RegistryFa
 fn agree_on_version(known: &EventType, other: &EventType) -> Result<(), RegistryFault> {
     agree_on_topic(known, other)?;
     let differs = [
+        ("content type", known.content_type != other.content_type),
         ("JSON Schema", known.json_schema != other.json_schema),
         ("Avro schema", known.avro != other.avro),
         ("Protobuf schema", known.protobuf != other.protobuf),

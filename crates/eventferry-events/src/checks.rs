@@ -6,10 +6,12 @@ use std::fmt;
 
 use eventferry_core::serializer::is_json;
 use eventferry_core::{
-    EnqueueFault, Event, Interceptor, NotSerialized, PublishFault, PublishFaultKind, Row, Serialized, Serializer,
+    EnqueueFault, Event, Interceptor, NotSerialized, PublishFault, PublishFaultKind, Row, Serialized,
+    Serializer,
 };
 
 use crate::registry::Registry;
+use crate::rule::Broken;
 use crate::typed::{EVENT_VERSION, NoVersion, parsed_version, version_of};
 
 /// Why an event does not match its schema. It shows nothing of the payload but names of fields.
@@ -41,6 +43,8 @@ struct Looked<'a> {
     version: Result<u32, NoVersion>,
     content_type: Option<&'a str>,
     payload: Option<&'a [u8]>,
+    /// What cannot be checked does not pass, either.
+    strict: bool,
 }
 
 impl Registry {
@@ -49,46 +53,47 @@ impl Registry {
     /// # Errors
     /// Where it fails, and which rule; or the topic is known and the version is not.
     pub fn check(&self, topic: &str, version: u32, payload: &[u8]) -> Result<(), Mismatch> {
-        self.look(&Looked { topic, version: Ok(version), content_type: None, payload: Some(payload) }, false)
+        let payload = Some(payload);
+        self.look(&Looked { topic, version: Ok(version), content_type: None, payload, strict: false })
     }
 
-    /// `strict`: what cannot be checked does not pass, either.
-    fn look(&self, event: &Looked<'_>, strict: bool) -> Result<(), Mismatch> {
-        let mismatch = |pointer, what: String| {
-            Err(Mismatch { pointer, message: format!("event for topic `{}`: {what}", event.topic) })
-        };
+    fn look(&self, event: &Looked<'_>) -> Result<(), Mismatch> {
         let Some(topic) = self.topics.get(event.topic) else {
-            return if strict { mismatch(None, "no schema names this topic; add one".into()) } else { Ok(()) };
+            return event.unchecked("no schema names this topic; add one");
         };
-        let Ok(version) = event.version else { return mismatch(None, NoVersion::MESSAGE.into()) };
-        let Some(listed) = topic.versions.get(&version) else {
+        let version = event.version.map_err(|NoVersion| event.mismatch(NoVersion::MESSAGE))?;
+        let listed = topic.versions.get(&version).ok_or_else(|| {
             let known = topic.known();
-            let what = format!("no schema has version {version}; known are {known}, and {EVENT_VERSION} says which");
-            return mismatch(None, what);
-        };
+            let what = format!("no schema has version {version}; known are {known}");
+            event.mismatch(&format!("{what}, and the header {EVENT_VERSION} says which"))
+        })?;
         // A tombstone says that there is nothing, which every schema allows.
         let Some(payload) = event.payload else { return Ok(()) };
         let Some(schema) = &listed.schema else {
-            let what = || format!("version {version} has no JSON Schema; add one");
-            return if strict { mismatch(None, what()) } else { Ok(()) };
+            return event.unchecked("its version has no JSON Schema; add one");
         };
-        match event.content_type {
-            Some(other) if !is_json(other) => {
-                let what = || "the content type is not JSON, and the schema is of JSON".to_owned();
-                return if strict { mismatch(None, what()) } else { Ok(()) };
-            }
-            _ => {}
+        if event.content_type.is_some_and(|content_type| !is_json(content_type)) {
+            return event.unchecked("the content type is not JSON, and the schema is of JSON");
         }
-        let payload = match serde_json::from_slice(payload) {
-            Ok(payload) => payload,
-            // Its words name a place, and nothing that stands there.
-            Err(error) => return mismatch(None, format!("the payload is not JSON: {error}")),
-        };
-        schema.check(&payload).or_else(|broken| {
-            let place = if broken.pointer.is_empty() { "the payload".into() } else { format!("`{}`", broken.pointer) };
-            let what = format!("{place} breaks a rule of version {version}: {}", broken.rule);
-            mismatch(Some(broken.pointer), what)
+        // Its words name a place, and nothing that stands there.
+        let not_json = |error| event.mismatch(&format!("the payload is not JSON: {error}"));
+        let payload = serde_json::from_slice(payload).map_err(not_json)?;
+        schema.check(&payload).map_err(|Broken { pointer, rule }| {
+            let place = if pointer.is_empty() { "the payload".into() } else { format!("`{pointer}`") };
+            let what = format!("{place} breaks a rule of version {version}: {rule}");
+            Mismatch { pointer: Some(pointer), ..event.mismatch(&what) }
         })
+    }
+}
+
+impl Looked<'_> {
+    fn mismatch(&self, what: &str) -> Mismatch {
+        Mismatch { pointer: None, message: format!("event for topic `{}`: {what}", self.topic) }
+    }
+
+    /// What becomes of an event that cannot be checked.
+    fn unchecked(&self, why: &str) -> Result<(), Mismatch> {
+        if self.strict { Err(self.mismatch(why)) } else { Ok(()) }
     }
 }
 
@@ -102,8 +107,9 @@ impl Interceptor for Registry {
             version: version_of(headers),
             content_type: event.content_type.as_deref(),
             payload: event.payload.as_deref(),
+            strict: false,
         };
-        self.look(&looked, false).map_err(|mismatch| EnqueueFault::refused(mismatch.to_string()))
+        self.look(&looked).map_err(|mismatch| EnqueueFault::refused(mismatch.to_string()))
     }
 }
 
@@ -154,9 +160,9 @@ impl Serializer for Checks {
             version: version.unwrap_or(Ok(1)),
             content_type: row.content_type(),
             payload: row.payload(),
+            strict: self.strict_by_topic.get(row.topic()).copied().unwrap_or(self.strict),
         };
-        let strict = self.strict_by_topic.get(row.topic()).copied().unwrap_or(self.strict);
-        match self.registry.look(&looked, strict) {
+        match self.registry.look(&looked) {
             Ok(()) => Ok(Serialized::default()),
             Err(mismatch) => {
                 let fault = PublishFault::new(PublishFaultKind::Rejected, mismatch.to_string());

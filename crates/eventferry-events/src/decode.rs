@@ -79,7 +79,8 @@ impl Registry {
         let version = self.version(topic, headers)?;
         let listed = self.topics.get(topic).filter(|listed| listed.versions.contains_key(&T::VERSION));
         let Some(listed) = listed.filter(|_| topic == T::TOPIC) else {
-            let what = format!("{} is not version {} of topic `{topic}` in this registry", T::NAME, T::VERSION);
+            let what =
+                format!("{} is not version {} of topic `{topic}` in this registry", T::NAME, T::VERSION);
             return Err(Fault::new(DecodeFaultKind::Unknown, what));
         };
         if version > T::VERSION {
@@ -94,7 +95,8 @@ impl Registry {
         }
         let not_json = |error| malformed(topic, version, &format!("the payload is not JSON: {error}"));
         let payload: Value = serde_json::from_slice(payload).map_err(not_json)?;
-        let payload = (version..T::VERSION).try_fold(payload, |payload, from| step(listed, topic, from, payload))?;
+        let payload =
+            (version..T::VERSION).try_fold(payload, |payload, from| step(listed, topic, from, payload))?;
         fitted_value(payload, topic, version)
     }
 
@@ -104,7 +106,10 @@ impl Registry {
         headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
     ) -> Result<u32, DecodeFault> {
         version_of(headers).map_err(|NoVersion| {
-            Fault::new(DecodeFaultKind::Malformed, format!("event of topic `{topic}`: {}", NoVersion::MESSAGE))
+            Fault::new(
+                DecodeFaultKind::Malformed,
+                format!("event of topic `{topic}`: {}", NoVersion::MESSAGE),
+            )
         })
     }
 }
@@ -114,7 +119,8 @@ fn step(listed: &Topic, topic: &str, from: u32, payload: Value) -> Result<Value,
         let what = format!("event of topic `{topic}`: no step leads on from version {from}; add one");
         return Err(Fault::new(DecodeFaultKind::NoStep, what));
     };
-    upcast(payload).map_err(|what| malformed(topic, from, &format!("the step to the next version refused it: {what}")))
+    upcast(payload)
+        .map_err(|what| malformed(topic, from, &format!("the step to the next version refused it: {what}")))
 }
 
 /// Reads the type from bytes.
@@ -147,7 +153,9 @@ fn place(path: &Path) -> String {
     for segment in path {
         match segment {
             Segment::Seq { index } => pointer.push_str(&format!("/{index}")),
-            Segment::Map { key } => pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1"))),
+            Segment::Map { key } => {
+                pointer.push_str(&format!("/{}", key.replace('~', "~0").replace('/', "~1")))
+            }
             // Serde's own layers, not the payload's.
             Segment::Enum { .. } | Segment::Unknown => {}
         }

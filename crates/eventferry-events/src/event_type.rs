@@ -6,6 +6,9 @@ use serde_json::Value;
 use crate::registry::RegistryFault;
 use crate::typed::TypedEvent;
 
+/// The media type of payloads, unless something else is said.
+pub(crate) const CONTENT_TYPE_DEFAULT: &str = "application/json";
+
 /// One version of one event: its name, topic, aggregate and schemas.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -18,6 +21,8 @@ pub struct EventType {
     pub version: u32,
     /// What kind of thing the event is about.
     pub aggregate: String,
+    /// The payload's media type.
+    pub content_type: String,
     /// The payload's JSON Schema: an object, or `true` or `false`. `None`: any payload will do.
     pub json_schema: Option<Value>,
     /// The text of an Avro schema.
@@ -29,7 +34,7 @@ pub struct EventType {
 }
 
 impl EventType {
-    /// One without schemas. Whether its parts can be is found when a registry is built of it.
+    /// One of `application/json`, without schemas. Whether its parts can be is found when a registry is built of it.
     pub fn new(
         name: impl Into<String>,
         topic: impl Into<String>,
@@ -38,12 +43,15 @@ impl EventType {
     ) -> Self {
         let name = name.into();
         let (topic, aggregate, origin) = (topic.into(), aggregate.into(), name.clone());
-        Self { name, topic, version, aggregate, json_schema: None, avro: None, protobuf: None, origin }
+        let content_type = CONTENT_TYPE_DEFAULT.to_owned();
+        let (json_schema, avro, protobuf) = (None, None, None);
+        Self { name, topic, version, aggregate, content_type, json_schema, avro, protobuf, origin }
     }
 
     /// What a Rust type says of itself.
     pub fn of<T: TypedEvent>() -> Self {
         Self {
+            content_type: T::CONTENT_TYPE.to_owned(),
             json_schema: T::json_schema(),
             avro: T::AVRO.map(str::to_owned),
             protobuf: T::PROTOBUF.map(str::to_owned),
@@ -69,7 +77,8 @@ impl EventType {
         let Self { name, topic, version, aggregate, origin, .. } = self;
         let is_legal = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         let fault = |what: String| Err(RegistryFault::new(format!("{origin}: {what}")));
-        if topic.is_empty() || topic.len() > TOPIC_CHARS_MAX || !topic.chars().all(is_legal) || is_dots(topic) {
+        if topic.is_empty() || topic.len() > TOPIC_CHARS_MAX || !topic.chars().all(is_legal) || is_dots(topic)
+        {
             return fault(format!(
                 "`{topic}` is no topic; give 1 to {TOPIC_CHARS_MAX} letters, digits, `.`, `_` and `-`"
             ));
@@ -78,7 +87,9 @@ impl EventType {
             return fault("the version is 0; the first is 1".into());
         }
         if name.is_empty() || name.contains(char::is_control) {
-            return fault("an event's name is at least one character, and none of them a control character".into());
+            return fault(
+                "an event's name is at least one character, and none of them a control character".into(),
+            );
         }
         if aggregate.is_empty() || aggregate.len() > AGGREGATE_BYTES_MAX || aggregate.contains('\0') {
             return fault(format!("an aggregate is 1 to {AGGREGATE_BYTES_MAX} bytes without a zero byte"));

@@ -1,8 +1,9 @@
 //! A registry as a folder: one JSON Schema file an event type, which people of any language can write.
 //!
 //! `orders.created.v2.schema.json` holds the JSON Schema of the payloads of version 2 of topic `orders.created`, and
-//! beside the schema's own keywords, under `x-event`, whose it is: `name`, `topic`, `version` and `aggregate`. An Avro
-//! or Protobuf schema lies beside it, in `orders.created.v2.avsc` or `orders.created.v2.proto`.
+//! beside the schema's own keywords, under `x-event`, whose it is: `name`, `topic`, `version` and `aggregate`, and
+//! `content_type` where it is not `application/json`. An Avro or Protobuf schema lies beside it, in
+//! `orders.created.v2.avsc` or `orders.created.v2.proto`.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,7 +12,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Map, Value, json};
 
 use crate::builder::RegistryBuilder;
-use crate::event_type::EventType;
+use crate::event_type::{CONTENT_TYPE_DEFAULT, EventType};
 use crate::ordered;
 use crate::registry::{Registry, RegistryFault};
 
@@ -92,18 +93,22 @@ fn document(event_type: &EventType) -> Value {
         Some(Value::Bool(false)) => Map::from_iter([("not".to_owned(), json!({}))]),
         _ => Map::new(),
     };
-    let facts = json!({"name": name, "topic": topic, "version": version, "aggregate": aggregate});
+    let mut facts = json!({"name": name, "topic": topic, "version": version, "aggregate": aggregate});
+    if event_type.content_type != CONTENT_TYPE_DEFAULT {
+        facts["content_type"] = event_type.content_type.as_str().into();
+    }
     document.insert(FACTS.to_owned(), facts);
     Value::Object(document)
 }
 
 fn read(path: &Path) -> Result<EventType, RegistryFault> {
     let text = fs::read_to_string(path).map_err(|error| not_read(path, error))?;
-    let mut document: Value = serde_json::from_str(&text)
-        .map_err(|error| fault(path, &format!("this is not JSON: {error}")))?;
+    let mut document: Value =
+        serde_json::from_str(&text).map_err(|error| fault(path, &format!("this is not JSON: {error}")))?;
     let facts = document.as_object_mut().and_then(|document| document.remove(FACTS));
     let Some(Value::Object(facts)) = facts else {
-        let how = "{\"name\": \"OrderCreated\", \"topic\": \"orders.created\", \"version\": 1, \"aggregate\": \"order\"}";
+        let how =
+            r#"{"name": "OrderCreated", "topic": "orders.created", "version": 1, "aggregate": "order"}"#;
         return Err(fault(path, &format!("it does not say whose schema it is; add \"{FACTS}\": {how}")));
     };
     let mut event_type = facts_of(path, &facts)?;
@@ -123,7 +128,7 @@ fn read(path: &Path) -> Result<EventType, RegistryFault> {
 }
 
 fn facts_of(path: &Path, facts: &Map<String, Value>) -> Result<EventType, RegistryFault> {
-    const KNOWN: [&str; 4] = ["name", "topic", "version", "aggregate"];
+    const KNOWN: [&str; 5] = ["name", "topic", "version", "aggregate", "content_type"];
     if let Some(odd) = facts.keys().find(|name| !KNOWN.contains(&name.as_str())) {
         let known = KNOWN.join(", ");
         return Err(fault(path, &format!("`{odd}` in `{FACTS}` is not known; known are {known}")));
@@ -132,11 +137,16 @@ fn facts_of(path: &Path, facts: &Map<String, Value>) -> Result<EventType, Regist
         let text = facts.get(name).and_then(Value::as_str);
         text.ok_or_else(|| fault(path, &format!("`{name}` in `{FACTS}` is missing, or no text")))
     };
-    let version = facts.get("version").and_then(Value::as_u64).and_then(|version| u32::try_from(version).ok());
+    let version =
+        facts.get("version").and_then(Value::as_u64).and_then(|version| u32::try_from(version).ok());
     let version = version.filter(|version| *version > 0);
     let version = version
         .ok_or_else(|| fault(path, &format!("`version` in `{FACTS}` is missing, or no number from 1 up")))?;
-    Ok(EventType::new(text("name")?, text("topic")?, version, text("aggregate")?))
+    let mut event_type = EventType::new(text("name")?, text("topic")?, version, text("aggregate")?);
+    if facts.contains_key("content_type") {
+        event_type.content_type = text("content_type")?.to_owned();
+    }
+    Ok(event_type)
 }
 
 /// The text of a schema in another format, if there is one.

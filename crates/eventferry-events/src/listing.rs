@@ -25,7 +25,8 @@ pub const fn refuse_duplicates(events: &[(&str, &str, u32)]) {
     while second < events.len() {
         let mut first = 0;
         while first < second {
-            let ((one, topic, version), (other, other_topic, other_version)) = (events[first], events[second]);
+            let ((one, topic, version), (other, other_topic, other_version)) =
+                (events[first], events[second]);
             if version == other_version && is_same(topic, other_topic) {
                 let message = Message::new()
                     .and("`")
@@ -105,7 +106,9 @@ mod tests {
     }
 
     #[test]
-    #[should_panic(expected = "`A` and `B` are both version 120 of the topic `a`: give one of them another version")]
+    #[should_panic(
+        expected = "`A` and `B` are both version 120 of the topic `a`: give one of them another version"
+    )]
     fn the_same_topic_and_version_is_refused_with_both_names() {
         refuse_duplicates(&[("C", "c", 120), ("A", "a", 120), ("B", "a", 120)]);
     }

@@ -10,7 +10,8 @@ impl Registry {
     /// The events as Markdown: a table of all, then each with its fields and its schemas. The same registry gives the
     /// same bytes.
     pub fn markdown(&self) -> String {
-        let mut page = String::from("# Events\n\n| topic | version | event | aggregate |\n|---|---|---|---|\n");
+        let mut page =
+            String::from("# Events\n\n| topic | version | event | aggregate |\n|---|---|---|---|\n");
         for EventType { name, topic, version, aggregate, .. } in self.event_types() {
             line(&mut page, &format!("| `{topic}` | {version} | {} | {} |", cell(name), cell(aggregate)));
         }
@@ -41,7 +42,8 @@ fn one(page: &mut String, event_type: &EventType) {
 
 /// The payload's fields, where the schema is of an object.
 fn fields(page: &mut String, schema: &Value) {
-    let Some(properties) = schema.get("properties").and_then(Value::as_object).filter(|all| !all.is_empty()) else {
+    let Some(properties) = schema.get("properties").and_then(Value::as_object).filter(|all| !all.is_empty())
+    else {
         return;
     };
     let required = schema.get("required").and_then(Value::as_array);
@@ -64,7 +66,9 @@ fn kind(property: &Value) -> String {
     };
     let named = property.get("$ref").and_then(Value::as_str).and_then(|at| at.rsplit('/').next());
     let simple = property.get("type").and_then(Value::as_str);
-    named.or(simple).map(str::to_owned)
+    named
+        .or(simple)
+        .map(str::to_owned)
         .or_else(|| list("type", |one| one.as_str().unwrap_or_default().to_owned()))
         .or_else(|| list("enum", ToString::to_string))
         .or_else(|| list("anyOf", kind))

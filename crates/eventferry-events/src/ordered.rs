@@ -20,7 +20,8 @@ impl Serialize for Ordered<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         match self.0 {
             Value::Object(fields) => {
-                let fields: BTreeMap<_, _> = fields.iter().map(|(name, value)| (name, Ordered(value))).collect();
+                let fields: BTreeMap<_, _> =
+                    fields.iter().map(|(name, value)| (name, Ordered(value))).collect();
                 serializer.collect_map(fields)
             }
             Value::Array(items) => serializer.collect_seq(items.iter().map(Ordered)),

@@ -128,7 +128,11 @@ mod tests {
             (json!({}), "/total", "required: it is missing"),
             (json!({"total": 1, "lines": [{"a/b": 1}, {}]}), "/lines/1/a~1b", "required: it is missing"),
             (json!({"total": 1, "lines": [1]}), "/lines/0", "type: object"),
-            (json!({"total": 1, "odd~": "sesame"}), "/odd~0", "additionalProperties: it is not in the schema"),
+            (
+                json!({"total": 1, "odd~": "sesame"}),
+                "/odd~0",
+                "additionalProperties: it is not in the schema",
+            ),
             (json!({"total": 1, "state": "sesame"}), "/state", "enum: [\"new\",\"paid\"]"),
             (json!({"total": 1, "code": "sesame"}), "/code", "maxLength: 4"),
             (json!({"total": 1, "code": "abc"}), "/code", "pattern: ^[A-Z]+$"),
@@ -150,7 +154,8 @@ mod tests {
 
     #[test]
     fn no_reference_is_fetched() {
-        for schema in [json!({"$ref": "https://127.0.0.1:1/a.json"}), json!({"$ref": "file:///etc/hostname"})] {
+        for schema in [json!({"$ref": "https://127.0.0.1:1/a.json"}), json!({"$ref": "file:///etc/hostname"})]
+        {
             assert!(Compiled::of(&schema).is_err(), "{schema}");
         }
     }

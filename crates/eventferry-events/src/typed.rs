@@ -88,7 +88,9 @@ pub trait TypedEvent: Serialize {
 ///
 /// # Errors
 /// The header is there and is no version.
-pub(crate) fn version_of<'a>(headers: impl IntoIterator<Item = (&'a str, &'a [u8])>) -> Result<u32, NoVersion> {
+pub(crate) fn version_of<'a>(
+    headers: impl IntoIterator<Item = (&'a str, &'a [u8])>,
+) -> Result<u32, NoVersion> {
     let value = headers.into_iter().find(|(name, _)| *name == EVENT_VERSION).map(|(_, value)| value);
     value.map_or(Ok(1), parsed_version)
 }

@@ -61,14 +61,18 @@ pub struct CloudEvents {
 }
 
 impl CloudEvents {
-    /// CloudEvents from this source, a URI or a path such as `/shop/orders`, which with the id names an event among all.
+    /// CloudEvents from this source, a URI or a path such as `/shop/orders`: with the id it names an event among all.
     ///
     /// # Errors
     /// The source is empty, or holds what no URI can.
     pub fn new(mode: Mode, source: impl Into<String>) -> Result<Self, NoSource> {
         let source = source.into();
         let is_wrong = |c: char| c.is_whitespace() || c.is_control() || "<>\"{}|\\^`".contains(c);
-        if source.is_empty() || source.contains(is_wrong) { Err(NoSource(source)) } else { Ok(Self { mode, source }) }
+        if source.is_empty() || source.contains(is_wrong) {
+            Err(NoSource(source))
+        } else {
+            Ok(Self { mode, source })
+        }
     }
 }
 
@@ -106,7 +110,8 @@ impl Serializer for CloudEvents {
             (Mode::Binary, _) => Ok(Serialized { headers: attributes.headers(), ..Serialized::default() }),
             (Mode::Structured, None) => Ok(Serialized::default()),
             (Mode::Structured, Some(payload)) => {
-                let payload = attributes.document(row.content_type(), payload).map_err(|what| refused(row, what))?;
+                let payload =
+                    attributes.document(row.content_type(), payload).map_err(|what| refused(row, what))?;
                 Ok(Serialized {
                     payload: Some(payload),
                     content_type: Some(STRUCTURED.to_owned()),
@@ -119,7 +124,9 @@ impl Serializer for CloudEvents {
 
 fn refused(row: &dyn Row, what: &str) -> NotSerialized {
     let message = format!("event for topic `{}`: {what}", row.topic());
-    NotSerialized::Refused(Box::new(PublishFault::new(PublishFaultKind::Rejected, message).of_class("NotJson")))
+    NotSerialized::Refused(Box::new(
+        PublishFault::new(PublishFaultKind::Rejected, message).of_class("NotJson"),
+    ))
 }
 
 /// What an event says of itself.
@@ -165,7 +172,8 @@ impl Attributes<'_> {
     }
 
     fn headers(&self) -> Vec<Header> {
-        let header = |(name, value): (&str, String)| Header { name: format!("ce_{name}"), value: value.into_bytes() };
+        let header =
+            |(name, value): (&str, String)| Header { name: format!("ce_{name}"), value: value.into_bytes() };
         self.all().map(header).into()
     }
 
@@ -183,8 +191,10 @@ impl Attributes<'_> {
             drop(serde_json::to_writer(&mut document, value));
         }
         if content_type.is_some_and(|(_, content_type)| is_json(content_type)) {
-            let text = str::from_utf8(payload).map_err(|_| "the payload says it is JSON, and is not UTF-8")?;
-            serde_json::from_str::<IgnoredAny>(text).map_err(|_| "the payload says it is JSON, and is not")?;
+            let text =
+                str::from_utf8(payload).map_err(|_| "the payload says it is JSON, and is not UTF-8")?;
+            serde_json::from_str::<IgnoredAny>(text)
+                .map_err(|_| "the payload says it is JSON, and is not")?;
             document.extend_from_slice(b",\"data\":");
             document.extend_from_slice(payload);
         } else {

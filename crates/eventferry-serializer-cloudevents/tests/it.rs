@@ -7,7 +7,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use eventferry_core::envelope::collect_headers;
 use eventferry_core::{
-    Envelope, Event, NotSerialized, PublishFaultKind, Row as _, Serialized, Serializer as _, StoredEvent, Timestamp,
+    Envelope, Event, NotSerialized, PublishFaultKind, Row as _, Serialized, Serializer as _, StoredEvent,
+    Timestamp,
 };
 use eventferry_serializer_cloudevents::{CloudEvents, Mode};
 use serde_json::{Map, Value, json};
@@ -133,7 +134,8 @@ fn the_python_sdk_reads_what_we_write() {
 
 #[test]
 fn in_binary_mode_the_attributes_are_headers_and_all_else_is_as_it_was() {
-    let event = Event::new("orders", ("order", 42)).payload("{}", "application/json").header("tenant", "acme");
+    let event =
+        Event::new("orders", ("order", 42)).payload("{}", "application/json").header("tenant", "acme");
     let row = stored(event);
     let serialized = serialized(Mode::Binary, &row).unwrap();
     let headers: Vec<_> = serialized
@@ -159,7 +161,8 @@ fn in_binary_mode_the_attributes_are_headers_and_all_else_is_as_it_was() {
 #[test]
 fn in_structured_mode_a_json_payload_stands_in_the_document_byte_for_byte() {
     let payload = "{ \"z\": 12345678901234567890.000000000000000001, \"a\": 1e400,\n \"z\": \"\\u0041\" } ";
-    let row = stored(Event::new("orders", ("or\"der", "4\n2")).payload(payload, "application/json; charset=utf-8"));
+    let row =
+        stored(Event::new("orders", ("or\"der", "4\n2")).payload(payload, "application/json; charset=utf-8"));
     let serialized = serialized(Mode::Structured, &row).unwrap();
     let document = String::from_utf8(serialized.payload.clone().unwrap()).unwrap();
     let head = format!(
@@ -209,7 +212,8 @@ fn what_is_a_cloud_event_already_is_sent_as_it_is() {
 #[test]
 fn the_type_is_the_first_event_type_that_is_a_text() {
     let typed = |value: &[u8]| {
-        let event = Event::new("orders", ("order", 1)).header("event-type", value).header("event-type", "Second");
+        let event =
+            Event::new("orders", ("order", 1)).header("event-type", value).header("event-type", "Second");
         sent(Mode::Binary, &stored(event)).0["ce_type"].clone()
     };
     assert_eq!(typed(b"OrderCreated"), "OrderCreated");

@@ -50,6 +50,12 @@ struct Readme;
 struct Consuming;
 
 /// The examples of docs/events.md, compiled.
-#[cfg(all(doctest, feature = "events-schema", feature = "events-validate", feature = "consumer", feature = "postgres"))]
+#[cfg(all(
+    doctest,
+    feature = "events-schema",
+    feature = "events-validate",
+    feature = "consumer",
+    feature = "postgres"
+))]
 #[doc = include_str!("../../../docs/events.md")]
 struct Events;

@@ -9,7 +9,9 @@ use eventferry::sqlite::SqliteOutbox;
 use tokio_postgres::NoTls;
 use uuid::Uuid;
 
-#[derive(Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema, eventferry::Event)]
+#[derive(
+    Clone, Debug, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema, eventferry::Event,
+)]
 #[event(topic = "orders.created", aggregate = "order", version = 2, schema)]
 struct OrderCreated {
     #[event(aggregate_id)]
@@ -44,28 +46,47 @@ fn expected() -> Stored {
 
 const REFUSAL: &str = "event for topic `orders.created`: `/total` breaks a rule of version 2: maximum: 100";
 
-/// A database of its own, which lies about until the server is thrown away.
-async fn postgres() -> tokio_postgres::Client {
-    let name = "EVENTFERRY_TEST_POSTGRES_URL";
-    let url = std::env::var(name)
-        .unwrap_or_else(|_| panic!("{name} is not set: run `eval \"$(cargo xtask services env)\"` first"));
-    let (client, connection) = tokio_postgres::connect(&url, NoTls).await.unwrap();
+/// A database of its own.
+struct Database {
+    admin: tokio_postgres::Client,
+    name: String,
+    client: tokio_postgres::Client,
+}
+
+impl Database {
+    async fn new() -> Self {
+        let variable = "EVENTFERRY_TEST_POSTGRES_URL";
+        let url = std::env::var(variable).unwrap_or_else(|_| {
+            panic!("{variable} is not set: run `eval \"$(cargo xtask services env)\"` first")
+        });
+        let mut config: tokio_postgres::Config = url.parse().unwrap();
+        let admin = connected(&config).await;
+        let name = format!("eventferry_events_{}", Uuid::new_v4().simple());
+        admin.batch_execute(&format!("CREATE DATABASE {name}")).await.unwrap();
+        let client = connected(config.dbname(&name)).await;
+        client.batch_execute(&eventferry::postgres::schema_sql()).await.unwrap();
+        Self { admin, name, client }
+    }
+
+    async fn dropped(self) {
+        self.admin.batch_execute(&format!("DROP DATABASE {} WITH (FORCE)", self.name)).await.unwrap();
+    }
+}
+
+async fn connected(config: &tokio_postgres::Config) -> tokio_postgres::Client {
+    let (client, connection) = config.connect(NoTls).await.unwrap();
     tokio::spawn(connection);
-    let database = format!("eventferry_events_{}", Uuid::new_v4().simple());
-    client.batch_execute(&format!("CREATE DATABASE {database}")).await.unwrap();
-    let mut config: tokio_postgres::Config = url.parse().unwrap();
-    let (client, connection) = config.dbname(&database).connect(NoTls).await.unwrap();
-    tokio::spawn(connection);
-    client.batch_execute(&eventferry::postgres::schema_sql()).await.unwrap();
     client
 }
 
 async fn stored(client: &tokio_postgres::Client) -> Vec<Stored> {
-    let query = "SELECT topic, aggregate_type, aggregate_id, payload, content_type, headers FROM eventferry.outbox";
+    let query =
+        "SELECT topic, aggregate_type, aggregate_id, payload, content_type, headers FROM eventferry.outbox";
     let rows = client.query(query, &[]).await.unwrap();
     let of = |row: &tokio_postgres::Row| {
         let headers: Vec<Vec<u8>> = row.get(5);
-        let headers = headers.chunks(2).map(|pair| (String::from_utf8(pair[0].clone()).unwrap(), pair[1].clone()));
+        let headers =
+            headers.chunks(2).map(|pair| (String::from_utf8(pair[0].clone()).unwrap(), pair[1].clone()));
         (row.get(0), row.get(1), row.get(2), row.get(3), row.get(4), headers.collect())
     };
     rows.iter().map(of).collect()
@@ -73,11 +94,12 @@ async fn stored(client: &tokio_postgres::Client) -> Vec<Stored> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_typed_event_is_enqueued_in_postgres_and_decoded_as_it_arrives() {
-    let mut client = postgres().await;
+    let mut database = Database::new().await;
+    let client = &mut database.client;
     let mut tx = client.transaction().await.unwrap();
     let id = PostgresOutbox::new().enqueue(&mut tx, &OrderCreated::one()).await.unwrap();
     tx.commit().await.unwrap();
-    assert_eq!(stored(&client).await, [expected()]);
+    assert_eq!(stored(client).await, [expected()]);
 
     let (topic, kind, aggregate, payload, content_type, own) = expected();
     let text = id.to_string();
@@ -92,11 +114,13 @@ async fn a_typed_event_is_enqueued_in_postgres_and_decoded_as_it_arrives() {
     let order: OrderCreated =
         events().decode(&topic, arrival.headers.iter().copied(), arrival.payload).unwrap();
     assert_eq!(order, OrderCreated::one());
+    database.dropped().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_typed_event_that_breaks_its_schema_leaves_the_transaction_of_postgres_as_it_was() {
-    let mut client = postgres().await;
+    let mut database = Database::new().await;
+    let client = &mut database.client;
     let outbox = PostgresOutbox::new().with(events());
     let mut tx = client.transaction().await.unwrap();
     let fault = outbox.enqueue(&mut tx, &OrderCreated::too_large()).await.unwrap_err();
@@ -105,7 +129,8 @@ async fn a_typed_event_that_breaks_its_schema_leaves_the_transaction_of_postgres
     let both = [OrderCreated::one(), OrderCreated::too_large()];
     assert!(outbox.enqueue_many(&mut tx, &both).await.is_err());
     tx.commit().await.unwrap();
-    assert_eq!(stored(&client).await, [expected()]);
+    assert_eq!(stored(client).await, [expected()]);
+    database.dropped().await;
 }
 
 #[tokio::test]
@@ -119,7 +144,8 @@ async fn a_typed_event_is_enqueued_in_sqlite_and_one_that_breaks_its_schema_is_n
     // For those who do not wait.
     SqliteOutbox.append(&tx, &[outbox.event(&OrderCreated::one()).unwrap()]).unwrap();
     tx.commit().unwrap();
-    let query = "SELECT topic, aggregate_type, aggregate_id, payload, content_type, headers FROM eventferry_outbox";
+    let query =
+        "SELECT topic, aggregate_type, aggregate_id, payload, content_type, headers FROM eventferry_outbox";
     let mut query = connection.prepare(query).unwrap();
     let rows = query.query_map([], |row| {
         let headers: Vec<u8> = row.get(5)?;

@@ -78,7 +78,9 @@ fn a_folder_that_cannot_be_used_ends_the_relay_before_it_begins() {
     write_schema(&program, "orders");
     std::fs::write(program.path("events/orders.v3.schema.json"), "{}").unwrap();
     let run = ["run", "--store", "sqlite:none.db", "--publisher", "kafka://127.0.0.1:1"];
-    program.run(&[&run[..], &["--events", "events"]].concat()).expect(2, &["--events: ", "orders.v3.schema.json"]);
+    program
+        .run(&[&run[..], &["--events", "events"]].concat())
+        .expect(2, &["--events: ", "orders.v3.schema.json"]);
     let program = program.with("EVENTFERRY_EVENTS", "nowhere");
     program.run(&run).expect(2, &["EVENTFERRY_EVENTS: `nowhere` cannot be read"]);
 }
@@ -106,7 +108,9 @@ fn cloudevents_arrive_in_headers_or_around_the_payload() {
             assert!(sent.ends_with(&format!("\"data\":{payload}}}")), "{sent}");
             assert_eq!(header(&message, "ce_id"), None);
         } else {
-            for (name, value) in [("specversion", "1.0"), ("id", id.trim()), ("source", "/shop"), ("subject", "42")] {
+            for (name, value) in
+                [("specversion", "1.0"), ("id", id.trim()), ("source", "/shop"), ("subject", "42")]
+            {
                 assert_eq!(header(&message, &format!("ce_{name}")).as_deref(), Some(value), "{name}");
             }
             assert_eq!(header(&message, "content-type").as_deref(), Some("application/json"));

@@ -3,11 +3,11 @@
 use std::future::{Future, ready};
 use std::sync::Mutex;
 
-use eventferry::core::{
-    Enqueue, EnqueueFault, EnqueueFaultKind, Intercepted, MessageId, NotSerialized, PublishFaultKind, Serialized,
-    Serializer as _, StoredEvent, Timestamp,
-};
 use eventferry::Event;
+use eventferry::core::{
+    Enqueue, EnqueueFault, EnqueueFaultKind, Intercepted, MessageId, NotSerialized, PublishFaultKind,
+    Serialized, Serializer as _, StoredEvent, Timestamp,
+};
 use eventferry::events::Checks;
 
 use crate::shop::{order, shop};
@@ -42,7 +42,8 @@ fn event(version: &str, payload: &str) -> Event {
     event.payload(payload, "application/json")
 }
 
-const WRONG: &str = r#"{"id": 1, "total": {"amount": "sesame", "currency": "EUR"}, "customer": "a", "note": null}"#;
+const WRONG: &str =
+    r#"{"id": 1, "total": {"amount": "sesame", "currency": "EUR"}, "customer": "a", "note": null}"#;
 
 #[test]
 fn the_database_is_asked_nothing_for_an_event_that_fails() {
@@ -84,7 +85,8 @@ fn what_does_not_match_is_refused_before_it_is_sent_and_what_does_is_left_as_it_
     let checks = Checks::new(shop());
     assert_eq!(checked(&checks, order().try_into_event()), Ok(Serialized::default()));
     // Without the header it is version 1.
-    let old = Event::new("orders.created", ("order", 1)).payload(r#"{"id": 1, "total": 2}"#, "application/json");
+    let old =
+        Event::new("orders.created", ("order", 1)).payload(r#"{"id": 1, "total": 2}"#, "application/json");
     assert_eq!(checked(&checks, old.clone()), Ok(Serialized::default()));
     // SQL may leave the content type out.
     let mut bare = old;
@@ -96,7 +98,10 @@ fn what_does_not_match_is_refused_before_it_is_sent_and_what_does_is_left_as_it_
         (event("1", "{\"id\": 1}"), "`/total` breaks a rule of version 1: required: it is missing"),
         (event("1", "[\"sesame\"]"), "the payload breaks a rule of version 1: type: object"),
         (event("2", "{\"sesame\""), "the payload is not JSON: EOF"),
-        (event("3", "{}"), "no schema has version 3; known are 1, 2, and event-version says which"),
+        (
+            event("3", "{}"),
+            "no schema has version 3; known are 1, 2, and the header event-version says which",
+        ),
         (event("sesame", "{}"), "event-version is no number"),
         (bare, "the payload is not JSON"),
     ] {
@@ -116,7 +121,7 @@ fn what_no_schema_names_passes_unless_it_must_not() {
     for (event, says) in [
         (elsewhere, Some("no schema names this topic")),
         (avro(), Some("the content type is not JSON")),
-        (without, Some("version 1 has no JSON Schema")),
+        (without, Some("its version has no JSON Schema")),
         (tombstone, None),
         (Event::new("free", ("order", 1)), None),
     ] {

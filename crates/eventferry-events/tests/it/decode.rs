@@ -86,8 +86,16 @@ fn what_cannot_be_decoded_is_said_without_a_value() {
         (fault("2", Some(b"{} sesame")), Malformed, "does not fit the type"),
         (fault("2", Some(b"sesame")), Malformed, "the payload does not fit the type"),
         (fault("1", Some(b"sesame")), Malformed, "the payload is not JSON: expected value at line 1"),
-        (fault("1", Some(br#"{"total": "sesame"}"#)), Malformed, "the step to the next version refused it: `total`"),
-        (fault("1", Some(br#"{"total": 1, "id": "sesame"}"#)), Malformed, "`/id` does not fit the type after"),
+        (
+            fault("1", Some(br#"{"total": "sesame"}"#)),
+            Malformed,
+            "the step to the next version refused it: `total`",
+        ),
+        (
+            fault("1", Some(br#"{"total": 1, "id": "sesame"}"#)),
+            Malformed,
+            "`/id` does not fit the type after",
+        ),
         (fault("x", Some(b"{}")), Malformed, "event-version is no number"),
         (fault("3", Some(b"{}")), Unknown, "version 3 is not known here; known are 1, 2"),
         (fault("2", None), Tombstone, "no payload"),

@@ -40,7 +40,12 @@ fn the_export_is_what_the_schema_of_asyncapi_3_asks_for() {
 fn the_export_names_each_topic_version_and_schema_and_its_references_lead_somewhere() {
     let document = document(&shop());
     let message = &document["components"]["messages"]["orders.created.v2"];
-    assert_eq!((&message["name"], &message["contentType"]), (&json!("OrderCreated"), &json!("application/json")));
+    assert_eq!(
+        (&message["name"], &message["contentType"]),
+        (&json!("OrderCreated"), &json!("application/json"))
+    );
+    let paid = &document["components"]["messages"]["orders.paid.v1"];
+    assert_eq!(paid["contentType"], "application/vnd.shop.order+json");
     assert_eq!(message["headers"]["properties"]["event-version"]["const"], "2");
     assert_eq!(document["channels"]["orders.created"]["messages"].as_object().unwrap().len(), 2);
     assert_eq!(document["components"]["messages"]["orders.paid.v1"]["x-avro"], r#"{"type": "record"}"#);

@@ -8,8 +8,10 @@ use eventferry::events::Registry;
 use crate::shop::shop;
 
 fn names(folder: &Path) -> Vec<String> {
-    let mut names: Vec<_> =
-        fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    let mut names: Vec<_> = fs::read_dir(folder)
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .collect();
     names.sort();
     names
 }
@@ -32,7 +34,11 @@ fn a_registry_that_was_saved_is_loaded_as_it_was() {
     let loaded = Registry::load(&at).unwrap();
     let facts = |registry: &Registry| {
         let all = registry.event_types().cloned();
-        all.map(|mut event| { event.origin.clear(); event }).collect::<Vec<_>>()
+        all.map(|mut event| {
+            event.origin.clear();
+            event
+        })
+        .collect::<Vec<_>>()
     };
     assert_eq!(facts(&loaded), facts(&shop()));
     // The same once more: the same bytes.
@@ -90,7 +96,9 @@ fn a_bad_folder_is_refused_with_the_name_of_its_file() {
         assert!(fault.contains(says) && fault.contains("orders.v2.schema.json"), "{text}: {fault}");
     }
     let folder = tempfile::tempdir().unwrap();
-    assert!(Registry::load(folder.path()).unwrap_err().to_string().contains("no file in it ends in .schema.json"));
+    assert!(
+        Registry::load(folder.path()).unwrap_err().to_string().contains("no file in it ends in .schema.json")
+    );
     let none = Registry::load(folder.path().join("none")).unwrap_err().to_string();
     assert!(none.contains("none` cannot be read"), "{none}");
 }

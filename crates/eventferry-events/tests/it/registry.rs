@@ -24,8 +24,10 @@ fn same(payload: Value) -> Result<Value, String> {
 #[test]
 fn a_registry_lists_an_applications_events_in_order() {
     let registry = shop();
-    let listed: Vec<_> =
-        registry.event_types().map(|event| (event.topic.as_str(), event.version, event.name.as_str())).collect();
+    let listed: Vec<_> = registry
+        .event_types()
+        .map(|event| (event.topic.as_str(), event.version, event.name.as_str()))
+        .collect();
     assert_eq!(
         listed,
         [
@@ -36,7 +38,10 @@ fn a_registry_lists_an_applications_events_in_order() {
     );
     assert_eq!(format!("{registry:?}"), r#"{"orders.created.v1", "orders.created.v2", "orders.paid.v1"}"#);
     let paid = registry.get("orders.paid", 1).unwrap();
-    assert_eq!((paid.avro.as_deref(), paid.protobuf.as_deref()), (Some(r#"{"type": "record"}"#), Some("message OrderPaid {}")));
+    assert_eq!(
+        (paid.avro.as_deref(), paid.protobuf.as_deref()),
+        (Some(r#"{"type": "record"}"#), Some("message OrderPaid {}"))
+    );
     assert_eq!(registry.get("orders.paid", 2), None);
 }
 
@@ -57,8 +62,12 @@ fn two_event_types_that_disagree_are_refused_with_both_names() {
 
 #[test]
 fn merged_registries_keep_their_steps_and_must_agree() {
-    let library =
-        Registry::builder().event_type(order(1)).event_type(order(2)).upcast("orders", 1, same).build().unwrap();
+    let library = Registry::builder()
+        .event_type(order(1))
+        .event_type(order(2))
+        .upcast("orders", 1, same)
+        .build()
+        .unwrap();
     let merged = Registry::builder().merge(&library).merge(&library).merge(&shop()).build().unwrap();
     assert_eq!(merged.event_types().count(), 5);
     let other = EventType::new("Other", "orders", 3, "order");
@@ -68,10 +77,15 @@ fn merged_registries_keep_their_steps_and_must_agree() {
 
 #[test]
 fn a_missing_step_is_found_when_the_registry_is_built() {
-    let of = |versions: &[u32]| versions.iter().map(|v| order(*v)).fold(Registry::builder(), RegistryBuilder::event_type);
+    let of = |versions: &[u32]| {
+        versions.iter().map(|v| order(*v)).fold(Registry::builder(), RegistryBuilder::event_type)
+    };
     refused(of(&[1, 2, 3]).upcast("orders", 1, same), &["`orders`", "none from version 2 to 3", "add it"]);
     refused(of(&[4]).upcast("orders", 1, same).upcast("orders", 3, same), &["none from version 2 to 3"]);
-    refused(of(&[1, 2]).upcast("orders", 1, same).upcast("orders", 2, same), &["step from version 2", "newest version is 2"]);
+    refused(
+        of(&[1, 2]).upcast("orders", 1, same).upcast("orders", 2, same),
+        &["step from version 2", "newest version is 2"],
+    );
     refused(of(&[1]).upcast("others", 1, same), &["`others`", "no event"]);
     refused(of(&[4_000_000_000]).upcast("orders", 1, same), &["none from version 2 to 3"]);
     assert!(of(&[3]).upcast("orders", 1, same).upcast("orders", 2, same).build().is_ok());
@@ -90,7 +104,10 @@ fn what_cannot_be_an_event_type_is_refused() {
         (EventType::new("", "a", 1, "order"), "name"),
         (EventType::new("A", "a", 1, ""), "aggregate"),
         (EventType::new("A", "a", 1, "order").json_schema(json!("x")), "an object, or true or false"),
-        (EventType::new("A", "a", 1, "order").json_schema(json!({"type": "strnig"})), "A: the JSON Schema cannot be used"),
+        (
+            EventType::new("A", "a", 1, "order").json_schema(json!({"type": "strnig"})),
+            "A: the JSON Schema cannot be used",
+        ),
         (EventType::new("A", "a", 1, "order").json_schema(json!({"$ref": "#/$defs/x"})), "cannot be used"),
     ] {
         refused(Registry::builder().event_type(event_type), &[says]);

@@ -47,7 +47,12 @@ pub(crate) struct OrderCreatedV1 {
 }
 
 #[derive(Debug, PartialEq, Eq, Serialize, Deserialize, eventferry::Event)]
-#[event(topic = "orders.paid", aggregate = "order", avro = r#"{"type": "record"}"#, protobuf = "message OrderPaid {}")]
+#[event(
+    topic = "orders.paid",
+    aggregate = "order",
+    avro = r#"{"type": "record"}"#,
+    protobuf = "message OrderPaid {}"
+)]
 #[event(content_type = "application/vnd.shop.order+json")]
 pub(crate) struct OrderPaid {
     #[event(aggregate_id)]
