@@ -1,4 +1,4 @@
-//! Typed events as applications and consumers see them, and what the compiler says of structs that are none.
+//! Typed events as applications and consumers see them.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod checks;
