@@ -3,7 +3,7 @@
 use proc_macro2::{Span, TokenStream};
 use quote::{quote, quote_spanned};
 use syn::spanned::Spanned as _;
-use syn::{DeriveInput, Field, Path};
+use syn::{DeriveInput, Expr, Field, Path};
 
 use crate::attributes::EventStruct;
 
@@ -15,9 +15,8 @@ pub(crate) fn of(input: &DeriveInput, event: &EventStruct<'_>) -> TokenStream {
     let content_type = event.content_type.iter().map(|content_type| {
         quote! { const CONTENT_TYPE: &'static str = #content_type; }
     });
-    let avro = event.avro.iter().map(|text| quote! { const AVRO: ::core::option::Option<&'static str> = ::core::option::Option::Some(#text); });
-    let protobuf =
-        event.protobuf.iter().map(|text| quote! { const PROTOBUF: ::core::option::Option<&'static str> = ::core::option::Option::Some(#text); });
+    let avro = constant("AVRO", event.avro.as_ref());
+    let protobuf = constant("PROTOBUF", event.protobuf.as_ref());
     let aggregate_id = as_text(at, event.aggregate_id, "aggregate_id_as_text");
     let key = event.key.map(|field| {
         let text = as_text(at, field, "key_as_text");
@@ -38,8 +37,8 @@ pub(crate) fn of(input: &DeriveInput, event: &EventStruct<'_>) -> TokenStream {
             const VERSION: u32 = #version;
             const AGGREGATE: &'static str = #aggregate;
             #(#content_type)*
-            #(#avro)*
-            #(#protobuf)*
+            #avro
+            #protobuf
 
             fn aggregate_id(&self) -> ::std::string::String {
                 #aggregate_id
@@ -59,6 +58,16 @@ pub(crate) fn of(input: &DeriveInput, event: &EventStruct<'_>) -> TokenStream {
             #of_value
         }
     }
+}
+
+/// The text of a schema, if there is one.
+fn constant(name: &str, text: Option<&Expr>) -> Option<TokenStream> {
+    let name = syn::Ident::new(name, Span::call_site());
+    text.map(|text| {
+        quote! {
+            const #name: ::core::option::Option<&'static str> = ::core::option::Option::Some(#text);
+        }
+    })
 }
 
 /// A field's text. Spanned like its type, so that a type without one is underlined.
