@@ -4,7 +4,7 @@ use proc_macro2::Span;
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned as _;
 use syn::{
-    Attribute, Data, DeriveInput, Error, Expr, Field, Fields, GenericParam, Generics, LitInt, LitStr, Path,
+    Attribute, Data, DeriveInput, Error, Expr, Field, Fields, GenericParam, Generics, Lit, LitStr, Path,
     Result,
 };
 
@@ -197,10 +197,16 @@ fn text(meta: &ParseNestedMeta<'_>, check: fn(&str) -> std::result::Result<(), S
 }
 
 fn version(meta: &ParseNestedMeta<'_>) -> Result<u32> {
-    let number: LitInt = meta.value()?.parse()?;
-    let version = number.base10_parse().ok().filter(|version| *version > 0);
+    let literal: Lit = meta.value()?.parse()?;
+    let version = match &literal {
+        Lit::Int(number) => number.base10_parse().ok().filter(|version| *version > 0),
+        _ => None,
+    };
     version.ok_or_else(|| {
-        Error::new(number.span(), "a version is a number from 1 to 4294967295; the first is 1")
+        Error::new(
+            literal.span(),
+            "a version is a whole number from 1 to 4294967295, without quotes; the first is 1",
+        )
     })
 }
 
