@@ -1,7 +1,8 @@
 //! The front door of eventferry: the transactional outbox as a log.
 //!
-//! An application appends an [`Event`] in the same transaction as its data; relays carry it to the broker, in order,
-//! without loss. Everything here is re-exported from the room where it lives; features choose the rooms.
+//! An application appends an [`Event`](struct@Event) in the same transaction as its data; relays carry it to the
+//! broker, in order, without loss. Everything here is re-exported from the room where it lives; features choose the
+//! rooms.
 
 pub use eventferry_core as core;
 pub use eventferry_core::{
