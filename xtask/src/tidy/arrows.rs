@@ -142,6 +142,15 @@ mod tests {
     }
 
     #[test]
+    fn typed_events_need_no_store_no_publisher_and_no_relay() {
+        assert_eq!(wrong("eventferry-events", &[("eventferry-core", Use::Library)]), 0);
+        for other in ["eventferry-store-a", "eventferry-publisher-a", "eventferry-relay", "eventferry-cli"] {
+            assert_eq!(wrong("eventferry-events", &[(other, Use::Library)]), 1, "{other}");
+            assert_eq!(wrong("eventferry-derive", &[(other, Use::Library)]), 1, "{other}");
+        }
+    }
+
+    #[test]
     fn the_simulator_names_only_core() {
         assert_eq!(wrong("eventferry-sim", &[("eventferry-core", Use::Library)]), 0);
         assert_eq!(wrong("eventferry-sim", &[("eventferry-relay", Use::Library)]), 1);
