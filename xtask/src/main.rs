@@ -38,7 +38,8 @@ usage: cargo xtask COMMAND
     --events N         5,000,000, 1,000,000 or 2,000 unless given
     --feed F           table, or tail: committed while the program reads the log's tail
     --json FILE        the figures for machines
-  services up        start PostgreSQL 18 and 14 and Kafka on free loopback ports; installs them on first use
+  services up        start PostgreSQL 18 and 14, Kafka and a schema registry on free loopback ports; installs them on
+                     first use
   services down      stop what `up` started in this checkout, and remove its data
   services status    say what runs, where
   services env       print the variables tests read; use as: eval \"$(cargo xtask services env)\"

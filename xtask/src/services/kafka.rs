@@ -8,6 +8,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use super::cache::Cache;
+use super::java;
 use super::maven::{self, Artifact};
 use super::port;
 use super::server::{Launch, Server, Site};
@@ -24,14 +25,12 @@ const ARTIFACTS: [Artifact<'static>; 3] = [
     // The binding that fits Kafka's slf4j and needs no configuration file: warnings go to standard error.
     Artifact("org.slf4j:slf4j-simple:1.7.36"),
 ];
-/// Kafka 4 is compiled for this one.
-const JAVA_MIN: u32 = 17;
 /// Any sixteen bytes in URL-safe base64 name a cluster; these say whose it is.
 const CLUSTER_ID: &str = "ZXZlbnRmZXJyeS10ZXN0cw";
 
 impl Kafka {
     fn java(&self, site: &Site<'_>) -> Command {
-        let mut command = Command::new(java_program());
+        let mut command = Command::new(java::program());
         command.args(["-Xmx512m", "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn"]);
         command.arg("-Dorg.slf4j.simpleLogger.showDateTime=true");
         command.arg("-cp").arg(format!("{}/*", site.programs.display()));
@@ -78,7 +77,7 @@ impl Server for Kafka {
     }
 
     fn prepare(&self, site: &Site<'_>) -> Result<Launch, Trouble> {
-        check_java(self.address_variable())?;
+        java::check("Kafka", self.address_variable())?;
         let controller_port = port::free(site.port + 1)?;
         let properties = site.home.join("server.properties");
         let data = site.home.join("data");
@@ -125,36 +124,6 @@ fn configuration(port: u16, controller_port: u16, data: &Path) -> String {
     )
 }
 
-fn java_program() -> PathBuf {
-    let home = std::env::var_os("JAVA_HOME").filter(|home| !home.is_empty());
-    let in_home = home.map(|home| PathBuf::from(home).join("bin/java")).filter(|java| java.is_file());
-    in_home.unwrap_or_else(|| PathBuf::from("java"))
-}
-
-fn check_java(instead: &str) -> Result<(), Trouble> {
-    let advice =
-        format!("install one (Debian: apt install openjdk-17-jre-headless), or set JAVA_HOME or {instead}");
-    let output = Command::new(java_program()).arg("-version").output().map_err(|_| {
-        Trouble::new(format!("Kafka needs Java {JAVA_MIN} or newer and there is no `java`: {advice}"))
-    })?;
-    match java_release(&String::from_utf8_lossy(&output.stderr)) {
-        Some(release) if release < JAVA_MIN => Err(Trouble::new(format!(
-            "Kafka needs Java {JAVA_MIN} or newer, and `java` is {release}: {advice}"
-        ))),
-        _ => Ok(()),
-    }
-}
-
-/// The release in what `java -version` says: `openjdk version "17.0.15" 2025-04-15`, or `"1.8.0_402"` of old.
-fn java_release(said: &str) -> Option<u32> {
-    let version = said.split('"').nth(1)?;
-    let mut numbers = version.split(|c: char| !c.is_ascii_digit()).filter_map(|part| part.parse().ok());
-    match numbers.next()? {
-        1 => numbers.next(),
-        release => Some(release),
-    }
-}
-
 /// Sends an ApiVersions request, which a broker answers only once it processes requests.
 fn tells_its_api_versions(port: u16) -> std::io::Result<bool> {
     const PATIENCE: Duration = Duration::from_secs(2);
@@ -172,14 +141,6 @@ fn tells_its_api_versions(port: u16) -> std::io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn java_says_its_release_in_two_ways() {
-        assert_eq!(java_release("openjdk version \"17.0.15\" 2025-04-15"), Some(17));
-        assert_eq!(java_release("java version \"1.8.0_402\""), Some(8));
-        assert_eq!(java_release("openjdk version \"21\" 2023-09-19"), Some(21));
-        assert_eq!(java_release("no java here"), None);
-    }
 
     #[test]
     fn a_missing_topic_stays_missing() {

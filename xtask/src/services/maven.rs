@@ -7,7 +7,8 @@ use std::process::Command;
 use crate::log::Log;
 use crate::trouble::{Attempt, Trouble};
 
-/// `group:artifact:version`, the way Maven prints it.
+/// `group:artifact:version`, the way Maven prints it; `group:artifact:version:type:classifier` is a file by itself,
+/// without what it needs, which is in it.
 pub(crate) struct Artifact<'a>(pub(crate) &'a str);
 
 /// Pinned: the version a bare `dependency:` means changes with the Maven installed.
@@ -58,12 +59,19 @@ fn pom(artifacts: &[Artifact<'_>]) -> String {
         for (tag, close) in [
             ("<dependency><groupId>", "</groupId>"),
             ("<artifactId>", "</artifactId>"),
-            ("<version>", "</version></dependency>"),
+            ("<version>", "</version>"),
         ] {
             text.push_str(tag);
             text.push_str(parts.next().unwrap_or_default());
             text.push_str(close);
         }
+        if let (Some(kind), Some(classifier)) = (parts.next(), parts.next()) {
+            text.push_str(&format!(
+                "<type>{kind}</type><classifier>{classifier}</classifier><exclusions><exclusion>\
+                 <groupId>*</groupId><artifactId>*</artifactId></exclusion></exclusions>"
+            ));
+        }
+        text.push_str("</dependency>");
     }
     text.push_str("</dependencies></project>\n");
     text
@@ -80,5 +88,14 @@ mod tests {
             "<groupId>org.example</groupId><artifactId>thing</artifactId><version>1.2</version></dependency>"
         ));
         assert_eq!(text.matches("<dependency>").count(), 2);
+        assert_eq!(text.matches("</dependency>").count(), 2);
+    }
+
+    #[test]
+    fn a_file_by_itself_comes_without_what_it_needs() {
+        let text = pom(&[Artifact("org.example:thing:1.2:zip:all")]);
+        assert!(
+            text.contains("<version>1.2</version><type>zip</type><classifier>all</classifier><exclusions>")
+        );
     }
 }

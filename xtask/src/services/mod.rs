@@ -3,6 +3,8 @@
 mod server;
 mod postgres;
 mod kafka;
+mod schema_registry;
+mod java;
 mod maven;
 mod tools;
 mod cache;
@@ -21,6 +23,7 @@ use account::Account;
 use cache::{Cache, make_folder};
 use kafka::Kafka;
 use postgres::Postgres;
+use schema_registry::SchemaRegistry;
 use server::{Condition, Place, Server};
 
 use crate::checkout::Checkout;
@@ -40,7 +43,7 @@ static POSTGRES_14: Postgres = Postgres {
     address_variable: "EVENTFERRY_TEST_POSTGRES_14_URL",
     programs_variable: "EVENTFERRY_TEST_POSTGRES_14_BIN",
 };
-static SERVERS: [&dyn Server; 3] = [&POSTGRES_18, &POSTGRES_14, &Kafka];
+static SERVERS: [&dyn Server; 4] = [&POSTGRES_18, &POSTGRES_14, &Kafka, &SchemaRegistry];
 
 /// The servers of one checkout.
 pub(crate) struct Services {
