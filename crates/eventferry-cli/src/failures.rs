@@ -86,6 +86,7 @@ fn policy(
     Ok(policy)
 }
 
+/// Reads true or false.
 pub(crate) fn yes_or_no(text: &str) -> Result<bool, String> {
     text.parse().map_err(|_| format!("`{text}` is neither true nor false"))
 }

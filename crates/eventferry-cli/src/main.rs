@@ -33,6 +33,7 @@ mod person;
 mod place;
 mod readiness;
 mod run;
+mod schemas;
 mod serializers;
 mod settings;
 mod shutdown;

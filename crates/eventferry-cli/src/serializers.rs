@@ -6,11 +6,12 @@ use eventferry::events::{Checks, Registry};
 use crate::arguments::SerializerArguments;
 use crate::ending::Trouble;
 use crate::failures::yes_or_no;
+use crate::schemas::{Schemas, schemas};
 use crate::settings::Settings;
 
 /// All of them, in the order in which an event meets them: what was enqueued is checked before it becomes something
-/// else, and the envelope comes last, around whatever there is then.
-pub(crate) type Serializers = (Option<Checks>, Option<CloudEvents>);
+/// else by a schema of a registry, and the envelope comes last, around whatever there is then.
+pub(crate) type Serializers = (Option<Checks>, (Option<Schemas>, Option<CloudEvents>));
 
 /// Reads the settings.
 ///
@@ -20,7 +21,7 @@ pub(crate) fn serializers(
     settings: &Settings,
     arguments: &SerializerArguments,
 ) -> Result<Serializers, Trouble> {
-    Ok((checks(settings, arguments)?, envelope(settings, arguments)?))
+    Ok((checks(settings, arguments)?, (schemas(settings)?, envelope(settings, arguments)?)))
 }
 
 fn checks(settings: &Settings, arguments: &SerializerArguments) -> Result<Option<Checks>, Trouble> {
@@ -80,16 +81,16 @@ mod tests {
 
     #[test]
     fn without_settings_events_are_sent_as_they_are() {
-        let (checks, envelope) = read("", &SerializerArguments::default()).unwrap();
-        assert!(checks.is_none() && envelope.is_none());
-        let (_, envelope) = read("envelope = \"plain\"\n", &SerializerArguments::default()).unwrap();
+        let (checks, (schemas, envelope)) = read("", &SerializerArguments::default()).unwrap();
+        assert!(checks.is_none() && schemas.is_none() && envelope.is_none());
+        let (_, (_, envelope)) = read("envelope = \"plain\"\n", &SerializerArguments::default()).unwrap();
         assert!(envelope.is_none());
     }
 
     #[test]
     fn an_envelope_has_a_source() {
         let arguments = SerializerArguments { envelope: said("cloudevents-binary"), ..Default::default() };
-        let (_, envelope) = read("cloudevents_source = \"/shop\"\n", &arguments).unwrap();
+        let (_, (_, envelope)) = read("cloudevents_source = \"/shop\"\n", &arguments).unwrap();
         assert_eq!(envelope, Some(CloudEvents::new(Mode::Binary, "/shop").unwrap()));
         for (file, says) in [
             ("", "--envelope: CloudEvents have a source"),

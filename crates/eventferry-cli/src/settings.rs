@@ -2,6 +2,7 @@
 
 mod clusters;
 mod file;
+mod schemas;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,6 +16,7 @@ use jiff::SignedDuration;
 use crate::ending::Trouble;
 pub(crate) use clusters::ClusterTable;
 use file::{File, read_file};
+pub(crate) use schemas::{SchemaTable, SchemasTable};
 
 /// What can be set in a file, and as a variable: `relay_id` is EVENTFERRY_RELAY_ID and `--relay-id`.
 const KEYS: [&str; 25] = [
@@ -125,6 +127,7 @@ impl Settings {
         };
         // Only the file says which variables there are for clusters.
         settings.file.clusters.iter_mut().for_each(|cluster| cluster.take_url(&mut unknown));
+        settings.file.schemas.take_variables(&mut unknown);
         settings.warnings.extend(unknown.keys().map(|name| unknown_variable(name)));
         Ok(settings)
     }
@@ -177,6 +180,11 @@ impl Settings {
     /// The topics that have settings of their own, which only the file can give.
     pub(crate) fn topics(&self) -> impl Iterator<Item = (&str, TopicSettings<'_>)> {
         self.file.topics.iter().map(|(topic, table)| (topic.as_str(), TopicSettings(table)))
+    }
+
+    /// What is set for schemas.
+    pub(crate) fn schemas(&self) -> &SchemasTable {
+        &self.file.schemas
     }
 
     /// The clusters that the file names, in its order.

@@ -245,7 +245,7 @@ impl Serializer for RegistrySerializer {
                     Ok(writer) => Slot::Known(Arc::new(writer)),
                     // One event with a wrong name must not hold its topic.
                     Err(fault) if named_by_event && *fault.kind() == PublishFaultKind::TopicRefused => {
-                        Slot::refused(&fault)
+                        self.inner.refusal(&fault)
                     }
                     Err(fault) => return Err(fault),
                 };
@@ -287,7 +287,7 @@ impl RegistrySerializer {
         if is_framed_key(key) || has_header(row, Part::Key.header()) {
             return Ok(());
         }
-        let writer = self.inner.writer(row.topic(), Part::Key, schema, "")?;
+        let writer = self.writer(row.topic(), Part::Key, schema, "")?;
         let (key, header) = writer.key(key)?;
         into.key = Some(key);
         into.headers.extend(header);
@@ -307,10 +307,7 @@ impl RegistrySerializer {
             true => schema.record_of(row)?,
             false => String::new(),
         };
-        let writer = self.inner.writer(row.topic(), Part::Value, schema, &record)?;
-        if let Some(refresh) = self.inner.refresh.filter(|_| schema.is_latest()) {
-            self.refresh(row.topic(), schema, &record, &writer, refresh);
-        }
+        let writer = self.writer(row.topic(), Part::Value, schema, &record)?;
         let (payload, header) = writer.value(payload)?;
         into.payload = Some(payload);
         into.content_type = writer.content_type().map(str::to_owned);

@@ -36,6 +36,10 @@ pub use eventferry_store_sqlite as sqlite;
 #[cfg(feature = "kafka")]
 pub use eventferry_publisher_kafka as kafka;
 
+/// Schemas of a registry: events written by them in the relay or when they are enqueued, and read where they arrive.
+#[cfg(feature = "schema-registry")]
+pub use eventferry_schema_registry as schemas;
+
 /// For those who consume: events as they arrive, and the inbox.
 #[cfg(feature = "consumer")]
 pub use eventferry_consumer as consumer;

@@ -6,6 +6,7 @@ use toml::Spanned;
 use toml::de::{DeString, DeTable, DeValue};
 
 use super::clusters::{self, ClusterTable};
+use super::schemas::{self, SchemasTable};
 use super::{CLUSTER_KEYS, Given, KEYS, TOPIC_KEYS, nearest};
 use crate::ending::Trouble;
 
@@ -17,6 +18,8 @@ pub(super) struct File {
     pub(super) topics: BTreeMap<String, TopicTable>,
     /// The tables `[clusters.NAME]`, in their order.
     pub(super) clusters: Vec<ClusterTable>,
+    /// The table `[schemas]`.
+    pub(super) schemas: SchemasTable,
 }
 
 /// What a file says of one topic.
@@ -28,23 +31,26 @@ pub(super) struct TopicTable {
 }
 
 /// The table of the tables for topics.
-const TOPICS: &str = "topics";
+pub(super) const TOPICS: &str = "topics";
 
 /// The table of the tables for clusters.
 pub(super) const CLUSTERS: &str = "clusters";
+
+/// The table of schemas.
+pub(super) const SCHEMAS: &str = "schemas";
 
 /// The table of a topic's own settings at the broker, in the topic's table.
 const CONFIG: &str = "config";
 
 /// What may stand in a table.
 pub(super) struct Scope {
-    keys: &'static [&'static str],
-    tables: &'static [&'static str],
+    pub(super) keys: &'static [&'static str],
+    pub(super) tables: &'static [&'static str],
     /// Of what it is, for people.
-    of: &'static str,
+    pub(super) of: &'static str,
 }
 
-const WHOLE: Scope = Scope { keys: &KEYS, tables: &[TOPICS, CLUSTERS], of: "all" };
+const WHOLE: Scope = Scope { keys: &KEYS, tables: &[TOPICS, CLUSTERS, SCHEMAS], of: "all" };
 const ONE_TOPIC: Scope = Scope { keys: &TOPIC_KEYS, tables: &[CONFIG], of: "one topic" };
 pub(super) const ONE_CLUSTER: Scope = Scope { keys: &CLUSTER_KEYS, tables: &[], of: "one cluster" };
 
@@ -81,6 +87,10 @@ pub(super) fn parsed(path: &str, text: &str) -> Result<File, Trouble> {
         }
         if name.get_ref() == CLUSTERS {
             file.clusters = clusters::tables(page, name, value)?;
+            continue;
+        }
+        if name.get_ref() == SCHEMAS {
+            file.schemas = schemas::table(page, name, value)?;
             continue;
         }
         let key = known(page, name, &WHOLE)?;

@@ -1,8 +1,9 @@
 //! What was learned of topics, and what they want to learn.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use eventferry_core::{NotSerialized, PublishFault, PublishFaultKind};
 
@@ -10,8 +11,9 @@ use super::written::Writer;
 use super::{Inner, PartSchema, RECORD_UNKNOWN, RegistrySerializer};
 use crate::framing::Part;
 
-/// For how long an event's record that is in no registry is not asked for again.
-const REFUSED_FOR: Duration = Duration::from_secs(10);
+/// After what time an event's record that was in no registry is asked for again. It stays refused until it is there: a
+/// retry of such an event must not hold its topic while the registry is away.
+const REFUSED_FOR: Duration = Duration::from_secs(5);
 
 /// How many records a topic's events may name.
 const RECORDS_MAX: usize = 1_000;
@@ -56,27 +58,37 @@ struct Records {
 pub(super) enum Slot {
     /// A schema.
     Known(Arc<Writer>),
-    /// Until then, this refusal.
-    Refused { until: Instant, class: &'static str, message: Arc<str> },
+    /// This refusal.
+    Refused(Arc<Refusal>),
 }
 
-impl Slot {
-    pub(super) fn refused(fault: &PublishFault) -> Self {
-        Self::Refused {
-            until: Instant::now() + REFUSED_FOR,
-            class: fault.class().unwrap_or(RECORD_UNKNOWN),
-            message: fault.message().into(),
-        }
+/// Why a record has no schema.
+pub(super) struct Refusal {
+    class: &'static str,
+    message: String,
+    asked: Asked,
+}
+
+/// When something was asked for last, in milliseconds since the serializer was made.
+pub(super) struct Asked(AtomicU64);
+
+impl Asked {
+    pub(super) fn at(now: Duration) -> Self {
+        Self(AtomicU64::new(now.as_millis().try_into().unwrap_or(u64::MAX)))
     }
 
-    fn is_over(&self) -> bool {
-        matches!(self, Self::Refused { until, .. } if *until <= Instant::now())
+    /// Whether to ask again, `after` the last time; yes once for whoever asks.
+    pub(super) fn is_due(&self, now: Duration, after: Duration) -> bool {
+        let millis = |time: Duration| time.as_millis().try_into().unwrap_or(u64::MAX);
+        let (now, last) = (millis(now), self.0.load(Ordering::Relaxed));
+        now.saturating_sub(last) >= millis(after)
+            && self.0.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
     }
 }
 
 impl Learned {
     pub(super) fn find(&self, topic: &str, part: Part, record: &str) -> Option<Slot> {
-        self.topics.get(topic)?.of(part).slots.get(record).filter(|slot| !slot.is_over()).cloned()
+        self.topics.get(topic)?.of(part).slots.get(record).cloned()
     }
 
     pub(super) fn wanted(&self, topic: &str, part: Part) -> Vec<String> {
@@ -88,7 +100,7 @@ impl Learned {
     fn want(&mut self, topic: &str, part: Part, record: &str) -> bool {
         let records = self.topics.entry(topic.to_owned()).or_default().of_mut(part);
         if records.slots.len() + records.wanted.len() >= RECORDS_MAX {
-            records.slots.retain(|_, slot| !slot.is_over());
+            records.slots.retain(|_, slot| matches!(slot, Slot::Known(_)));
         }
         let fits = records.slots.len() + records.wanted.len() < RECORDS_MAX;
         if fits {
@@ -105,6 +117,18 @@ impl Learned {
 }
 
 impl Inner {
+    pub(super) fn put(&self, topic: &str, part: Part, record: &str, slot: Slot) {
+        self.learned.write().unwrap_or_else(PoisonError::into_inner).put(topic, part, record, slot);
+    }
+
+    pub(super) fn refusal(&self, fault: &PublishFault) -> Slot {
+        let class = fault.class().unwrap_or(RECORD_UNKNOWN);
+        let (message, asked) = (fault.message().to_owned(), Asked::at(self.began.elapsed()));
+        Slot::Refused(Arc::new(Refusal { class, message, asked }))
+    }
+}
+
+impl RegistrySerializer {
     /// What writes this record of a topic.
     pub(super) fn writer(
         &self,
@@ -113,63 +137,58 @@ impl Inner {
         schema: &PartSchema,
         record: &str,
     ) -> Result<Arc<Writer>, NotSerialized> {
-        let found = self.learned.read().unwrap_or_else(PoisonError::into_inner).find(topic, part, record);
-        let refused = |class, message: &str| {
-            let fault = PublishFault::new(PublishFaultKind::Rejected, message).of_class(class);
-            Err(NotSerialized::Refused(Box::new(fault)))
-        };
+        let inner = &self.inner;
+        let found = inner.learned.read().unwrap_or_else(PoisonError::into_inner).find(topic, part, record);
         match found {
-            Some(Slot::Known(writer)) => Ok(writer),
-            Some(Slot::Refused { class, message, .. }) => refused(class, &message),
+            Some(Slot::Known(writer)) => {
+                let refresh = inner.refresh.filter(|_| part == Part::Value && schema.is_latest());
+                if refresh.is_some_and(|after| writer.asked.is_due(inner.began.elapsed(), after)) {
+                    self.ask_again(topic, part, schema, record, Some(&writer));
+                }
+                Ok(writer)
+            }
+            Some(Slot::Refused(refusal)) => {
+                if refusal.asked.is_due(inner.began.elapsed(), REFUSED_FOR) {
+                    self.ask_again(topic, part, schema, record, None);
+                }
+                Err(refused(refusal.class, &refusal.message))
+            }
             None if schema.record_is_events(part) => {
-                let mut learned = self.learned.write().unwrap_or_else(PoisonError::into_inner);
+                let mut learned = inner.learned.write().unwrap_or_else(PoisonError::into_inner);
                 if learned.want(topic, part, record) {
                     return Err(NotSerialized::Unknown);
                 }
                 let what =
                     format!("the events of topic {topic} name more than {RECORDS_MAX} records: name fewer");
-                refused(RECORD_UNKNOWN, &what)
+                Err(refused(RECORD_UNKNOWN, &what))
             }
             None => Err(NotSerialized::Unknown),
         }
     }
 
-    pub(super) fn put(&self, topic: &str, part: Part, record: &str, slot: Slot) {
-        self.learned.write().unwrap_or_else(PoisonError::into_inner).put(topic, part, record, slot);
-    }
-}
-
-impl RegistrySerializer {
-    /// Looks in the background for a newer schema, if it is time to.
-    pub(super) fn refresh(
-        &self,
-        topic: &str,
-        schema: &PartSchema,
-        record: &str,
-        writer: &Writer,
-        after: Duration,
-    ) {
-        let now = self.inner.began.elapsed();
-        if !writer.is_due(now, after) {
-            return;
-        }
+    /// Looks in the background for a newer schema than this one, or for one that was not there.
+    fn ask_again(&self, topic: &str, part: Part, schema: &PartSchema, record: &str, writer: Option<&Writer>) {
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (inner, schema) = (Arc::clone(&self.inner), schema.clone());
-        let (topic, record, id) = (topic.to_owned(), record.to_owned(), writer.id());
+        let (topic, record, id) = (topic.to_owned(), record.to_owned(), writer.map(|writer| writer.id));
         runtime.spawn(async move {
-            match inner.look_up(&topic, Part::Value, &schema, &record).await {
-                Ok(writer) if writer.id() != id => {
-                    inner.put(&topic, Part::Value, &record, Slot::Known(Arc::new(writer)));
+            match (inner.look_up(&topic, part, &schema, &record).await, id) {
+                (Ok(writer), id) if Some(writer.id) != id => {
+                    inner.put(&topic, part, &record, Slot::Known(Arc::new(writer)));
                 }
-                Ok(_) => {}
-                Err(fault) => {
+                (Err(fault), Some(id)) => {
                     let fault = fault.message();
                     tracing::warn!(
                         fault,
-                        "the latest schema of topic {topic} cannot be looked up; {id} stays in use"
+                        "the latest schema of topic {topic} cannot be looked up; the one with {id} stays in use"
                     );
                 }
+                _ => {}
             }
         });
     }
+}
+
+fn refused(class: &'static str, message: &str) -> NotSerialized {
+    NotSerialized::Refused(Box::new(PublishFault::new(PublishFaultKind::Rejected, message).of_class(class)))
 }

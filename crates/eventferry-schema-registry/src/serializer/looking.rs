@@ -1,10 +1,10 @@
 //! Asking the registry for the schema of a topic or record.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 
 use eventferry_core::PublishFault;
 
+use super::learned::Asked;
 use super::written::Writer;
 use super::{Given, Inner, PartSchema, SchemaChoice};
 use crate::client::{
@@ -119,7 +119,6 @@ impl Inner {
             "{}s of topic {topic} are written by the schema with {id}, subject {subject}",
             part.name()
         );
-        let looked_up_ms = self.began.elapsed().as_millis().try_into().unwrap_or(u64::MAX);
         Ok(Writer {
             schema,
             record,
@@ -128,7 +127,7 @@ impl Inner {
             framing: wanted.framing,
             id,
             subject,
-            looked_up_ms: AtomicU64::new(looked_up_ms),
+            asked: Asked::at(self.began.elapsed()),
         })
     }
 

@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 
 use eventferry_core::{Header, NotSerialized, PublishFault, PublishFaultKind};
 
+use super::learned::Asked;
 use super::{Others, PAYLOAD_MISMATCH, PartSchema};
 use crate::format::{PayloadFault, Schema, SchemaType};
 use crate::framing::{Framing, Part, SchemaId, write_message_indexes};
@@ -22,8 +21,7 @@ pub(super) struct Writer {
     pub(super) id: SchemaId,
     /// For people.
     pub(super) subject: String,
-    /// When it was looked up last, in milliseconds since the serializer was made.
-    pub(super) looked_up_ms: AtomicU64,
+    pub(super) asked: Asked,
 }
 
 impl fmt::Debug for Writer {
@@ -33,19 +31,6 @@ impl fmt::Debug for Writer {
 }
 
 impl Writer {
-    pub(super) fn id(&self) -> SchemaId {
-        self.id
-    }
-
-    /// Whether it is to be looked up again, `after` the last time; true once for whoever asks.
-    pub(super) fn is_due(&self, now: Duration, after: Duration) -> bool {
-        let now = now.as_millis().try_into().unwrap_or(u64::MAX);
-        let after = after.as_millis().try_into().unwrap_or(u64::MAX);
-        let last = self.looked_up_ms.load(Ordering::Relaxed);
-        now.saturating_sub(last) >= after
-            && self.looked_up_ms.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
-    }
-
     /// The media type of what it writes; `None`: as it was.
     pub(super) fn content_type(&self) -> Option<&'static str> {
         Some(match (self.framing, self.schema_type) {

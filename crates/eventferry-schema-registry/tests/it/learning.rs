@@ -248,6 +248,37 @@ async fn an_event_of_a_record_that_nobody_registered_is_refused_and_holds_no_oth
 }
 
 #[tokio::test]
+async fn a_record_that_was_refused_holds_nothing_while_the_registry_is_away_and_is_taken_once_it_is_there() {
+    let stub = Stub::start();
+    stub.latest("shop.Made", 1, "JSON", &toy::schema("shop.Made", &[]));
+    let serializer = serializer(&stub, PartSchema::new(JSON).strategy(SubjectStrategy::Record));
+    let row = |record: &str| {
+        event(Event::new("t", ("order", 1)).payload("{}", "application/json").header("event-type", record))
+    };
+    assert!(matches!(serializer.serialize(&row("shop.Late")), Err(NotSerialized::Unknown)));
+    serializer.learn("t").await.unwrap();
+    stub.away(true);
+    let until = Instant::now() + Duration::from_secs(60);
+    let mut is_away = true;
+    loop {
+        match serializer.serialize(&row("shop.Late")) {
+            Err(NotSerialized::Refused(_)) => {}
+            Ok(_) => break,
+            Err(NotSerialized::Unknown) => panic!("it would hold its topic"),
+        }
+        if is_away && Instant::now() > until - Duration::from_secs(53) {
+            is_away = false;
+            stub.latest("shop.Late", 2, "JSON", &toy::schema("shop.Late", &[]));
+            stub.away(false);
+        }
+        assert!(Instant::now() < until, "it is never taken");
+        // waits: until a refused record is asked for again, every 5 s
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(!is_away);
+}
+
+#[tokio::test]
 async fn records_that_events_name_without_end_are_refused_and_not_remembered() {
     let stub = Stub::start();
     let serializer = serializer(&stub, PartSchema::new(JSON).strategy(SubjectStrategy::Record));
