@@ -62,7 +62,7 @@ fn topics_are_written_by_schemas_as_they_are_set() {
         Err(NotSerialized::Refused(fault)) => panic!("{fault}"),
     };
     let named = read(file).unwrap().unwrap();
-    let all = read(&file.replace("format = \"toy\"\n[", "format = \"toy\"\nall_topics = true\n["))
+    let all = read(&file.replacen("format = \"toy\"\n[", "format = \"toy\"\nall_topics = true\n[", 1))
         .unwrap()
         .unwrap();
     for (topic, in_named, in_all) in
@@ -143,4 +143,18 @@ fn what_is_wrong_is_named_with_its_place_and_without_a_secret() {
         .replace("money:one", "money:1")
         .replace("[schemas.topics", "auto_register = true\n[schemas.topics");
     assert!(read(&file).unwrap().is_some());
+}
+
+#[test]
+fn the_example_of_the_page_on_schemas_is_taken() {
+    let page = include_str!("../../../../docs/schemas.md");
+    let example = page.split("```toml\n").nth(1).and_then(|rest| rest.split("```").next()).unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let schema = folder.path().join("order_changed.proto");
+    std::fs::write(&schema, "syntax = \"proto3\";").unwrap();
+    let example = example
+        .replace("schemas/order_changed.proto", &schema.display().to_string())
+        .replace("\"avro\"", "\"toy\"")
+        .replace("\"protobuf\"", "\"toy\"");
+    assert!(read(&example).unwrap().is_some());
 }

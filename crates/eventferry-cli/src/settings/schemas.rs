@@ -71,6 +71,7 @@ pub(crate) struct SchemaTable {
     folder: PathBuf,
 }
 
+#[cfg_attr(not(feature = "schemas"), expect(dead_code, reason = "what is set is only noticed then"))]
 impl SchemasTable {
     /// Whether nothing is set.
     pub(crate) fn is_empty(&self) -> bool {
@@ -81,11 +82,6 @@ impl SchemasTable {
     pub(crate) fn find(&self, key: &'static str) -> Option<&Given> {
         debug_assert!(KEYS.contains(&key), "{key} is not listed");
         self.settings.get(key)
-    }
-
-    /// All that is set, in some order.
-    pub(crate) fn any(&self) -> Option<&Given> {
-        self.settings.values().chain(self.topics.values().flat_map(|topic| topic.settings.values())).next()
     }
 
     /// The topics with a table of their own.
@@ -104,6 +100,7 @@ impl SchemasTable {
     }
 }
 
+#[cfg_attr(not(feature = "schemas"), expect(dead_code, reason = "what is set is only noticed then"))]
 impl SchemaTable {
     /// The setting `key` of this topic.
     pub(crate) fn find(&self, key: &'static str) -> Option<&Given> {
@@ -247,6 +244,19 @@ mod tests {
         ] {
             let message = refusal(text);
             assert!(message.contains(says), "{message}");
+        }
+    }
+
+    #[test]
+    fn the_page_on_schemas_names_each_setting() {
+        let page = include_str!("../../../../docs/schemas.md");
+        let rows: Vec<_> = page.lines().filter(|line| line.starts_with("| `")).collect();
+        for key in KEYS.into_iter().chain(TOPIC_KEYS).chain([REFERENCES]) {
+            let name = format!("`{key}`");
+            assert!(
+                rows.iter().any(|row| row.split('|').nth(1).is_some_and(|cell| cell.contains(&name))),
+                "{key}"
+            );
         }
     }
 }
