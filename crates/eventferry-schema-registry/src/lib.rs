@@ -11,6 +11,7 @@ pub mod format;
 pub mod framing;
 mod serializer;
 pub mod subject;
+pub mod json;
 
 pub use client::{NewSchema, Reference, Registered, Registry, RegistryConfig, Secret};
 pub use deserializer::{Read, ReadFault, ReadFaultKind, RegistryDeserializer};

@@ -3,10 +3,10 @@
 use eventferry_schema_registry::PayloadFault;
 
 use crate::encode::{Choice, Encoder};
-use crate::json::{Kind, Reader, at_root, deeper, within, write_string};
 use crate::schema::{Fixed, FixedMeaning, Id, Record, Type, Types, Union};
 use crate::time::Clock;
 use crate::{latin1, uuid};
+use eventferry_schema_registry::json::{Kind, Reader, at_root, deeper, within, write_float, write_string};
 
 /// How many values are read for each byte there is, and beside them: a value may have no bytes (`null`, a record
 /// without fields), and a few bytes may say that 2^60 of them follow.
@@ -222,23 +222,19 @@ impl<'t, 'b> Decoder<'t, 'b> {
     }
 }
 
+/// Takes the length away from before bytes.
+pub(crate) fn drop_length(body: &mut Vec<u8>) -> Result<(), PayloadFault> {
+    let types = Types::default();
+    let mut decoder = Decoder::new(&types, body);
+    decoder.long()?;
+    let length = body.len() - decoder.rest.len();
+    body.drain(..length);
+    Ok(())
+}
+
 fn write_whole(out: &mut Vec<u8>, clock: Option<Clock>, value: i64) {
     match clock.and_then(|clock| clock.text(value)) {
         Some(text) => write_string(out, &text),
         None => out.extend_from_slice(value.to_string().as_bytes()),
-    }
-}
-
-/// The shortest text that is read as the same number again.
-fn write_float(out: &mut Vec<u8>, value: f64, text: impl FnOnce() -> String) {
-    if value.is_finite() {
-        out.extend_from_slice(text().as_bytes());
-    } else {
-        let text = match value {
-            f64::INFINITY => "Infinity",
-            f64::NEG_INFINITY => "-Infinity",
-            _ => "NaN",
-        };
-        write_string(out, text);
     }
 }

@@ -2,11 +2,11 @@
 
 use eventferry_schema_registry::PayloadFault;
 
-use crate::json::{Kind, Reader, at_root, deeper, within};
 use crate::latin1;
 use crate::schema::{Fixed, FixedMeaning, Id, Type, Types};
 use crate::time::Clock;
 use crate::{decimal, uuid};
+use eventferry_schema_registry::json::{Kind, Reader, at_root, deeper, listed, within};
 
 mod record;
 mod union;
@@ -262,17 +262,6 @@ fn unlike(wanted: &str, found: Kind) -> PayloadFault {
     at_root(format!("wants {wanted}, and is {}", found.name()))
 }
 
-/// Names in a message: the first few.
-fn listed(names: &[Box<str>]) -> String {
-    const LISTED_MAX: usize = 12;
-    let mut text =
-        names.iter().take(LISTED_MAX).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    if names.len() > LISTED_MAX {
-        text.push_str(", …");
-    }
-    text
-}
-
 /// An `int` or `long`: zigzag, seven bits a byte.
 pub(crate) fn write_long(out: &mut Vec<u8>, value: i64) {
     let mut rest = ((value << 1) ^ (value >> 63)) as u64;
@@ -281,6 +270,13 @@ pub(crate) fn write_long(out: &mut Vec<u8>, value: i64) {
         rest >>= 7;
     }
     out.push(rest as u8);
+}
+
+/// Bytes behind their length.
+pub(crate) fn with_length(bytes: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(bytes.len() + 10);
+    write_bytes(&mut out, bytes);
+    out
 }
 
 fn write_bytes(out: &mut Vec<u8>, bytes: &[u8]) {

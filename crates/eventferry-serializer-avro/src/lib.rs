@@ -1,6 +1,5 @@
 //! Avro.
 
-mod json;
 mod schema;
 mod parse;
 mod encode;
@@ -16,8 +15,8 @@ use eventferry_schema_registry::{Encoded, Format, PayloadFault, SchemaFault, Sch
 
 use crate::decode::Decoder;
 use crate::encode::Encoder;
-use crate::json::{Reader, at_root};
 use crate::schema::{Id, Type, Types};
+use eventferry_schema_registry::json::{Reader, at_root};
 
 /// The format.
 #[derive(Clone, Copy, Debug, Default)]
@@ -55,11 +54,15 @@ impl eventferry_schema_registry::Schema for AvroSchema {
         let id = self.chosen(record, &mut body)?;
         Encoder::of_payloads(&self.types).value(id, &mut reader, &mut body, 0)?;
         reader.end()?;
+        if self.is_bytes() {
+            decode::drop_length(&mut body)?;
+        }
         Ok(Encoded { message_indexes: Vec::new(), body })
     }
 
     fn decode(&self, _: &[u32], body: &[u8]) -> Result<Vec<u8>, PayloadFault> {
-        let mut decoder = Decoder::new(&self.types, body);
+        let with_length = self.is_bytes().then(|| encode::with_length(body));
+        let mut decoder = Decoder::new(&self.types, with_length.as_deref().unwrap_or(body));
         let mut json = Vec::with_capacity(2 * body.len());
         decoder.value(self.root, &mut json, 0)?;
         decoder.end()?;
@@ -68,6 +71,12 @@ impl eventferry_schema_registry::Schema for AvroSchema {
 }
 
 impl AvroSchema {
+    /// A schema that is `bytes` and nothing around it: the clients of this kind of registry send those as they are,
+    /// without the length that Avro puts before them.
+    fn is_bytes(&self) -> bool {
+        matches!(self.types.get(self.root), Type::Bytes(_))
+    }
+
     /// The type that is to be written; where it is a branch of the schema's union, its place is written before it.
     fn chosen(&self, record: Option<&str>, body: &mut Vec<u8>) -> Result<Id, PayloadFault> {
         let Some(record) = record else { return Ok(self.root) };

@@ -12,9 +12,9 @@ use eventferry_schema_registry::{PayloadFault, SchemaFault, SchemaSource};
 
 use crate::decimal::{Decimal, PRECISION_MAX};
 use crate::encode::Encoder;
-use crate::json::{Kind, Reader, at_root, deeper, within};
 use crate::schema::{Enum, Field, Fixed, FixedMeaning, Id, Record, Type, Types, Union};
 use crate::time::{Clock, Unit};
+use eventferry_schema_registry::json::{Kind, Reader, at_root, deeper, within};
 
 /// How long a field's default may be in binary.
 const DEFAULT_BYTES_MAX: usize = 1 << 20;

@@ -3,8 +3,8 @@
 use std::collections::HashMap;
 
 use crate::decimal::Decimal;
-use crate::json::Kind;
 use crate::time::Clock;
+use eventferry_schema_registry::json::Kind;
 
 /// A type's place in [`Types`].
 pub(crate) type Id = usize;

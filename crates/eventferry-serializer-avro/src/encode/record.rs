@@ -5,8 +5,8 @@ use std::ops::Range;
 use eventferry_schema_registry::PayloadFault;
 
 use super::{Encoder, unlike};
-use crate::json::{Kind, Reader, at_root, within};
 use crate::schema::{Field, Record};
+use eventferry_schema_registry::json::{Kind, Reader, at_root, within};
 
 impl Encoder<'_> {
     pub(super) fn record(

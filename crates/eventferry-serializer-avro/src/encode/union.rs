@@ -2,9 +2,9 @@
 
 use eventferry_schema_registry::PayloadFault;
 
-use super::{Encoder, listed, write_long};
-use crate::json::{Kind, Reader, at_root, within};
+use super::{Encoder, write_long};
 use crate::schema::{Type, Union};
+use eventferry_schema_registry::json::{Kind, Reader, at_root, listed, within};
 
 /// Which branch a value is of, and how it says so.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

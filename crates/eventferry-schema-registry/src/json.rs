@@ -1,32 +1,38 @@
-//! JSON read piece by piece, as whoever reads asks for it, and written.
+//! JSON read piece by piece, as a format that walks its schema asks for it, and written.
 //!
 //! A reader of our own, for numbers must keep their digits: `serde_json` reads those that are no 64-bit integer into
 //! an `f64` unless a feature changes its numbers for every crate of a program.
 
 use std::borrow::Cow;
 
-use eventferry_schema_registry::PayloadFault;
+use crate::format::PayloadFault;
 
 /// How deep values may lie in each other.
-pub(crate) const DEPTH_MAX: usize = 128;
+pub const DEPTH_MAX: usize = 128;
 
 /// The same where values are passed over: names of a union's branches may lie between them, which count as none.
 const SKIPPED_DEPTH_MAX: usize = 2 * DEPTH_MAX + 1;
 
 /// What a value is, by its first byte.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Kind {
+pub enum Kind {
+    /// `null`.
     Null,
+    /// `true`, `false`.
     Boolean,
+    /// A number.
     Number,
+    /// A string.
     String,
+    /// An array.
     Array,
+    /// An object.
     Object,
 }
 
 impl Kind {
     /// By a value's first byte.
-    pub(crate) fn by_first(byte: u8) -> Option<Self> {
+    pub fn by_first(byte: u8) -> Option<Self> {
         Some(match byte {
             b'n' => Self::Null,
             b't' | b'f' => Self::Boolean,
@@ -39,7 +45,7 @@ impl Kind {
     }
 
     /// As a message says it.
-    pub(crate) fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         match self {
             Self::Null => "null",
             Self::Boolean => "a boolean",
@@ -52,15 +58,21 @@ impl Kind {
 }
 
 /// A place in a JSON text (RFC 8259).
-#[derive(Clone)]
-pub(crate) struct Reader<'a> {
+///
+/// Each method that passes something fails where something else stands, with a fault that says at which byte, and
+/// has no path: whoever went into an array or object to get there puts it before with [`within`].
+#[derive(Clone, Debug)]
+pub struct Reader<'a> {
     text: &'a str,
     at: usize,
 }
 
 impl<'a> Reader<'a> {
     /// At the start of a text.
-    pub(crate) fn new(json: &'a [u8]) -> Result<Self, PayloadFault> {
+    ///
+    /// # Errors
+    /// It is not UTF-8.
+    pub fn new(json: &'a [u8]) -> Result<Self, PayloadFault> {
         let text = std::str::from_utf8(json).map_err(|fault| {
             at_root(format!("this is not JSON: byte {} is not UTF-8", fault.valid_up_to() + 1))
         })?;
@@ -68,17 +80,26 @@ impl<'a> Reader<'a> {
     }
 
     /// What comes next; it is not passed.
-    pub(crate) fn kind(&mut self) -> Result<Kind, PayloadFault> {
+    ///
+    /// # Errors
+    /// It is not what stands here.
+    pub fn kind(&mut self) -> Result<Kind, PayloadFault> {
         self.peek().and_then(Kind::by_first).ok_or_else(|| self.broken("a value"))
     }
 
     /// Passes `null`.
-    pub(crate) fn null(&mut self) -> Result<(), PayloadFault> {
+    ///
+    /// # Errors
+    /// It is not what stands here.
+    pub fn null(&mut self) -> Result<(), PayloadFault> {
         if self.literal("null") { Ok(()) } else { Err(self.broken("null")) }
     }
 
     /// Passes `true` or `false`.
-    pub(crate) fn boolean(&mut self) -> Result<bool, PayloadFault> {
+    ///
+    /// # Errors
+    /// It is not what stands here.
+    pub fn boolean(&mut self) -> Result<bool, PayloadFault> {
         if self.literal("true") {
             Ok(true)
         } else if self.literal("false") {
@@ -89,7 +110,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes a number: its text, which is one by JSON's grammar.
-    pub(crate) fn number(&mut self) -> Result<&'a str, PayloadFault> {
+    ///
+    /// # Errors
+    /// It is not what stands here.
+    pub fn number(&mut self) -> Result<&'a str, PayloadFault> {
         self.peek();
         let start = self.at;
         if self.byte() == Some(b'-') {
@@ -118,7 +142,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes a string.
-    pub(crate) fn string(&mut self) -> Result<Cow<'a, str>, PayloadFault> {
+    ///
+    /// # Errors
+    /// It is not what stands here.
+    pub fn string(&mut self) -> Result<Cow<'a, str>, PayloadFault> {
         if self.peek() != Some(b'"') {
             return Err(self.broken("a string"));
         }
@@ -149,22 +176,34 @@ impl<'a> Reader<'a> {
     }
 
     /// Enters an array.
-    pub(crate) fn array(&mut self) -> Result<Items, PayloadFault> {
+    ///
+    /// # Errors
+    /// It is not what stands here.
+    pub fn array(&mut self) -> Result<Items, PayloadFault> {
         self.open(b'[', "an array")
     }
 
     /// Enters an object.
-    pub(crate) fn object(&mut self) -> Result<Items, PayloadFault> {
+    ///
+    /// # Errors
+    /// It is not what stands here.
+    pub fn object(&mut self) -> Result<Items, PayloadFault> {
         self.open(b'{', "an object")
     }
 
     /// Whether another item comes; else the array is left.
-    pub(crate) fn item(&mut self, items: &mut Items) -> Result<bool, PayloadFault> {
+    ///
+    /// # Errors
+    /// It is not what stands here.
+    pub fn item(&mut self, items: &mut Items) -> Result<bool, PayloadFault> {
         self.another(items, b']')
     }
 
     /// The key of another member, whose value comes next; else the object is left.
-    pub(crate) fn key(&mut self, items: &mut Items) -> Result<Option<Cow<'a, str>>, PayloadFault> {
+    ///
+    /// # Errors
+    /// It is not what stands here.
+    pub fn key(&mut self, items: &mut Items) -> Result<Option<Cow<'a, str>>, PayloadFault> {
         if !self.another(items, b'}')? {
             return Ok(None);
         }
@@ -177,7 +216,10 @@ impl<'a> Reader<'a> {
     }
 
     /// Passes a value, whatever it is.
-    pub(crate) fn skip(&mut self) -> Result<(), PayloadFault> {
+    ///
+    /// # Errors
+    /// It is not what stands here.
+    pub fn skip(&mut self) -> Result<(), PayloadFault> {
         self.skip_in(0)
     }
 
@@ -206,18 +248,21 @@ impl<'a> Reader<'a> {
     }
 
     /// That nothing follows but white space.
-    pub(crate) fn end(&mut self) -> Result<(), PayloadFault> {
+    ///
+    /// # Errors
+    /// It is not what stands here.
+    pub fn end(&mut self) -> Result<(), PayloadFault> {
         if self.peek().is_none() { Ok(()) } else { Err(self.broken("the end")) }
     }
 
     /// Where it stands, for [`Reader::since`].
-    pub(crate) fn mark(&mut self) -> usize {
+    pub fn mark(&mut self) -> usize {
         self.peek();
         self.at
     }
 
     /// The text since a mark.
-    pub(crate) fn since(&self, mark: usize) -> &'a str {
+    pub fn since(&self, mark: usize) -> &'a str {
         &self.text[mark..self.at]
     }
 
@@ -335,12 +380,16 @@ impl<'a> Reader<'a> {
 }
 
 /// The items of an array or object that is being read.
-pub(crate) struct Items {
+#[derive(Debug)]
+pub struct Items {
     first: bool,
 }
 
 /// One deeper than `depth`.
-pub(crate) fn deeper(depth: usize) -> Result<usize, PayloadFault> {
+///
+/// # Errors
+/// It is [`DEPTH_MAX`].
+pub fn deeper(depth: usize) -> Result<usize, PayloadFault> {
     if depth < DEPTH_MAX { Ok(depth + 1) } else { Err(too_deep()) }
 }
 
@@ -349,12 +398,12 @@ fn too_deep() -> PayloadFault {
 }
 
 /// A fault of the value that is being looked at; who called puts the path before it.
-pub(crate) fn at_root(message: String) -> PayloadFault {
+pub fn at_root(message: String) -> PayloadFault {
     PayloadFault { path: String::new(), message }
 }
 
 /// The same fault, seen from outside.
-pub(crate) fn within(mut fault: PayloadFault, segment: &str) -> PayloadFault {
+pub fn within(mut fault: PayloadFault, segment: &str) -> PayloadFault {
     let segment = segment.replace('~', "~0").replace('/', "~1");
     fault.path.insert_str(0, &segment);
     fault.path.insert(0, '/');
@@ -362,7 +411,7 @@ pub(crate) fn within(mut fault: PayloadFault, segment: &str) -> PayloadFault {
 }
 
 /// Writes a string with its quotes.
-pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
+pub fn write_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
     let mut rest = text.as_bytes();
     while let Some(at) = rest.iter().position(|byte| *byte < 0x20 || *byte == b'"' || *byte == b'\\') {
@@ -379,4 +428,29 @@ pub(crate) fn write_string(out: &mut Vec<u8>, text: &str) {
     }
     out.extend_from_slice(rest);
     out.push(b'"');
+}
+
+/// Writes a finite number as `text` makes it, and one of the three that JSON does not have as a string.
+pub fn write_float(out: &mut Vec<u8>, value: f64, text: impl FnOnce() -> String) {
+    if value.is_finite() {
+        out.extend_from_slice(text().as_bytes());
+    } else {
+        let text = match value {
+            f64::INFINITY => "Infinity",
+            f64::NEG_INFINITY => "-Infinity",
+            _ => "NaN",
+        };
+        write_string(out, text);
+    }
+}
+
+/// Names in a message: the first few.
+pub fn listed(names: &[Box<str>]) -> String {
+    const LISTED_MAX: usize = 12;
+    let mut text =
+        names.iter().take(LISTED_MAX).map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    if names.len() > LISTED_MAX {
+        text.push_str(", …");
+    }
+    text
 }
