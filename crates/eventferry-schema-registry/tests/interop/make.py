@@ -197,7 +197,7 @@ def cases():
 
         yield "PROTOBUF", case, value, serializer, deserializer
     for case in JSON_SCHEMA:
-        case["json"] = json.dumps(case["value"])
+        case["json"] = json.dumps(case["value"], separators=(",", ":"), ensure_ascii=False)
 
         def serializer(client, conf, case=case):
             return JSONSerializer(registered(client, case, "JSON"), client, conf=conf)
