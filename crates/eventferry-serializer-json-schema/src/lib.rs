@@ -1,4 +1,31 @@
-//! JSON Schema.
+//! JSON Schema for eventferry: payloads are held against a schema and pass untouched.
+//!
+//! ```
+//! use eventferry_schema_registry::{Format as _, Schema as _, SchemaSource};
+//! use eventferry_serializer_json_schema::JsonSchema;
+//!
+//! let text = r#"{"title": "Order", "type": "object", "required": ["id"], "properties": {"id": {"type": "integer"}}}"#;
+//! let order = JsonSchema.compile(&SchemaSource { text: text.to_owned(), references: Vec::new() })?;
+//! assert_eq!(order.record(), Some("Order"));
+//!
+//! let json = br#"{"z": 1.10, "id": 9007199254740993}"#;
+//! assert_eq!(order.encode(None, json)?.body, json);
+//!
+//! let fault = order.encode(None, br#"{"id": "x"}"#).unwrap_err();
+//! assert_eq!(fault.to_string(), "/id: the value is not of type \"integer\" (the schema's /properties/id/type)");
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! - *Untouched*: what is sent are the payload's own bytes, with the order of its keys, its white space and every digit.
+//!   The rules see numbers that are no 64-bit integers as the nearest float, and of a key that is there twice the last.
+//! - *Drafts* 4 to 2020-12, by `$schema`; a schema that names none is of draft 7, as Confluent's serializers have it.
+//!   `format` is checked where its draft says so.
+//! - *References* (`$ref`) are found among [`SchemaSource::references`]: by the name as it is, by `$id`, or, where the
+//!   name is relative, behind the schema's own address. Nothing is fetched from the network or from files, for this crate
+//!   builds `jsonschema` without what could.
+//! - *A fault* has the place as a JSON pointer and the rule as one into the schema, and nothing of the value. Of several
+//!   it is the first.
+//! - *The record* that subjects are named after is the schema's `title`.
 
 use std::error::Error;
 
@@ -10,7 +37,7 @@ use serde_json::Value;
 #[cfg(test)]
 mod tests;
 
-/// The format.
+/// JSON Schema as a [`Format`].
 #[derive(Clone, Copy, Debug, Default)]
 pub struct JsonSchema;
 

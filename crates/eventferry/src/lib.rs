@@ -39,6 +39,17 @@ pub use eventferry_publisher_kafka as kafka;
 /// Schemas of a registry: events written by them in the relay or when they are enqueued, and read where they arrive.
 #[cfg(feature = "schema-registry")]
 pub use eventferry_schema_registry as schemas;
+/// JSON payloads to Avro and back.
+#[cfg(feature = "avro")]
+pub use eventferry_serializer_avro as avro;
+
+/// JSON payloads to Protobuf and back.
+#[cfg(feature = "protobuf")]
+pub use eventferry_serializer_protobuf as protobuf;
+
+/// JSON payloads held against a JSON Schema.
+#[cfg(feature = "json-schema")]
+pub use eventferry_serializer_json_schema as json_schema;
 
 /// For those who consume: events as they arrive, and the inbox.
 #[cfg(feature = "consumer")]
