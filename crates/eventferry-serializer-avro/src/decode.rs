@@ -119,14 +119,17 @@ impl<'t, 'b> Decoder<'t, 'b> {
 
     fn entries(&mut self, values: Id, out: &mut Vec<u8>, depth: usize) -> Result<(), PayloadFault> {
         out.push(b'{');
-        let mut is_first = true;
+        let mut seen = std::collections::HashSet::new();
         while let Some(count) = self.block()? {
             for _ in 0..count {
-                if !std::mem::take(&mut is_first) {
+                if !seen.is_empty() {
                     out.push(b',');
                 }
                 let key = std::str::from_utf8(self.bytes()?);
                 let key = key.map_err(|_| at_root("a key that is not UTF-8".to_owned()))?;
+                if !seen.insert(key) {
+                    return Err(within(at_root("is there twice".to_owned()), key));
+                }
                 write_string(out, key);
                 out.push(b':');
                 self.value(values, out, depth).map_err(|fault| within(fault, key))?;

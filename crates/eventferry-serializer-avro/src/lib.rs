@@ -23,23 +23,28 @@
 //! # Which JSON is which value
 //!
 //! Plain JSON as people write it, and Avro's own JSON encoding
-//! (<https://avro.apache.org/docs/1.12.0/specification/#json-encoding>). What is decoded is written in the plain form,
-//! in one way for each value, and encoding that gives the same bytes again.
+//! (<https://avro.apache.org/docs/1.12.0/specification/#json-encoding>). What is decoded is written in the plain
+//! form, in one way for each value, and encoding that gives the same bytes again.
 //!
-//! | Avro | JSON, and what is written in decoding |
-//! |---|---|
-//! | record | an object. A field that is missing takes its default and is a fault if it has none; one that the record does not have is a fault, as is one that is there twice |
-//! | `int`, `long` | a number without point and exponent, in range. Never through a float: every digit counts |
-//! | `float`, `double` | a number that is not beyond the largest, `"NaN"`, `"Infinity"`, `"-Infinity"`. Written as the shortest text that is the same number, whole ones as `5.0` |
-//! | `bytes`, `fixed` | a string of characters U+0000 to U+00FF, each for the byte of its number, as in Avro's own encoding and in the defaults of schemas. Not Base64: a text would then mean two things |
-//! | enum | its symbol |
-//! | map | an object; a key that is there twice is a fault |
-//! | `decimal` | a number or a string of one, digit by digit; a digit too many is a fault, zeros at the end are none. Written as a string with all digits behind the point |
-//! | `uuid` | a string of 8-4-4-4-12 hexadecimal digits |
-//! | `date` | `"2024-02-29"`, or the days as a number |
-//! | `time-*` | `"23:59:59.5"`, or the number |
-//! | `timestamp-*` | RFC 3339 with an offset, or the number. Written in UTC, with 0, 3, 6 or 9 digits of a second. Finer than what the schema counts in is a fault |
-//! | `local-timestamp-*` | the same without offset |
+//! What is written in decoding is said where there are several ways to write a value.
+//!
+//! - record: an object. A field that is missing takes its default and is a fault if it has none; one that the record
+//!   does not have is a fault, as is one that is there twice
+//! - `int`, `long`: a number without point and exponent, in range. Never through a float: every digit counts
+//! - `float`, `double`: a number that is not beyond the largest, `"NaN"`, `"Infinity"`, `"-Infinity"`. Written as the
+//!   shortest text that is the same number, whole ones as `5.0`
+//! - `bytes`, `fixed`: a string of characters U+0000 to U+00FF, each for the byte of its number, as in Avro's own
+//!   encoding and in the defaults of schemas. Not Base64: a text would then mean two things
+//! - enum: its symbol
+//! - map: an object; a key that is there twice is a fault
+//! - `decimal`: a number or a string of one, digit by digit; a digit too many is a fault, zeros at the end are none.
+//!   Written as a string with all digits behind the point
+//! - `uuid`: a string of 8-4-4-4-12 hexadecimal digits
+//! - `date`: `"2024-02-29"`, or the days as a number
+//! - `time-*`: `"23:59:59.5"`, or the number
+//! - `timestamp-*`: RFC 3339 with an offset, or the number. Written in UTC, with 0, 3, 6 or 9 digits of a second.
+//!   Finer than what the schema counts in is a fault
+//! - `local-timestamp-*`: the same without offset
 //!
 //! A date or time that has no text (before the year 0, after 9999, 24 hours and more) is written as a number. Other
 //! logical types, and those on types where they do not belong, are ignored, as the spec wants it.
@@ -47,10 +52,10 @@
 //! # Unions
 //!
 //! 1. `null` is the branch `null`.
-//! 2. An object whose only key is the name of a branch (`string`, `shop.Card`) is Avro's own encoding, and its value is
-//!    of that branch.
-//! 3. Any other value is of the first branch, in the schema's order, that fits. An object fits a record if each key is a
-//!    field and each field without default is there; deeper is not looked.
+//! 2. An object whose only key is the name of a branch (`string`, `shop.Card`) is Avro's own encoding, and its value
+//!    is of that branch.
+//! 3. Any other value is of the first branch, in the schema's order, that fits. An object fits a record if each key
+//!    is a field and each field without default is there; deeper is not looked.
 //! 4. Where only one branch takes a value of that kind, what is wrong with the value is said of that branch.
 //!
 //! In decoding a value is written plainly if these rules lead back to its branch, else with the branch's name.

@@ -42,6 +42,8 @@ fn back(of: &str, json: &str) -> String {
     there(&schema(of), json).unwrap_or_else(|fault| panic!("{of} {json}: {fault}")).1
 }
 
+const STATE: &str = r#"{"type":"enum","name":"State","symbols":["NEW","PAID"]}"#;
+
 const ORDER: &str = r#"{"type":"record","name":"Order","namespace":"com.shop","fields":[
     {"name":"id","type":"long"},
     {"name":"note","type":"string","default":"none"},
@@ -89,6 +91,27 @@ fn a_fault_names_the_field_and_shows_nothing_of_its_value() {
         assert_eq!(at, path, "{json}: {message}");
         assert!(message.contains(says), "{json}: {message}");
         assert!(!message.contains("secret"), "{json}: {message}");
+    }
+}
+
+#[test]
+fn no_fault_of_any_type_shows_its_value() {
+    for of in [
+        STATE,
+        r#""null""#,
+        r#""boolean""#,
+        r#""float""#,
+        r#"{"type":"fixed","name":"F","size":2}"#,
+        r#"{"type":"bytes","logicalType":"decimal","precision":4}"#,
+        r#"{"type":"string","logicalType":"uuid"}"#,
+        r#"{"type":"int","logicalType":"date"}"#,
+        r#"{"type":"long","logicalType":"timestamp-millis"}"#,
+        r#"["null","int","boolean"]"#,
+        r#"["int","float",{"type":"enum","name":"E","symbols":["A"]}]"#,
+    ] {
+        let (path, message) = fault(&field(of), r#"{"f":"secret"}"#);
+        assert_eq!(path, "/f", "{of}: {message}");
+        assert!(!message.contains("secret"), "{of}: {message}");
     }
 }
 
@@ -205,8 +228,10 @@ fn a_union_takes_the_branch_that_fits_or_the_one_that_is_named() {
 #[test]
 fn a_union_of_records_goes_by_their_fields() {
     let of = r#"["null",
-        {"type":"record","name":"Card","fields":[{"name":"pan","type":"string"},{"name":"memo","type":"string","default":""}]},
-        {"type":"record","name":"Bank","fields":[{"name":"iban","type":"string"},{"name":"memo","type":"string","default":""}]},
+        {"type":"record","name":"Card","fields":[{"name":"pan","type":"string"},
+            {"name":"memo","type":"string","default":""}]},
+        {"type":"record","name":"Bank","fields":[{"name":"iban","type":"string"},
+            {"name":"memo","type":"string","default":""}]},
         {"type":"record","name":"Cash","fields":[{"name":"memo","type":"string"}]}]"#;
     let pays = schema(of);
     for (json, branch) in [
@@ -250,7 +275,8 @@ fn a_record_of_a_union_may_be_asked_for_by_its_name() {
 #[test]
 fn types_of_other_schemas_are_known_by_their_names() {
     let money = r#"{"type":"record","name":"com.shop.Money","fields":[
-        {"name":"amount","type":{"type":"fixed","name":"Amount","size":1}},{"name":"currency","type":"com.shop.Currency"}]}"#;
+        {"name":"amount","type":{"type":"fixed","name":"Amount","size":1}},
+        {"name":"currency","type":"com.shop.Currency"}]}"#;
     let currency = r#"{"type":"enum","name":"Currency","namespace":"com.shop","symbols":["EUR","USD"]}"#;
     let sale = r#"{"type":"record","name":"Sale","namespace":"com.shop","fields":[
         {"name":"price","type":"Money"},{"name":"tip","type":["null","com.shop.Amount"],"default":null}]}"#;
@@ -312,7 +338,8 @@ fn defaults_are_written_as_the_spec_wants_them() {
             {"name":"v","type":["int","null"],"default":7},
             {"name":"m","type":{"type":"map","values":"int"},"default":{"int":1}},
             {"name":"e","type":{"type":"enum","name":"E","symbols":["A","B"]},"default":"B"},
-            {"name":"r","type":{"type":"record","name":"I","fields":[{"name":"x","type":"long","default":3}]},"default":{}},
+            {"name":"r","type":{"type":"record","name":"I","fields":[
+                {"name":"x","type":"long","default":3}]},"default":{}},
             {"name":"n","type":["null","R"],"default":null}]}"#,
     );
     let (_, json) = there(&of, "{}").unwrap();
@@ -358,6 +385,9 @@ fn lengths_that_are_not_there_are_faults_and_take_no_memory() {
     let minimum = [0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01, 0x00];
     assert!(schema(r#"{"type":"array","items":"null"}"#).decode(&[], &minimum).is_err());
     assert_eq!(schema(r#"{"type":"array","items":"int"}"#).decode(&[], &[3, 4, 2, 4, 0]).unwrap(), b"[1,2]");
+    let twice =
+        schema(r#"{"type":"map","values":"int"}"#).decode(&[], &[4, 2, b'k', 2, 2, b'k', 4, 0]).unwrap_err();
+    assert_eq!((twice.path.as_str(), twice.message.as_str()), ("/k", "is there twice"));
 }
 
 #[test]
@@ -386,7 +416,8 @@ fn bytes_of_another_schema_are_faults() {
 fn a_short_text_cannot_ask_for_endless_defaults() {
     let default = "x".repeat(1 << 19);
     let of = format!(
-        r#"{{"type":"array","items":{{"type":"record","name":"R","fields":[{{"name":"f","type":"string","default":"{default}"}}]}}}}"#
+        r#"{{"type":"array","items":{{"type":"record","name":"R","fields":[
+            {{"name":"f","type":"string","default":"{default}"}}]}}}}"#
     );
     let json = format!("[{}{{}}]", "{},".repeat(130));
     assert!(fault(&schema(&of), &json).1.contains("is longer than"));

@@ -206,14 +206,14 @@ proptest! {
         prop_assert!(serde_json::from_slice::<Value>(&json).is_ok(), "{shown}");
         prop_assert_eq!(&schema.encode(None, &json).unwrap().body, &body, "{} as {}", value, shown);
         // By themselves bytes go without their length here.
-        let is_bytes = text == "\"bytes\"" || text.contains("{\"logicalType\":\"decimal\"") && text.starts_with('{') && text.ends_with("\"type\":\"bytes\"}") && !text.contains("items") && !text.contains("values") && !text.contains("fields");
+        let made: Value = serde_json::from_str(&text).unwrap();
+        let is_bytes = made == "bytes" || made["type"] == "bytes";
         if !is_bytes {
             let theirs = apache_avro::Schema::parse_str(&text).unwrap();
             let read = apache_avro::reader::datum::GenericDatumReader::builder(&theirs).build().unwrap();
             let mut rest = body.as_slice();
-            let value = read.read_value(&mut rest).unwrap();
+            read.read_value(&mut rest).unwrap();
             prop_assert!(rest.is_empty());
-            let _ = value;
         }
     }
 
@@ -223,14 +223,13 @@ proptest! {
         body in vec(prop_oneof![any::<u8>(), 0_u8..6, Just(0xff_u8)], 0..60),
     ) {
         let text = made.schema().to_string();
-        if let Ok(schema) = Avro.compile(&SchemaSource { text: text.clone(), references: Vec::new() }) {
-            if let Ok(json) = schema.decode(&[], &body) {
-                prop_assert!(json.len() < 1_000_000);
-                // What could be read can be written, unless it has texts that are no UUIDs.
-                if !text.contains("uuid") {
-                    let again = schema.encode(None, &json).unwrap().body;
-                    prop_assert_eq!(schema.decode(&[], &again).unwrap(), json);
-                }
+        let compiled = Avro.compile(&SchemaSource { text: text.clone(), references: Vec::new() });
+        if let Ok(schema) = compiled && let Ok(json) = schema.decode(&[], &body) {
+            prop_assert!(json.len() < 1_000_000);
+            // What could be read can be written, unless it has texts that are no UUIDs.
+            if !text.contains("uuid") {
+                let again = schema.encode(None, &json).unwrap().body;
+                prop_assert_eq!(schema.decode(&[], &again).unwrap(), json);
             }
         }
     }

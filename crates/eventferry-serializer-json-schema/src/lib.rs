@@ -16,15 +16,16 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! - *Untouched*: what is sent are the payload's own bytes, with the order of its keys, its white space and every digit.
-//!   The rules see numbers that are no 64-bit integers as the nearest float, and of a key that is there twice the last.
+//! - *Untouched*: what is sent are the payload's own bytes, with the order of its keys, its white space and every
+//!   digit. The rules see numbers that are no 64-bit integers as the nearest float, and of a key that is there twice
+//!   the last.
 //! - *Drafts* 4 to 2020-12, by `$schema`; a schema that names none is of draft 7, as Confluent's serializers have it.
 //!   `format` is checked where its draft says so.
-//! - *References* (`$ref`) are found among [`SchemaSource::references`]: by the name as it is, by `$id`, or, where the
-//!   name is relative, behind the schema's own address. Nothing is fetched from the network or from files, for this crate
-//!   builds `jsonschema` without what could.
-//! - *A fault* has the place as a JSON pointer and the rule as one into the schema, and nothing of the value. Of several
-//!   it is the first.
+//! - *References* (`$ref`) are found among [`SchemaSource::references`]: by the name as it is, by `$id`, or, where
+//!   the name is relative, behind the schema's own address. Nothing is fetched from the network or from files, for
+//!   this crate builds `jsonschema` without what could.
+//! - *A fault* has the place as a JSON pointer and the rule as one into the schema, and nothing of the value. Of
+//!   several it is the first.
 //! - *The record* that subjects are named after is the schema's `title`.
 
 use std::error::Error;

@@ -31,7 +31,8 @@ fn json() -> impl Strategy<Value = String> {
 }
 
 const STRICT: &str = r##"{"definitions":{"node":{"type":["object","array","string","number","null","boolean"],
-    "properties":{"a":{"$ref":"#/definitions/node"},"b":{"type":"integer","multipleOf":3}},"items":{"$ref":"#/definitions/node"},
+    "properties":{"a":{"$ref":"#/definitions/node"},"b":{"type":"integer","multipleOf":3}},
+    "items":{"$ref":"#/definitions/node"},
     "pattern":"^[a-z]*$","maxProperties":2,"uniqueItems":true,"minimum":-5}},"$ref":"#/definitions/node"}"##;
 
 proptest! {

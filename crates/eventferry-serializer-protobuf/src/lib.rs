@@ -10,7 +10,8 @@
 //! let order = Protobuf.compile(&SchemaSource { text: text.to_owned(), references: Vec::new() })?;
 //!
 //! let encoded = order.encode(None, br#"{"id": 7, "lines": [{"sku": "a"}]}"#)?;
-//! assert_eq!((encoded.body.as_slice(), encoded.message_indexes.as_slice()), (&[8, 7, 18, 3, 10, 1, b'a'][..], &[0][..]));
+//! assert_eq!(encoded.body, [8, 7, 18, 3, 10, 1, b'a']);
+//! assert_eq!(encoded.message_indexes, [0]);
 //! assert_eq!(order.decode(&[0], &encoded.body)?, br#"{"id":"7","lines":[{"sku":"a"}]}"#);
 //!
 //! let line = order.encode(Some("shop.Order.Line"), br#"{"sku": "a"}"#)?;
@@ -26,8 +27,9 @@
 //! Protobuf's own JSON mapping (<https://protobuf.dev/programming-guides/json/>), with these answers where it leaves
 //! some open or where something could be lost:
 //!
-//! - A field is known by its name in JSON (`noteText`) and by that in the file (`note_text`). One that the message does
-//!   not have is a fault, as are one that is there twice, two of a `oneof`, and a required one of proto2 that is missing.
+//! - A field is known by its name in JSON (`noteText`) and by that in the file (`note_text`). One that the message
+//!   does not have is a fault, as are one that is there twice, two of a `oneof`, and a required one of proto2 that is
+//!   missing.
 //! - Integers are numbers or strings without point and exponent, in range. Never through a float: every digit counts.
 //!   Those of 64 bits are written as strings.
 //! - Floats are numbers or strings of one, `"NaN"`, `"Infinity"`, `"-Infinity"`; beyond the largest is a fault.
@@ -36,20 +38,22 @@
 //! - `bytes` are Base64, in either alphabet, with padding or without; written in the standard one with padding.
 //! - `null` leaves a field unset, except where it is a value (`google.protobuf.Value`, `NullValue`).
 //! - A field of proto3 without presence that is its type's default is not sent and not written.
-//! - Well-known types have their own forms: timestamps, durations, field masks, wrappers, structs, and `Any` of a message
-//!   of the file or its imports.
+//! - Well-known types have their own forms: timestamps, durations, field masks, wrappers, structs, and `Any` of a
+//!   message of the file or its imports.
 //! - Fields are sent in the order of their numbers. Fields that the schema does not know are passed over in decoding.
 //!   Extensions are not read and not written.
 //!
 //! # Schemas
 //!
-//! Imports are found among [`SchemaSource::references`] by the name that is imported, and `google/protobuf/*.proto` are
-//! built in; nothing is opened. `record` asks for a message by its full name, also for a nested one; else it is the first
-//! of the file. Message indexes count messages as their descriptors do, in which each `map` field makes a nested message.
+//! Imports are found among [`SchemaSource::references`] by the name that is imported, and `google/protobuf/*.proto`
+//! are built in; nothing is opened. `record` asks for a message by its full name, also for a nested one; else it is
+//! the first of the file. Message indexes count messages as their descriptors do, in which each `map` field makes a
+//! nested message.
 //!
 //! # Bounds
 //!
-//! Messages lie at most 128 deep in each other. Lengths that the bytes do not bear out are faults, and take no memory.
+//! Messages lie at most 128 deep in each other. Lengths that the bytes do not bear out are faults, and take no
+//! memory.
 
 mod messages;
 mod wire;

@@ -44,7 +44,10 @@ fn fields_are_written_in_the_order_of_their_numbers_whatever_the_payloads() {
     assert_eq!(body, [8, 1, 0x12, 1, b'n', 0x20, 5]);
     assert_eq!(json, r#"{"id":"1","noteText":"n","state":"PAID"}"#);
     assert_eq!(there(&order, r#"{"id":1,"noteText":"n","state":5}"#).unwrap().0, body);
-    let whole = r#"{"id":"1","lines":[{"sku":"a"},{}],"seen":{"-1":true,"2":false},"line":{"count":1},"rank":0,"byName":{"":{}}}"#;
+    let whole = concat!(
+        r#"{"id":"1","lines":[{"sku":"a"},{}],"seen":{"-1":true,"2":false},"#,
+        r#""line":{"count":1},"rank":0,"byName":{"":{}}}"#
+    );
     assert_eq!(back(&order, whole), whole);
     assert_eq!(back(&order, r#"{"id":0,"noteText":"","lines":[],"seen":{},"pan":null,"state":"NEW"}"#), "{}");
 }
@@ -83,7 +86,11 @@ fn integers_keep_every_digit_and_their_range() {
         "message M { int64 i = 1; uint64 u = 2; sint64 s = 3; fixed64 f = 4; sfixed64 g = 5; int32 a = 6;
         uint32 b = 7; sint32 c = 8; fixed32 d = 9; sfixed32 e = 10; }",
     );
-    let most = r#"{"i":"9223372036854775807","u":"18446744073709551615","s":"-9223372036854775808","f":"18446744073709551615","g":"-9223372036854775808","a":-2147483648,"b":4294967295,"c":-2147483648,"d":4294967295,"e":-2147483648}"#;
+    let most = concat!(
+        r#"{"i":"9223372036854775807","u":"18446744073709551615","s":"-9223372036854775808","#,
+        r#""f":"18446744073709551615","g":"-9223372036854775808","#,
+        r#""a":-2147483648,"b":4294967295,"c":-2147483648,"d":4294967295,"e":-2147483648}"#
+    );
     assert_eq!(back(&all, most), most);
     let plain = r#"{"i":9223372036854775807,"u":18446744073709551615,"a":"-1"}"#;
     assert_eq!(back(&all, plain), r#"{"i":"9223372036854775807","u":"18446744073709551615","a":-1}"#);
@@ -168,7 +175,8 @@ fn well_known_types_have_their_own_forms() {
         message M { google.protobuf.Timestamp at = 1; google.protobuf.Duration took = 2; google.protobuf.Struct s = 3;
             google.protobuf.Value v = 4; google.protobuf.UInt64Value u = 5; google.protobuf.StringValue t = 6;
             google.protobuf.Any any = 7; google.protobuf.FieldMask mask = 8; google.protobuf.NullValue n = 9;
-            google.protobuf.Empty e = 10; google.protobuf.ListValue l = 11; oneof o { google.protobuf.NullValue on = 12; } }
+            google.protobuf.Empty e = 10; google.protobuf.ListValue l = 11;
+            oneof o { google.protobuf.NullValue on = 12; } }
         message Line { int32 count = 1; }",
         &[],
     )

@@ -106,17 +106,23 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes_are_a_value_or_a_fault(body in vec(prop_oneof![any::<u8>(), 0_u8..6, Just(0x8a_u8), Just(1_u8)], 0..80)) {
+    fn random_bytes_are_a_value_or_a_fault(
+        body in vec(prop_oneof![any::<u8>(), 0_u8..6, Just(0x8a_u8), Just(1_u8)], 0..80),
+    ) {
         let schema = schema();
         if let Ok(json) = schema.decode(&[0], &body) {
             prop_assert!(json.len() < 100_000);
-            let again = schema.encode(None, &json).map_err(|fault| format!("{}: {fault}", String::from_utf8_lossy(&json)));
-            prop_assert_eq!(schema.decode(&[0], &again.unwrap().body).unwrap(), json);
+            let again = schema.encode(None, &json).unwrap();
+            prop_assert_eq!(schema.decode(&[0], &again.body).unwrap(), json);
         }
     }
 
     #[test]
-    fn a_value_with_a_byte_changed_is_a_value_or_a_fault(value in message(), at in any::<prop::sample::Index>(), to in any::<u8>()) {
+    fn a_value_with_a_byte_changed_is_a_value_or_a_fault(
+        value in message(),
+        at in any::<prop::sample::Index>(),
+        to in any::<u8>(),
+    ) {
         let schema = schema();
         let mut body = schema.encode(None, value.as_bytes()).unwrap().body;
         if !body.is_empty() {

@@ -1,4 +1,4 @@
-//! What encoding and decoding an event of 300 bytes costs, for the examples `cost` of the formats.
+//! What encoding and decoding an event of 300 bytes costs, for the examples of the formats.
 
 use std::hint::black_box;
 use std::time::Instant;
