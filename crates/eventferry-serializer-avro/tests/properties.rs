@@ -91,7 +91,10 @@ impl Made {
             Self::Map(values) => json!({"type": "map", "values": values.schema()}),
             Self::Union(branches) => branches.iter().map(Self::schema).collect(),
             Self::Record(_, fields) => {
-                let field = |(place, field): (usize, &Self)| json!({"name": format!("f{place}"), "type": field.schema()});
+                let field = |(place, field): (usize, &Self)| {
+                    let name = format!("f{place}");
+                    json!({"name": name, "type": field.schema()})
+                };
                 let fields: Vec<_> = fields.iter().enumerate().map(field).collect();
                 json!({"type": "record", "name": name, "fields": fields})
             }
