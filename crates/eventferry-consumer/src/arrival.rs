@@ -2,8 +2,9 @@
 
 use std::fmt;
 
+use eventferry_core::cause::{CAUSATION_ID, CORRELATION_ID};
 use eventferry_core::fault::Fault;
-use eventferry_core::{Aggregate, MessageId};
+use eventferry_core::{Aggregate, Cause, MessageId};
 
 use crate::dead_letter::{self, DeadLetter};
 use crate::trace::TraceContext;
@@ -110,6 +111,28 @@ impl<'a> Arrival<'a> {
     pub fn header(&self, name: &str) -> Option<&'a [u8]> {
         self.headers.iter().find(|(found, _)| *found == name).map(|(_, value)| *value)
     }
+
+    /// The story this event belongs to, from the header `correlation-id`; `None`: it has none, or it is no text. What
+    /// is enqueued while this is handled takes it by `event.caused_by(&arrival)`.
+    pub fn correlation_id(&self) -> Option<&'a str> {
+        std::str::from_utf8(self.header(CORRELATION_ID)?).ok()
+    }
+
+    /// The message whose handling enqueued this event, from the header `causation-id`; `None`: it has none, or it is no
+    /// UUID.
+    pub fn causation_id(&self) -> Option<MessageId> {
+        std::str::from_utf8(self.header(CAUSATION_ID)?).ok()?.parse().ok()
+    }
+}
+
+impl Cause for Arrival<'_> {
+    fn message_id(&self) -> MessageId {
+        self.message_id
+    }
+
+    fn correlation_id(&self) -> Option<&str> {
+        Arrival::correlation_id(self)
+    }
 }
 
 /// Takes the first header of this name, which must be there and be text.
@@ -188,6 +211,26 @@ mod tests {
         assert_eq!((&*dead.original_topic, dead.original_partition), ("orders", Some(3)));
         assert_eq!((dead.failed_at, dead.attempts), (Some(failed_at), Some(5)));
         assert_eq!(dead.detail.as_deref(), Some("lane 3"));
+    }
+
+    #[test]
+    fn a_story_goes_on_from_one_arrival_to_the_next() {
+        let arrives = |event: Event| {
+            let row = stored(event);
+            let headers = collect_headers(&Envelope::of(&row));
+            let arrival = Arrival::decode(lent(&headers), None, None).unwrap();
+            let (correlation, causation) = (arrival.correlation_id(), arrival.causation_id());
+            let next = Event::new("t", ("order", 1)).caused_by(&arrival);
+            (correlation.map(str::to_owned), causation.map(|id| id.to_string()), next)
+        };
+        let (correlation, causation, second) = arrives(Event::new("t", ("order", 1)));
+        assert_eq!((correlation, causation), (None, None));
+        let (correlation, causation, third) = arrives(second);
+        assert_eq!((correlation.as_deref(), causation.as_deref()), (Some(ID), Some(ID)));
+        assert_eq!(arrives(third).0.as_deref(), Some(ID));
+        let bad = Event::new("t", ("order", 1)).header("correlation-id", [255]).header("causation-id", "no");
+        let (correlation, causation, _) = arrives(bad);
+        assert_eq!((correlation, causation), (None, None));
     }
 
     #[test]

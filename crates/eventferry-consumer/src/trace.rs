@@ -2,6 +2,8 @@
 
 use std::borrow::Cow;
 
+use eventferry_core::trace::{TRACEPARENT, TRACESTATE, TraceParent};
+
 /// A place in a trace, as the headers `traceparent` and `tracestate` name it
 /// (<https://www.w3.org/TR/trace-context/>). Hand both texts to a propagator, or use the ids as they are.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,12 +31,12 @@ impl<'a> TraceContext<'a> {
             let of_name = move |(found, _): &&(&str, &[u8])| found.eq_ignore_ascii_case(name);
             headers.iter().filter(of_name).map(|(_, value)| *value)
         };
-        let mut parents = named("traceparent");
+        let mut parents = named(TRACEPARENT);
         let (Some(traceparent), None) = (parents.next(), parents.next()) else { return None };
         let traceparent = std::str::from_utf8(traceparent).ok()?;
-        let (trace_id, parent_id, sampled) = parse(traceparent)?;
+        let TraceParent { trace_id, parent_id, sampled } = TraceParent::parse(traceparent.as_bytes())?;
         let states: Option<Vec<_>> =
-            named("tracestate").map(|value| std::str::from_utf8(value).ok()).collect();
+            named(TRACESTATE).map(|value| std::str::from_utf8(value).ok()).collect();
         let tracestate = match states.unwrap_or_default()[..] {
             [] => None,
             [state] => Some(state.into()),
@@ -42,36 +44,6 @@ impl<'a> TraceContext<'a> {
         };
         Some(Self { traceparent, tracestate, trace_id, parent_id, sampled })
     }
-}
-
-/// `version-trace-parent-flags` in lower-case hexadecimal. Versions above 00 may have more behind.
-fn parse(text: &str) -> Option<([u8; 16], [u8; 8], bool)> {
-    let mut parts = text.split('-');
-    let [version] = hex::<1>(parts.next()?)?;
-    let trace_id: [u8; 16] = hex(parts.next()?)?;
-    let parent_id: [u8; 8] = hex(parts.next()?)?;
-    let [flags] = hex::<1>(parts.next()?)?;
-    let is_known = version != 0xff && (version != 0 || parts.next().is_none());
-    let is_one = trace_id != [0; 16] && parent_id != [0; 8];
-    (is_known && is_one).then_some((trace_id, parent_id, flags & 1 == 1))
-}
-
-fn hex<const N: usize>(text: &str) -> Option<[u8; N]> {
-    if text.len() != 2 * N {
-        return None;
-    }
-    let mut bytes = [0; N];
-    for (byte, digits) in bytes.iter_mut().zip(text.as_bytes().chunks(2)) {
-        for digit in digits {
-            let value = match digit {
-                b'0'..=b'9' => digit - b'0',
-                b'a'..=b'f' => digit - b'a' + 10,
-                _ => return None,
-            };
-            *byte = *byte << 4 | value;
-        }
-    }
-    Some(bytes)
 }
 
 #[cfg(test)]
@@ -99,20 +71,7 @@ mod tests {
     fn what_is_no_context_begins_a_new_trace() {
         let of = |parent: &[u8]| TraceContext::of(&[("traceparent", parent)]).map(|trace| trace.sampled);
         assert_eq!(of(PARENT.as_bytes()), Some(true));
-        assert_eq!(of(PARENT.replace("-01", "-02").as_bytes()), Some(false));
-        assert_eq!(of(format!("{PARENT}-more").replacen("00", "01", 1).as_bytes()), Some(true));
-        for bad in [
-            String::new(),
-            format!("{PARENT}-more"),
-            PARENT.replacen("00", "ff", 1),
-            PARENT.to_uppercase(),
-            PARENT.replace("4bf92f3577b34da6a3ce929d0e0e4736", &"0".repeat(32)),
-            PARENT.replace("00f067aa0ba902b7", &"0".repeat(16)),
-            PARENT.replace("00f067aa0ba902b7", "00f067aa0ba902"),
-            PARENT.replace("00f067aa0ba902b7", "00f067aa0ba902\u{e4}"),
-        ] {
-            assert_eq!(of(bad.as_bytes()), None, "{bad}");
-        }
+        assert_eq!(of(PARENT.to_uppercase().as_bytes()), None);
         assert_eq!(of(&[255]), None);
         let twice = [("traceparent", PARENT.as_bytes()), ("traceparent", PARENT.as_bytes())];
         assert_eq!(TraceContext::of(&twice), None);

@@ -6,6 +6,9 @@ use alloc::vec::Vec;
 use core::fmt;
 use core::str::FromStr;
 
+use crate::cause::{CAUSATION_ID, CORRELATION_ID, Cause};
+use crate::trace::TRACEPARENT;
+
 /// An event as an application enqueues it: one message for one topic, about one aggregate.
 ///
 /// ```
@@ -78,7 +81,42 @@ impl Event {
     /// Adds the W3C trace context this event belongs to, as the header `traceparent`.
     #[must_use]
     pub fn traceparent(self, value: impl Into<String>) -> Self {
-        self.header("traceparent", value.into().into_bytes())
+        self.header(TRACEPARENT, value.into().into_bytes())
+    }
+
+    /// Says which story this event belongs to, as the header `correlation-id`, in the place of one that is there.
+    ///
+    /// An event that begins a story needs none: those that follow take its message id.
+    #[must_use]
+    pub fn correlation_id(mut self, id: impl Into<String>) -> Self {
+        self.headers.retain(|header| header.name != CORRELATION_ID);
+        self.header(CORRELATION_ID, id.into().into_bytes())
+    }
+
+    /// Says what this event follows from: the message that is being handled, or its id.
+    ///
+    /// The header `causation-id` is that message's id, in the place of one that is there. The header `correlation-id`
+    /// is that message's, else its message id; an event that has one of its own keeps it.
+    ///
+    /// ```
+    /// use eventferry_core::{Event, MessageId};
+    ///
+    /// let handled: MessageId = "0189f7ea-ae2c-7809-8aeb-b819cf5e9e7f".parse()?;
+    /// let event = Event::new("invoices.sent", ("invoice", 7)).caused_by(&handled);
+    /// assert_eq!(event.headers[0].name, "causation-id");
+    /// assert_eq!(event.headers[1].name, "correlation-id");
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// ```
+    #[must_use]
+    pub fn caused_by(mut self, cause: &(impl Cause + ?Sized)) -> Self {
+        let id = cause.message_id().to_string();
+        self.headers.retain(|header| header.name != CAUSATION_ID);
+        let event = self.header(CAUSATION_ID, id.as_bytes());
+        if event.headers.iter().any(|header| header.name == CORRELATION_ID) {
+            return event;
+        }
+        let story = cause.correlation_id().map_or(id, ToOwned::to_owned);
+        event.correlation_id(story)
     }
 
     /// Sets the message id, for an application that has one of its own.
@@ -206,6 +244,37 @@ mod tests {
         let id: MessageId = text.parse().unwrap();
         assert_eq!(id.to_string(), text);
         assert_eq!("0189F7EAAE2C78098AEBB819CF5E9E7F".parse(), Ok(id));
+    }
+
+    struct Story(&'static str);
+
+    impl Cause for Story {
+        fn message_id(&self) -> MessageId {
+            MessageId([1; 16])
+        }
+
+        fn correlation_id(&self) -> Option<&str> {
+            Some(self.0)
+        }
+    }
+
+    fn ids(event: &Event) -> Vec<(&str, &str)> {
+        let text = |value| core::str::from_utf8(value).unwrap();
+        event.headers.iter().map(|header| (header.name.as_str(), text(&header.value))).collect()
+    }
+
+    #[test]
+    fn what_follows_from_a_message_has_its_id_and_its_story() {
+        let id = "01010101-0101-0101-0101-010101010101";
+        let event = Event::new("t", ("order", 1));
+        let first = event.clone().caused_by(&MessageId([1; 16]));
+        assert_eq!(ids(&first), [("causation-id", id), ("correlation-id", id)]);
+        let later = event.clone().caused_by(&Story("s"));
+        assert_eq!(ids(&later), [("causation-id", id), ("correlation-id", "s")]);
+        let own = event.clone().correlation_id("own").caused_by(&Story("s"));
+        assert_eq!(ids(&own), [("correlation-id", "own"), ("causation-id", id)]);
+        let own = event.caused_by(&MessageId([2; 16])).caused_by(&Story("s")).correlation_id("own");
+        assert_eq!(ids(&own), [("causation-id", id), ("correlation-id", "own")]);
     }
 
     #[test]

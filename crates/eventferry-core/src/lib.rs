@@ -7,6 +7,7 @@
 
 extern crate alloc;
 
+pub mod cause;
 pub mod enqueue;
 pub mod envelope;
 pub mod event;
@@ -22,8 +23,10 @@ pub mod ringer;
 pub mod serializer;
 mod sha256;
 pub mod store;
+pub mod trace;
 pub mod transaction;
 
+pub use cause::Cause;
 pub use enqueue::{Enqueue, EnqueueFault, EnqueueFaultKind, IntoEvent};
 pub use envelope::{DeadLetter, Envelope};
 pub use event::{Aggregate, Event, Header, MessageId};
@@ -34,4 +37,5 @@ pub use packed::PackedRow;
 pub use record::{Record, Row, StoredEvent, Timestamp};
 pub use ringer::{Ringer, Ringing};
 pub use serializer::{NotSerialized, Serialized, Serializer};
+pub use trace::TraceParent;
 pub use transaction::{OutboxId, Stamp};
