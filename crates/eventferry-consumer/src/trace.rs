@@ -35,8 +35,7 @@ impl<'a> TraceContext<'a> {
         let (Some(traceparent), None) = (parents.next(), parents.next()) else { return None };
         let traceparent = std::str::from_utf8(traceparent).ok()?;
         let TraceParent { trace_id, parent_id, sampled } = TraceParent::parse(traceparent.as_bytes())?;
-        let states: Option<Vec<_>> =
-            named(TRACESTATE).map(|value| std::str::from_utf8(value).ok()).collect();
+        let states: Option<Vec<_>> = named(TRACESTATE).map(|value| std::str::from_utf8(value).ok()).collect();
         let tracestate = match states.unwrap_or_default()[..] {
             [] => None,
             [state] => Some(state.into()),

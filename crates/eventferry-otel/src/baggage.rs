@@ -45,7 +45,9 @@ fn is_metadata(text: &str) -> bool {
 fn encode(text: &str, into: &mut String) {
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => into.push(char::from(byte)),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                into.push(char::from(byte))
+            }
             // Writing to a string does not fail.
             other => drop(write!(into, "%{other:02X}")),
         }
@@ -143,6 +145,9 @@ mod tests {
         assert_eq!(baggage.get("c").map(|value| value.as_str()), Some("%zz%4"));
         assert_eq!(baggage.len(), 2);
         assert!(read(&format!("a={}", "x".repeat(BYTES_MAX))).is_empty());
-        assert_eq!(read(&(0..100).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(",")).len(), ENTRIES_MAX);
+        assert_eq!(
+            read(&(0..100).map(|n| format!("k{n}=v")).collect::<Vec<_>>().join(",")).len(),
+            ENTRIES_MAX
+        );
     }
 }

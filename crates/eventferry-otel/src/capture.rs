@@ -49,12 +49,7 @@ pub struct TraceCapture {
 
 impl Default for TraceCapture {
     fn default() -> Self {
-        Self {
-            tracer: Tracer::default(),
-            system: Cow::Borrowed(KAFKA),
-            creates: true,
-            takes_baggage: true,
-        }
+        Self { tracer: Tracer::default(), system: Cow::Borrowed(KAFKA), creates: true, takes_baggage: true }
     }
 }
 

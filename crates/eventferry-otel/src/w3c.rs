@@ -8,9 +8,7 @@ use std::str::FromStr as _;
 use eventferry_core::trace::{BAGGAGE, TRACEPARENT, TRACESTATE, TraceParent};
 use opentelemetry::Context;
 use opentelemetry::baggage::BaggageExt as _;
-use opentelemetry::trace::{
-    SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState,
-};
+use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 
 use crate::baggage;
 
@@ -134,7 +132,8 @@ mod tests {
     #[test]
     fn without_exactly_one_good_traceparent_there_is_no_span() {
         let good = ("traceparent", PARENT.as_bytes());
-        for bad in [&[][..], &[good, good], &[good, ("traceparent", b"00")], &[("traceparent", b"00"), good]] {
+        for bad in [&[][..], &[good, good], &[good, ("traceparent", b"00")], &[("traceparent", b"00"), good]]
+        {
             assert!(!extract(bad.iter().copied()).span().span_context().is_valid(), "{bad:?}");
         }
         let vendors = extract([good, ("tracestate", b"no state")]);
