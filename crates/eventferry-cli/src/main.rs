@@ -41,6 +41,7 @@ mod status;
 mod table;
 mod tail;
 mod topics;
+mod traces;
 mod voice;
 
 use arguments::{Arguments, Command};

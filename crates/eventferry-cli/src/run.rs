@@ -18,6 +18,7 @@ use crate::serializers::{Serializers, serializers};
 use crate::settings::{self, Settings};
 use crate::shutdown::Signals;
 use crate::topics::{Wanted, check_at_start};
+use crate::traces::Traces;
 
 /// What a relay runs by, besides its two ends.
 #[derive(Debug)]
@@ -28,6 +29,7 @@ struct Plan {
     log_kept_max: Option<u64>,
     failures: Failures,
     serializers: Serializers,
+    traces: Traces,
 }
 
 /// Why clusters cannot deliver exactly once, and what can.
@@ -92,8 +94,10 @@ impl Plan {
         });
         let delivery = delivery.transpose()?;
         let numbers = settings::numbers(lease, grace).delivering(delivery.unwrap_or_default());
+        let id = text("relay_id", &arguments.relay_id).unwrap_or_else(relay_id);
         Ok(Self {
-            id: text("relay_id", &arguments.relay_id).unwrap_or_else(relay_id),
+            traces: Traces::begin(&id)?,
+            id,
             numbers,
             retention: settings.duration("retention", arguments.retention.as_deref())?,
             log_kept_max: settings
@@ -144,7 +148,7 @@ async fn carry<S: Store, P: Answering>(
     }
     let mut relay = Relay::builder()
         .store(WatchedStore { store, readiness: readiness.clone() })
-        .publisher(WatchedPublisher { publisher, readiness: readiness.clone() })
+        .publisher(plan.traces.of(WatchedPublisher { publisher, readiness: readiness.clone() }))
         .serializer(plan.serializers)
         .id(plan.id)
         .settings(plan.numbers);
@@ -155,7 +159,9 @@ async fn carry<S: Store, P: Answering>(
         relay = relay.log_kept_max(bytes);
     }
     let relay = plan.failures.tell(relay).build().map_err(|error| Trouble::usage(error.to_string()))?;
-    match relay.run(first_signal(signals, readiness, grace)).await {
+    let finished = relay.run(first_signal(signals, readiness, grace)).await;
+    plan.traces.end().await;
+    match finished {
         Ok(Finished { shipped, parked, settled: true }) => {
             tracing::info!(shipped, parked, "drained: everything in flight is settled");
             Ok(Ending::Done)

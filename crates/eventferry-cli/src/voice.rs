@@ -44,7 +44,12 @@ pub(crate) fn begin(
     };
     // What libraries below say is for whoever asks for more.
     let others = if level > LevelFilter::INFO { level } else { level.min(LevelFilter::WARN) };
-    let filter = Targets::new().with_target("eventferry", level).with_default(others);
+    // Of the collector's outages we speak ourselves, once and not with every batch.
+    let telemetry = if level > LevelFilter::INFO { level } else { LevelFilter::OFF };
+    let filter = Targets::new()
+        .with_target("eventferry", level)
+        .with_target("opentelemetry", telemetry)
+        .with_default(others);
     let lines = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
     let begun = match look {
         Look::Json => {

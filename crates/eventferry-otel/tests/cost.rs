@@ -88,45 +88,42 @@ impl Session for Abyss {
     }
 }
 
-const SENDS: u32 = 100_000;
+const SENDS: u32 = 2_000;
+const ROUNDS: u32 = 50;
 
-/// Allocations and time of a sending.
-fn cost(session: &mut impl Session, row: &StoredEvent) -> (f64, f64) {
-    let (before, begun) = (ALLOCATIONS.with(Cell::get), Instant::now());
-    for token in 0..SENDS {
-        session.send(Token(token.into()), Domain(0), black_box(&Envelope::of(row)));
+/// Allocations and nanoseconds of a sending, in the best of many rounds: others use the machine too.
+async fn cost(traced: &Traced<Abyss>, row: &StoredEvent) -> (f64, f64) {
+    let (mut allocations, mut nanos) = (f64::MAX, f64::MAX);
+    for _ in 0..ROUNDS {
+        let mut session = traced.connect(Role::Main).await.unwrap();
+        let (before, begun) = (ALLOCATIONS.with(Cell::get), Instant::now());
+        for token in 0..SENDS {
+            session.send(Token(token.into()), Domain(0), black_box(&Envelope::of(row)));
+        }
+        nanos = nanos.min(begun.elapsed().as_nanos() as f64 / f64::from(SENDS));
+        allocations = allocations.min((ALLOCATIONS.with(Cell::get) - before) as f64 / f64::from(SENDS));
     }
-    let nanos = begun.elapsed().as_nanos() as f64 / f64::from(SENDS);
-    ((ALLOCATIONS.with(Cell::get) - before) as f64 / f64::from(SENDS), nanos)
+    (allocations, nanos)
 }
 
 #[tokio::test]
 async fn an_event_that_is_not_sampled_costs_no_allocation() {
     let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
-    let session = async |traced: Traced<Abyss>| traced.connect(Role::Main).await.unwrap();
-    let mut plain = Abyss;
-    let mut off = session(Traced::off(Abyss)).await;
-    let mut on = session(Traced::new(Abyss).tracer_provider(&provider)).await;
+    let (off, on) = (Traced::off(Abyss), Traced::new(Abyss).tracer_provider(&provider));
     let event = Event::new("t", ("order", 1)).header("tenant", "acme").header("event-type", "OrderCreated");
-    let parent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0";
-    for (what, event) in [
-        ("two headers, no trace", event.clone()),
-        ("a trace, not sampled", event.clone().traceparent(format!("{parent}0"))),
-    ] {
-        let row = StoredEvent { message_id: MessageId([1; 16]), event, enqueued_at: Timestamp(0) };
-        for (who, (allocations, nanos)) in
-            [("plain", cost(&mut plain, &row)), ("off", cost(&mut off, &row)), ("on", cost(&mut on, &row))]
-        {
-            println!("{what}, {who}: {nanos:.1} ns and {allocations} allocations a sending");
-            assert_eq!(allocations, 0.0, "{what}, {who}");
-        }
-    }
-    let row = StoredEvent {
-        message_id: MessageId([1; 16]),
-        event: event.traceparent(format!("{parent}1")),
-        enqueued_at: Timestamp(0),
+    let with = |flags: &str| {
+        let parent = format!("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-{flags}");
+        event.clone().traceparent(parent)
     };
-    let (allocations, nanos) = cost(&mut on, &row);
-    println!("sampled: {nanos:.1} ns and {allocations} allocations a sending");
-    assert!(allocations > 0.0, "the counter counts");
+    let of = async |what: &str, traced: &Traced<Abyss>, event: Event| {
+        let row = StoredEvent { message_id: MessageId([1; 16]), event, enqueued_at: Timestamp(0) };
+        let (allocations, nanos) = cost(traced, &row).await;
+        println!("{what}: {nanos:.1} ns and {allocations:.2} allocations a sending");
+        allocations
+    };
+    for (what, event) in [("no trace", event.clone()), ("not sampled", with("00"))] {
+        assert_eq!(of(&format!("{what}, off"), &off, event.clone()).await, 0.0);
+        assert_eq!(of(&format!("{what}, on"), &on, event).await, 0.0);
+    }
+    assert!(of("sampled, on", &on, with("01")).await > 0.0, "the counter counts");
 }

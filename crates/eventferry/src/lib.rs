@@ -6,7 +6,7 @@
 
 pub use eventferry_core as core;
 pub use eventferry_core::{
-    Aggregate, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, MessageId, Ringer, Ringing,
+    Aggregate, Cause, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, MessageId, Ringer, Ringing,
 };
 /// Makes a struct an event: see [`events`].
 #[cfg(feature = "events")]
@@ -50,6 +50,9 @@ pub use eventferry_serializer_protobuf as protobuf;
 /// JSON payloads held against a JSON Schema.
 #[cfg(feature = "json-schema")]
 pub use eventferry_serializer_json_schema as json_schema;
+/// Traces: an event carries the OpenTelemetry context in which it was enqueued.
+#[cfg(feature = "otel")]
+pub use eventferry_otel as otel;
 
 /// For those who consume: events as they arrive, and the inbox.
 #[cfg(feature = "consumer")]
@@ -75,3 +78,7 @@ struct Consuming;
 ))]
 #[doc = include_str!("../../../docs/events.md")]
 struct Events;
+/// The examples of docs/tracing.md, compiled.
+#[cfg(all(doctest, feature = "otel", feature = "postgres", feature = "kafka", feature = "consumer-kafka"))]
+#[doc = include_str!("../../../docs/tracing.md")]
+struct Tracing;

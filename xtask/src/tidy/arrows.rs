@@ -9,7 +9,7 @@ struct Arrows {
     to_in_tests: &'static [&'static str],
 }
 
-const ARROWS: [Arrows; 11] = [
+const ARROWS: [Arrows; 12] = [
     Arrows { from: "eventferry-core", to: &[], to_in_tests: &[] },
     Arrows {
         from: "eventferry-store-*",
@@ -39,6 +39,7 @@ const ARROWS: [Arrows; 11] = [
         to: &["eventferry-core"],
         to_in_tests: &["eventferry-core", "eventferry-conformance"],
     },
+    Arrows { from: "eventferry-otel", to: &["eventferry-core"], to_in_tests: &["*"] },
     Arrows { from: "eventferry-consumer", to: &["eventferry-core"], to_in_tests: &["eventferry-core"] },
     Arrows { from: "eventferry-conformance", to: &["eventferry-core"], to_in_tests: &["eventferry-core"] },
     Arrows { from: "eventferry-sim", to: &["eventferry-core"], to_in_tests: &["eventferry-core"] },
@@ -148,6 +149,13 @@ mod tests {
             assert_eq!(wrong("eventferry-events", &[(other, Use::Library)]), 1, "{other}");
             assert_eq!(wrong("eventferry-derive", &[(other, Use::Library)]), 1, "{other}");
         }
+    }
+
+    #[test]
+    fn traces_are_for_whoever_has_a_store_a_publisher_or_a_consumer_of_their_own() {
+        assert_eq!(wrong("eventferry-otel", &[("eventferry-core", Use::Library)]), 0);
+        assert_eq!(wrong("eventferry-otel", &[("eventferry-relay", Use::Library)]), 1);
+        assert_eq!(wrong("eventferry-otel", &[("eventferry-relay", Use::Tests)]), 0);
     }
 
     #[test]

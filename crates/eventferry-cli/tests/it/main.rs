@@ -2,6 +2,8 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod clusters;
+#[cfg(feature = "otel")]
+mod collector;
 mod crossing;
 mod dead_letters;
 mod demo;
@@ -21,4 +23,8 @@ mod settings;
 mod status;
 mod tail;
 mod topics;
+#[cfg(feature = "otel")]
+mod traces;
+#[cfg(feature = "otel")]
+mod traces_outage;
 mod unreachable;

@@ -48,7 +48,8 @@ impl Program {
     fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_eventferry"));
         for (name, _) in std::env::vars_os() {
-            if name.to_string_lossy().starts_with("EVENTFERRY_") {
+            let ours = ["EVENTFERRY_", "OTEL_"];
+            if ours.iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
                 command.env_remove(name);
             }
         }
