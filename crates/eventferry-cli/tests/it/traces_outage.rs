@@ -84,12 +84,12 @@ fn an_outage_of_the_collector_is_told_once_and_so_is_its_end() {
     assert!(line.contains("WARN") && line.contains("events are carried as before"), "{line}");
     collector.is(Mood::Takes);
     enqueue(&database, &topic, 1);
+    assert_eq!(topic.messages(6).len(), 6);
     relay.says("takes spans again");
     relay.signal("TERM");
     assert_eq!(relay.ends(), Some(0), "{:#?}", relay.said);
     assert_eq!(count(&relay, "takes no spans"), 1, "{:#?}", relay.said);
     assert_eq!(count(&relay, "opentelemetry"), 0, "{:#?}", relay.said);
-    assert_eq!(topic.messages(6).len(), 6);
 }
 
 #[test]
@@ -99,21 +99,21 @@ fn the_standards_variables_name_the_service_and_sample() {
         ("OTEL_SERVICE_NAME", "ferry"),
         ("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test,service.instance.id=mine"),
     ];
-    let (_program, mut relay) = self::relay(&collector, &database, &variables);
+    let (_program, mut named) = relay(&collector, &database, &variables);
     enqueue(&database, &topic, 1);
     topic.messages(1);
-    relay.signal("TERM");
-    assert_eq!(relay.ends(), Some(0));
+    named.signal("TERM");
+    assert_eq!(named.ends(), Some(0));
     let sent = collector.span(&format!("send {}", topic.name));
     assert_eq!(sent.resource("service.name").as_deref(), Some("ferry"));
     assert_eq!(sent.resource("service.instance.id").as_deref(), Some("mine"));
     assert_eq!(sent.resource("deployment.environment.name").as_deref(), Some("test"));
 
-    let (_program, mut relay) = self::relay(&collector, &database, &[("OTEL_TRACES_SAMPLER", "always_off")]);
+    let (_program, mut silent) = relay(&collector, &database, &[("OTEL_TRACES_SAMPLER", "always_off")]);
     enqueue(&database, &topic, 1);
     topic.messages(2);
-    relay.signal("TERM");
-    assert_eq!(relay.ends(), Some(0));
+    silent.signal("TERM");
+    assert_eq!(silent.ends(), Some(0));
     assert_eq!(collector.spans().len(), 1);
 }
 
