@@ -5,6 +5,7 @@
 
 mod backlog;
 mod doorbell;
+mod enqueue;
 mod ferry;
 mod latency;
 mod outcome;
@@ -156,11 +157,12 @@ struct Plan {
 pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
     let scenario = match arguments.word().as_deref() {
         Some("doorbell") => return doorbell::run(arguments).await,
+        Some("enqueue") => return enqueue::run(arguments).await,
         Some("drain") => Scenario::Drain,
         Some("hot-key") => Scenario::HotKey,
         Some("poison") => Scenario::Poison,
         Some("latency") => return latency::run(arguments).await,
-        _ => return Err(failure("bench takes a scenario: drain, hot-key, poison, doorbell or latency")),
+        _ => return Err(failure("bench takes a scenario: drain, hot-key, poison, doorbell, enqueue or latency")),
     };
     let only = arguments.only();
     let plan = Plan {

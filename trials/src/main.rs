@@ -26,6 +26,8 @@ usage: cargo xtask TRIAL
       how fast a backlog is carried to Kafka, held against a raw pipe and against a status column
   bench doorbell [--rounds N] [--writers N] [--seconds T] [--json FILE]
       what waking relays costs writers, held against no trigger and against a plain NOTIFY
+  bench enqueue [--rounds N] [--transactions N] [--json FILE]
+      what the library costs whoever enqueues, held against an INSERT written by hand
   bench latency [--rates N,N] [--rounds N] [--seconds N] [--relays N] [--only CONTENDER,CONTENDER] [--poll-min TIME]
         [--json FILE]
       how long an event takes from its commit to a consumer, held against an application that produces after its commit

@@ -42,9 +42,9 @@ fn enqueue_sqlite(config: &SqliteConfig, event: Event) -> Result<MessageId, Trou
     let mut connection = open_sqlite(config)?;
     let begun = connection.transaction();
     let transaction = begun.map_err(|error| refused_by_sqlite("begin a transaction", &error))?;
-    let ids = SqliteOutbox.append(&transaction, &[event]).map_err(refused)?;
+    let id = SqliteOutbox.append(&transaction, event).map_err(refused)?;
     transaction.commit().map_err(|error| refused_by_sqlite("commit", &error))?;
-    ids.first().copied().ok_or_else(|| Trouble::bug("the outbox took no event"))
+    Ok(id)
 }
 
 /// What became of an event that was not appended, and what to do about it.

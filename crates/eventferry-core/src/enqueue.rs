@@ -29,6 +29,21 @@ pub trait Enqueue<Tx: ?Sized> {
     ) -> impl Future<Output = Result<alloc::vec::Vec<MessageId>, EnqueueFault>> + Send;
 }
 
+/// The same for drivers that do not wait: diesel's connections, rusqlite's transactions.
+///
+/// Who calls, and what is promised, is as of [`Enqueue`].
+pub trait Append<Tx: ?Sized> {
+    /// Appends `events` in order; an empty slice does nothing. Returns their message ids, in the same order.
+    ///
+    /// # Errors
+    /// As [`Enqueue::enqueue`].
+    fn append(
+        &self,
+        transaction: &mut Tx,
+        events: &[Event],
+    ) -> Result<alloc::vec::Vec<MessageId>, EnqueueFault>;
+}
+
 /// What can be enqueued: an [`Event`], or a value of a type that says which event it is.
 pub trait IntoEvent {
     /// The event to append.
@@ -41,6 +56,13 @@ pub trait IntoEvent {
 impl IntoEvent for Event {
     fn into_event(self) -> Result<Event, EnqueueFault> {
         Ok(self)
+    }
+}
+
+/// A copy, so that a slice of events can be enqueued and kept.
+impl IntoEvent for &Event {
+    fn into_event(self) -> Result<Event, EnqueueFault> {
+        Ok(self.clone())
     }
 }
 

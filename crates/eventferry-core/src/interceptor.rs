@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::future::Future;
 
-use crate::enqueue::{Enqueue, EnqueueFault, IntoEvent};
+use crate::enqueue::{Append, Enqueue, EnqueueFault, IntoEvent};
 use crate::event::{Event, MessageId};
 
 /// Looks at each event before anything is asked of the database.
@@ -96,6 +96,45 @@ impl<O, I: Interceptor> Intercepted<O, I> {
     {
         let events: Vec<_> = events.into_iter().map(|event| self.event(event)).collect::<Result<_, _>>()?;
         self.outbox.enqueue(transaction, &events).await
+    }
+
+    /// Appends one event by a driver that does not wait, and returns its message id. See [`Append::append`].
+    ///
+    /// # Errors
+    /// As [`Append::append`], and what the interceptor refuses.
+    pub fn append<Tx: ?Sized>(
+        &self,
+        transaction: &mut Tx,
+        event: impl IntoEvent,
+    ) -> Result<MessageId, EnqueueFault>
+    where
+        O: Append<Tx>,
+    {
+        let event = self.event(event)?;
+        let ids = self.outbox.append(transaction, core::slice::from_ref(&event))?;
+        ids.first().copied().ok_or_else(|| EnqueueFault::refused("the outbox took no event"))
+    }
+
+    /// Appends events by a driver that does not wait, in their order. See [`Append::append`].
+    ///
+    /// # Errors
+    /// As [`Append::append`], and what the interceptor refuses: then none is appended.
+    pub fn append_many<Tx: ?Sized>(
+        &self,
+        transaction: &mut Tx,
+        events: impl IntoIterator<Item = impl IntoEvent>,
+    ) -> Result<Vec<MessageId>, EnqueueFault>
+    where
+        O: Append<Tx>,
+    {
+        let events: Vec<_> = events.into_iter().map(|event| self.event(event)).collect::<Result<_, _>>()?;
+        self.outbox.append(transaction, &events)
+    }
+}
+
+impl<Tx: ?Sized, O: Append<Tx>, I: Interceptor> Append<Tx> for Intercepted<O, I> {
+    fn append(&self, transaction: &mut Tx, events: &[Event]) -> Result<Vec<MessageId>, EnqueueFault> {
+        self.append_many(transaction, events)
     }
 }
 

@@ -27,7 +27,7 @@ pub mod trace;
 pub mod transaction;
 
 pub use cause::Cause;
-pub use enqueue::{Enqueue, EnqueueFault, EnqueueFaultKind, IntoEvent};
+pub use enqueue::{Append, Enqueue, EnqueueFault, EnqueueFaultKind, IntoEvent};
 pub use envelope::{DeadLetter, Envelope};
 pub use event::{Aggregate, Event, Header, MessageId};
 pub use fault::{PublishFault, PublishFaultKind, StoreFault, StoreFaultKind};

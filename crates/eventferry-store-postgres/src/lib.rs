@@ -8,7 +8,7 @@ mod config;
 mod connection;
 mod desk;
 mod doorbell;
-mod enqueue;
+pub mod enqueue;
 mod fault;
 mod feed;
 mod lanes;

@@ -1,16 +1,23 @@
-//! The application's side: appending events to its own transaction.
+//! The application's side: one insert plan, and an adapter for each driver's transaction.
+//!
+//! | driver | feature | call |
+//! |---|---|---|
+//! | rusqlite | none | `outbox.append(&tx, event)?` |
+//! | sqlx 0.9 | `sqlx` | `outbox.enqueue(&mut tx, event).await?` |
+//! | sea-orm 2 | `sea-orm` | `outbox.enqueue(&mut tx, event).await?` |
 
-use std::future::{Future, ready};
+mod plan;
+mod rusqlite;
+#[cfg(feature = "sqlx")]
+mod sqlx;
+#[cfg(feature = "sea-orm")]
+mod sea_orm;
 
 use eventferry_core::{Enqueue, EnqueueFault, Event, Intercepted, Interceptor, IntoEvent, MessageId};
-use rusqlite::{Connection, Savepoint, Transaction, params};
-use uuid::Uuid;
 
-use crate::PAYLOAD_BYTES_MAX;
-use crate::config::host_clock;
-use eventferry_core::packed::packed_headers;
+pub use rusqlite::Within;
 
-/// Appends events in a transaction or a savepoint of `rusqlite`.
+/// Appends events in a transaction or a savepoint of `rusqlite`, and in transactions of sqlx and sea-orm.
 ///
 /// ```
 /// use eventferry_core::Event;
@@ -25,7 +32,7 @@ use eventferry_core::packed::packed_headers;
 /// let transaction = connection.transaction_with_behavior(Immediate)?;
 /// transaction.execute("INSERT INTO orders (id, total) VALUES (42, 7)", [])?;
 /// let event = Event::new("orders.created", ("order", 42)).payload(r#"{"total": 7}"#, "application/json");
-/// SqliteOutbox.append(&transaction, &[event])?;
+/// SqliteOutbox.append(&transaction, event)?;
 /// transaction.commit()?;
 /// # Ok(())
 /// # }
@@ -36,7 +43,7 @@ use eventferry_core::packed::packed_headers;
 /// SQLite lets one transaction write at a time, and a relay writes too, for a few milliseconds at most. So a
 /// transaction that is going to write begins with `BEGIN IMMEDIATE`, as above: one that begins by reading is refused
 /// with `SQLITE_BUSY`, without waiting, if anybody has committed since. And the connection has a busy timeout, which
-/// in `rusqlite` is 5 s unless set otherwise, and in many other drivers 0.
+/// in `rusqlite` and sqlx is 5 s unless set otherwise, and in many other drivers 0.
 ///
 /// The application's SQLite is 3.38 or newer, and its `synchronous` is `NORMAL` or more: with `OFF`, SQLite itself may
 /// lose committed data or break the file at a power failure.
@@ -55,10 +62,41 @@ impl SqliteOutbox {
         Intercepted::new(self, interceptor)
     }
 
+    /// Appends one event in a transaction or a savepoint of rusqlite, without waiting, and returns its message id. It
+    /// exists if the savepoint is released and the transaction around it commits.
+    ///
+    /// # Errors
+    /// [`Refused`](eventferry_core::EnqueueFaultKind::Refused): the event breaks a limit, or the transaction has ended;
+    /// nothing was added, and the transaction can go on.
+    /// [`Database`](eventferry_core::EnqueueFaultKind::Database): SQLite refused, as the source says; nothing of this
+    /// call was added, but roll back all the same, for some errors of SQLite end the transaction.
+    pub fn append(
+        &self,
+        transaction: &(impl Within + ?Sized),
+        event: impl IntoEvent,
+    ) -> Result<MessageId, EnqueueFault> {
+        let event = event.into_event()?;
+        let ids = rusqlite::append(transaction, std::slice::from_ref(&event))?;
+        ids.first().copied().ok_or_else(nothing_taken)
+    }
+
+    /// Appends events in order, as [`SqliteOutbox::append`] does: a slice of [`Event`]s, which are copied, or values
+    /// that become events. All or none of them; no events do nothing. Returns their message ids, in the same order.
+    ///
+    /// # Errors
+    /// Those of [`SqliteOutbox::append`].
+    pub fn append_many(
+        &self,
+        transaction: &(impl Within + ?Sized),
+        events: impl IntoIterator<Item = impl IntoEvent>,
+    ) -> Result<Vec<MessageId>, EnqueueFault> {
+        rusqlite::append(transaction, &all(events)?)
+    }
+
     /// Appends one event to `transaction` and returns its message id. See [`Enqueue::enqueue`].
     ///
     /// # Errors
-    /// As [`Enqueue::enqueue`].
+    /// Those of [`SqliteOutbox::append`].
     pub async fn enqueue<Tx: ?Sized>(
         &self,
         transaction: &mut Tx,
@@ -69,115 +107,31 @@ impl SqliteOutbox {
     {
         let event = event.into_event()?;
         let ids = Enqueue::enqueue(self, transaction, std::slice::from_ref(&event)).await?;
-        ids.first().copied().ok_or_else(|| EnqueueFault::refused("the outbox took no event"))
+        ids.first().copied().ok_or_else(nothing_taken)
     }
 
-    /// Appends `events` in order; an empty slice does nothing. Returns their message ids, in the same order.
-    ///
-    /// # Errors
-    /// [`Refused`](eventferry_core::EnqueueFaultKind::Refused): an event breaks a limit, or the transaction has ended;
-    /// nothing was added, and the transaction can go on.
-    /// [`Database`](eventferry_core::EnqueueFaultKind::Database): SQLite refused, as the source says; nothing of this
-    /// call was added, but roll back all the same, for some errors of SQLite end the transaction.
-    pub fn append(
-        &self,
-        transaction: &Transaction<'_>,
-        events: &[Event],
-    ) -> Result<Vec<MessageId>, EnqueueFault> {
-        append(transaction, events)
-    }
-
-    /// Appends `events` inside a savepoint, as [`SqliteOutbox::append`] does: they exist if it is released and the
-    /// transaction around it commits.
+    /// Appends events to `transaction`, in their order; all or none. By sqlx and sea-orm a thousand of them in a
+    /// statement. See [`Enqueue::enqueue`].
     ///
     /// # Errors
     /// Those of [`SqliteOutbox::append`].
-    pub fn append_in_savepoint(
+    pub async fn enqueue_many<Tx: ?Sized>(
         &self,
-        savepoint: &Savepoint<'_>,
-        events: &[Event],
-    ) -> Result<Vec<MessageId>, EnqueueFault> {
-        append(savepoint, events)
+        transaction: &mut Tx,
+        events: impl IntoIterator<Item = impl IntoEvent>,
+    ) -> Result<Vec<MessageId>, EnqueueFault>
+    where
+        Self: Enqueue<Tx>,
+    {
+        Enqueue::enqueue(self, transaction, &all(events)?).await
     }
 }
 
-/// Done before the future is first polled, because the transaction cannot be carried into it: see [`SqliteOutbox`].
-impl Enqueue<Transaction<'_>> for SqliteOutbox {
-    fn enqueue(
-        &self,
-        transaction: &mut Transaction<'_>,
-        events: &[Event],
-    ) -> impl Future<Output = Result<Vec<MessageId>, EnqueueFault>> + Send {
-        ready(append(transaction, events))
-    }
+/// The events of these values, or what is wrong with the first that is none.
+fn all(events: impl IntoIterator<Item = impl IntoEvent>) -> Result<Vec<Event>, EnqueueFault> {
+    events.into_iter().map(IntoEvent::into_event).collect()
 }
 
-/// Done before the future is first polled, because the savepoint cannot be carried into it: see [`SqliteOutbox`].
-impl Enqueue<Savepoint<'_>> for SqliteOutbox {
-    fn enqueue(
-        &self,
-        savepoint: &mut Savepoint<'_>,
-        events: &[Event],
-    ) -> impl Future<Output = Result<Vec<MessageId>, EnqueueFault>> + Send {
-        ready(append(savepoint, events))
-    }
-}
-
-fn append(connection: &Connection, events: &[Event]) -> Result<Vec<MessageId>, EnqueueFault> {
-    for event in events {
-        eventferry_core::enqueue::check(event, PAYLOAD_BYTES_MAX)?;
-    }
-    if events.is_empty() {
-        return Ok(Vec::new());
-    }
-    if connection.is_autocommit() {
-        return Err(EnqueueFault::refused(
-            "the transaction has ended, so the events would be committed apart from the data they speak of; \
-             begin another",
-        ));
-    }
-    within_savepoint(connection, || insert(connection, events)).map_err(|error| {
-        let missing = error.to_string().contains("no such table");
-        let remedy = if missing { "; run `eventferry init` on this database" } else { "" };
-        EnqueueFault::database(format!("append {} events: {error}{remedy}", events.len()), error)
-    })
-}
-
-/// All or nothing: SQLite undoes the statement that failed, not those before it.
-fn within_savepoint<T>(
-    connection: &Connection,
-    work: impl FnOnce() -> rusqlite::Result<T>,
-) -> rusqlite::Result<T> {
-    connection.prepare_cached("SAVEPOINT eventferry")?.execute([])?;
-    let result = work();
-    if result.is_err() {
-        // Fails where SQLite has ended the whole transaction; then there is nothing left to undo.
-        drop(connection.execute_batch("ROLLBACK TO eventferry; RELEASE eventferry"));
-        return result;
-    }
-    connection.prepare_cached("RELEASE eventferry")?.execute([])?;
-    result
-}
-
-fn insert(connection: &Connection, events: &[Event]) -> rusqlite::Result<Vec<MessageId>> {
-    let mut statement = connection.prepare_cached(include_str!("../sql/enqueue.sql"))?;
-    let enqueued_at = host_clock();
-    let mut ids = Vec::with_capacity(events.len());
-    for event in events {
-        let id = event.message_id.unwrap_or_else(|| MessageId(Uuid::new_v4().into_bytes()));
-        statement.execute(params![
-            id.0,
-            event.topic,
-            event.aggregate.kind,
-            event.aggregate.id,
-            event.key,
-            event.content_type,
-            packed_headers(&event.headers),
-            event.partition,
-            enqueued_at.0,
-            event.payload,
-        ])?;
-        ids.push(id);
-    }
-    Ok(ids)
+fn nothing_taken() -> EnqueueFault {
+    EnqueueFault::refused("the outbox took no event")
 }

@@ -31,7 +31,7 @@ mod upkeep;
 pub use config::SqliteConfig;
 pub use desk::SqliteDesk;
 pub use doorbell::SqliteDoorbell;
-pub use enqueue::SqliteOutbox;
+pub use enqueue::{SqliteOutbox, Within};
 pub use feed::{SqliteFeed, SqliteMark};
 pub use lanes::SqliteLanes;
 pub use ledger::SqliteLedger;

@@ -44,7 +44,7 @@ impl Outbox {
             Self::Sqlite(connection) => tokio::task::block_in_place(|| {
                 let begun = connection.transaction_with_behavior(Immediate);
                 let transaction = begun.map_err(|error| refused_by_sqlite("begin a transaction", &error))?;
-                SqliteOutbox.append(&transaction, &events).map_err(refused)?;
+                SqliteOutbox.append_many(&transaction, &events).map_err(refused)?;
                 transaction.commit().map_err(|error| refused_by_sqlite("commit", &error))
             }),
         }

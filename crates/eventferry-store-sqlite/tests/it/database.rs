@@ -80,7 +80,7 @@ impl Database {
     pub(crate) fn commit(&self, events: &[Event]) {
         let mut app = self.app();
         let transaction = app.transaction().unwrap();
-        SqliteOutbox.append(&transaction, events).unwrap();
+        SqliteOutbox.append_many(&transaction, events).unwrap();
         transaction.commit().unwrap();
     }
 

@@ -1,6 +1,6 @@
 //! Promise 1: an event exists if and only if its transaction, and the savepoint around it, commits.
 
-use eventferry_core::{Enqueue, EnqueueFaultKind, Event, Header, MessageId, Row};
+use eventferry_core::{EnqueueFaultKind, Event, Header, MessageId, Row};
 use eventferry_store_sqlite::{PAYLOAD_BYTES_MAX, SqliteOutbox};
 
 use crate::database::{Database, event, lanes_of, payload, read_all};
@@ -11,18 +11,18 @@ async fn what_is_rolled_back_never_was() {
     let mut app = database.app();
 
     let transaction = app.transaction().unwrap();
-    SqliteOutbox.append(&transaction, &[event(1, "rolled back")]).unwrap();
+    SqliteOutbox.append(&transaction, event(1, "rolled back")).unwrap();
     transaction.rollback().unwrap();
 
     let mut transaction = app.transaction().unwrap();
-    SqliteOutbox.append(&transaction, &[event(1, "before")]).unwrap();
+    SqliteOutbox.append(&transaction, event(1, "before")).unwrap();
     let savepoint = transaction.savepoint().unwrap();
-    SqliteOutbox.append_in_savepoint(&savepoint, &[event(1, "savepoint rolled back")]).unwrap();
+    SqliteOutbox.append(&savepoint, event(1, "savepoint rolled back")).unwrap();
     drop(savepoint);
     let savepoint = transaction.savepoint().unwrap();
-    SqliteOutbox.append_in_savepoint(&savepoint, &[event(1, "savepoint released")]).unwrap();
+    SqliteOutbox.append(&savepoint, event(1, "savepoint released")).unwrap();
     savepoint.commit().unwrap();
-    SqliteOutbox.append(&transaction, &[event(1, "after")]).unwrap();
+    SqliteOutbox.append(&transaction, event(1, "after")).unwrap();
     transaction.commit().unwrap();
 
     let (mut relay, leases) = database.sole_relay().await;
@@ -45,7 +45,7 @@ async fn an_event_comes_back_as_it_was_enqueued() {
     let bare = Event::new("orders", ("order", 1));
     let mut app = database.app();
     let mut transaction = app.transaction().unwrap();
-    let ids = Enqueue::enqueue(&SqliteOutbox, &mut transaction, &[full.clone(), bare]).await.unwrap();
+    let ids = SqliteOutbox.enqueue_many(&mut transaction, [full.clone(), bare]).await.unwrap();
     transaction.commit().unwrap();
     assert_eq!(ids[0], given);
     assert_eq!(ids[1].0[6] >> 4, 4, "a random UUID is of version 4");
@@ -79,7 +79,7 @@ async fn a_refused_event_adds_nothing_and_the_transaction_goes_on() {
     for wrong in
         [Event::new("", ("order", 1)), Event::new("t", ("order", 1)).payload(too_large, "text/plain")]
     {
-        let fault = SqliteOutbox.append(&transaction, &[event(1, "with it"), wrong]).unwrap_err();
+        let fault = SqliteOutbox.append_many(&transaction, &[event(1, "with it"), wrong]).unwrap_err();
         assert_eq!(fault.kind(), EnqueueFaultKind::Refused);
     }
     // What only the database refuses.
@@ -87,13 +87,13 @@ async fn a_refused_event_adds_nothing_and_the_transaction_goes_on() {
                 BEGIN SELECT RAISE(ABORT, 'a rule of the application'); END";
     transaction.execute_batch(rule).unwrap();
     let forbidden = Event::new("forbidden", ("order", 1));
-    let fault = SqliteOutbox.append(&transaction, &[event(1, "with it"), forbidden]).unwrap_err();
+    let fault = SqliteOutbox.append_many(&transaction, &[event(1, "with it"), forbidden]).unwrap_err();
     assert_eq!(fault.kind(), EnqueueFaultKind::Database);
     assert!(fault.to_string().contains("a rule of the application"), "{fault}");
 
-    assert_eq!(SqliteOutbox.append(&transaction, &[]).unwrap(), []);
+    assert_eq!(SqliteOutbox.append_many(&transaction, Vec::<Event>::new()).unwrap(), []);
     let mut savepoint = transaction.savepoint().unwrap();
-    Enqueue::enqueue(&SqliteOutbox, &mut savepoint, &[event(1, "goes on")]).await.unwrap();
+    SqliteOutbox.enqueue(&mut savepoint, event(1, "goes on")).await.unwrap();
     savepoint.commit().unwrap();
     transaction.commit().unwrap();
     assert_eq!(database.count("eventferry_outbox"), 1);
@@ -105,7 +105,7 @@ async fn an_ended_transaction_is_refused() {
     let mut app = database.app();
     let transaction = app.transaction().unwrap();
     transaction.execute_batch("COMMIT").unwrap();
-    let fault = SqliteOutbox.append(&transaction, &[event(1, "alone")]).unwrap_err();
+    let fault = SqliteOutbox.append(&transaction, event(1, "alone")).unwrap_err();
     assert_eq!(fault.kind(), EnqueueFaultKind::Refused);
     drop(transaction);
     assert_eq!(database.count("eventferry_outbox"), 0);
@@ -116,7 +116,7 @@ async fn enqueueing_without_the_tables_says_what_to_do() {
     let database = Database::empty();
     let mut app = database.app();
     let transaction = app.transaction().unwrap();
-    let fault = SqliteOutbox.append(&transaction, &[event(1, "x")]).unwrap_err();
+    let fault = SqliteOutbox.append(&transaction, event(1, "x")).unwrap_err();
     assert_eq!(fault.kind(), EnqueueFaultKind::Database);
     assert!(fault.to_string().contains("eventferry init"), "{fault}");
 }

@@ -19,7 +19,7 @@ fn write_batches(path: &str) {
     for (batch, _) in std::io::stdin().lines().enumerate() {
         let transaction = app.transaction().unwrap();
         let events: Vec<_> = (0..100).map(|at| event(at, &format!("{batch}/{at}"))).collect();
-        SqliteOutbox.append(&transaction, &events).unwrap();
+        SqliteOutbox.append_many(&transaction, &events).unwrap();
         if batch == 5 {
             std::mem::forget(transaction);
         } else {
@@ -94,7 +94,7 @@ async fn many_writers_and_two_relays_lose_and_reorder_nothing() {
                         app.transaction_with_behavior(rusqlite::TransactionBehavior::Immediate).unwrap();
                     let events: Vec<_> =
                         (0..5).map(|at| event(writer * 10 + at, &format!("{number:03}"))).collect();
-                    SqliteOutbox.append(&transaction, &events).unwrap();
+                    SqliteOutbox.append_many(&transaction, &events).unwrap();
                     if number % 7 == 3 { transaction.rollback() } else { transaction.commit() }.unwrap();
                 }
             })

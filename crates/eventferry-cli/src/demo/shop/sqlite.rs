@@ -140,12 +140,12 @@ fn transact(
         if step.undone {
             let savepoint = transaction.savepoint().map_err(refused)?;
             change(&savepoint)?;
-            let ids = SqliteOutbox.append_in_savepoint(&savepoint, &events).map_err(enqueue::refused)?;
+            let ids = SqliteOutbox.append_many(&savepoint, &events).map_err(enqueue::refused)?;
             undone += ids.len() as u64;
             // Rolled back by being dropped.
         } else {
             change(&transaction)?;
-            let ids = SqliteOutbox.append(&transaction, &events).map_err(enqueue::refused)?;
+            let ids = SqliteOutbox.append_many(&transaction, &events).map_err(enqueue::refused)?;
             sold.extend(ids.into_iter().zip(sales).map(named));
         }
     }
