@@ -7,7 +7,7 @@ use crate::database::{Database, connect};
 
 /// All that an event can have, and none of it.
 fn events(driver: &str) -> [Event; 3] {
-    let named = |number: u8| format!("<{driver} {number}>");
+    let named = |number: u8| format!("[[{driver} {number}]]");
     [
         Event::new("orders", ("order", 1)).payload(named(1), "text/plain").key("key").header("a", "b").partition(3),
         Event::new("orders", ("order", 1)).payload(named(2), "text/plain"),
@@ -24,8 +24,8 @@ async fn emitted(database: &Database) -> Vec<String> {
     let rows = client.query(peek, &[]).await.unwrap();
     let payload = |row: &tokio_postgres::Row| {
         let text = String::from_utf8_lossy(row.get::<_, &[u8]>(0)).into_owned();
-        let (_, rest) = text.split_once('<').unwrap();
-        rest.split_once('>').unwrap().0.to_owned()
+        let (_, rest) = text.rsplit_once("[[").unwrap();
+        rest.split_once("]]").unwrap().0.to_owned()
     };
     rows.iter().map(payload).collect()
 }

@@ -67,7 +67,7 @@ async fn carry_and_count(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, count:
             return;
         }
         // A request for TLS comes before the start, and is none.
-        started |= body[..4] == [0, 3, 0, 0];
+        started |= body.starts_with(&[0, 3, 0, 0]);
         if to.write_all(&head).await.is_err() || to.write_all(&body).await.is_err() {
             return;
         }
