@@ -162,7 +162,11 @@ pub(crate) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
         Some("hot-key") => Scenario::HotKey,
         Some("poison") => Scenario::Poison,
         Some("latency") => return latency::run(arguments).await,
-        _ => return Err(failure("bench takes a scenario: drain, hot-key, poison, doorbell, enqueue or latency")),
+        _ => {
+            return Err(failure(
+                "bench takes a scenario: drain, hot-key, poison, doorbell, enqueue or latency",
+            ));
+        }
     };
     let only = arguments.only();
     let plan = Plan {

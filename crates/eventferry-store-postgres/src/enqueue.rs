@@ -2,7 +2,8 @@
 //!
 //! | driver | feature | call |
 //! |---|---|---|
-//! | tokio-postgres; what derefs to it, such as deadpool-postgres | none | `outbox.enqueue(&mut tx, event).await?`, `&mut *tx` |
+//! | tokio-postgres | none | `outbox.enqueue(&mut tx, event).await?` |
+//! | what derefs to it, such as deadpool-postgres | none | `outbox.enqueue(&mut *tx, event).await?` |
 //! | sqlx 0.9 | `sqlx` | `outbox.enqueue(&mut tx, event).await?` |
 //! | sqlx 0.8 | `sqlx-08` | `outbox.enqueue(&mut tx, event).await?` |
 //! | diesel | `diesel` | `outbox.append(connection, event)?` |

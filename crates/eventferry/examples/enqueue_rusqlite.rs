@@ -9,8 +9,8 @@ use std::error::Error;
 
 use eventferry::sqlite::SqliteOutbox;
 use eventferry::{Event, Json as _};
-use rusqlite::TransactionBehavior::Immediate;
 use rusqlite::Connection;
+use rusqlite::TransactionBehavior::Immediate;
 
 /// An order, as the database and the event have it.
 #[derive(serde::Serialize)]

@@ -26,7 +26,9 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
 /// Places an order: it and its event are there when this has returned `Ok`, and neither of them otherwise.
 pub(crate) async fn place(url: &str, id: i64) -> Result<(), Box<dyn Error + Send + Sync>> {
     let pool = SqlitePool::connect(url).await?;
-    sqlx::query("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, total INTEGER)").execute(&pool).await?;
+    sqlx::query("CREATE TABLE IF NOT EXISTS orders (id INTEGER PRIMARY KEY, total INTEGER)")
+        .execute(&pool)
+        .await?;
 
     let order = Order { id, total: 7 };
     // A transaction that will write says so when it begins: else it may be refused half-way.

@@ -9,6 +9,8 @@ pub use eventferry_core::{
     Aggregate, Cause, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, MessageId, Ringer, Ringing,
     Aggregate, Append, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, Intercepted, Interceptor, IntoEvent,
     MessageId, Ringer, Ringing,
+    Aggregate, Append, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, Intercepted, Interceptor,
+    IntoEvent, MessageId, Ringer, Ringing,
 };
 /// Makes a struct an event: see [`events`].
 #[cfg(feature = "events")]

@@ -28,7 +28,8 @@ const APART: [&str; 15] = [
 fn built_with(words: &[&str]) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args(["tree", "--offline", "--locked", "-e", "normal", "-p", "eventferry", "--prefix", "none"]);
-    let output = cargo.args(["-f", "{p}"]).args(words).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
+    let output =
+        cargo.args(["-f", "{p}"]).args(words).current_dir(env!("CARGO_MANIFEST_DIR")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = String::from_utf8(output.stdout).unwrap();
     let names = text.lines().filter_map(|line| line.split(' ').next()).filter(|name| !name.is_empty());

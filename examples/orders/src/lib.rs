@@ -86,7 +86,11 @@ impl Service {
     ///
     /// # Errors
     /// The relay found what waiting does not mend.
-    pub async fn run(self, listener: TcpListener, stop: impl Future<Output = ()> + Send) -> Result<(), Failure> {
+    pub async fn run(
+        self,
+        listener: TcpListener,
+        stop: impl Future<Output = ()> + Send,
+    ) -> Result<(), Failure> {
         let (stopping, stopped) = watch::channel(());
         let relay = self.relay.map(|relay| tokio::spawn(relay.run(until(stopped.clone()))));
         let serving = axum::serve(listener, http::router(self.orders)).with_graceful_shutdown(until(stopped));

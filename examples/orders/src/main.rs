@@ -1,4 +1,4 @@
-//! A service to copy from: orders over HTTP, and an event for each in the same transaction. Its README leads through it.
+//! A service to copy from: orders over HTTP, and an event for each in the same transaction. See its README.
 
 use std::error::Error;
 

@@ -74,7 +74,8 @@ impl Running {
     /// The payloads in the outbox.
     async fn events(&self) -> Vec<Value> {
         let select = "SELECT payload FROM eventferry.outbox ORDER BY id";
-        let payloads: Vec<Vec<u8>> = sqlx::query_scalar(select).fetch_all(&mut self.database().await).await.unwrap();
+        let payloads: Vec<Vec<u8>> =
+            sqlx::query_scalar(select).fetch_all(&mut self.database().await).await.unwrap();
         payloads.iter().map(|payload| serde_json::from_slice(payload).unwrap()).collect()
     }
 
@@ -117,7 +118,8 @@ async fn an_order_whose_event_cannot_be_enqueued_is_not_placed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn an_order_that_makes_no_sense_is_refused_without_a_trace() {
     let running = Running::start(None).await;
-    for wrong in [r#"{"customer": "ada", "total": -1}"#, r#"{"customer": "", "total": 1}"#, r#"{"total": 1}"#] {
+    for wrong in [r#"{"customer": "ada", "total": -1}"#, r#"{"customer": "", "total": 1}"#, r#"{"total": 1}"#]
+    {
         assert_eq!(running.ask("POST", "/orders", wrong).await.0, 422, "{wrong}");
     }
     assert_eq!(running.events().await, [] as [Value; 0]);

@@ -88,12 +88,12 @@ impl IntoEvent for &OrderPlaced {
     }
 }
 
-const INSERT: &str = "INSERT INTO eventferry.outbox (topic, aggregate_type, aggregate_id, payload, content_type, headers)
+const INSERT: &str =
+    "INSERT INTO eventferry.outbox (topic, aggregate_type, aggregate_id, payload, content_type, headers)
     VALUES ($1, $2, $3, $4, $5, $6)";
 
 /// What `INSERT` takes.
-const TYPES: [Type; 6] =
-    [Type::TEXT, Type::TEXT, Type::TEXT, Type::BYTEA, Type::TEXT, Type::BYTEA_ARRAY];
+const TYPES: [Type; 6] = [Type::TEXT, Type::TEXT, Type::TEXT, Type::BYTEA, Type::TEXT, Type::BYTEA_ARRAY];
 
 /// How many transactions a contender makes before it is the next one's turn.
 const TURN: u64 = 50;
@@ -114,7 +114,8 @@ struct Writer {
 
 /// Runs the bench from its words.
 pub(super) async fn run(mut arguments: Arguments) -> Result<ExitCode, Failure> {
-    let plan = Plan { rounds: arguments.value("rounds", 9)?, transactions: arguments.value("transactions", 2_000)? };
+    let plan =
+        Plan { rounds: arguments.value("rounds", 9)?, transactions: arguments.value("transactions", 2_000)? };
     let json = arguments.text("json");
     arguments.finish()?;
     if plan.rounds == 0 || plan.transactions < TURN {

@@ -156,10 +156,16 @@ impl<'e> InsertPlan<'e> {
     /// Where there is one event: a statement that takes its arguments one by one, and these. The server plans it in
     /// less time, which counts where the driver does not keep prepared statements.
     pub fn one(&self) -> Option<(&'static str, Arguments<'_>)> {
-        let Columns { message_ids, topics, aggregate_types, aggregate_ids, keys, payloads, .. } = &self.columns;
-        let ([message_id], [topic], [aggregate_type], [aggregate_id], [key], [payload]) =
-            (&message_ids[..], &topics[..], &aggregate_types[..], &aggregate_ids[..], &keys[..], &payloads[..])
-        else {
+        let Columns { message_ids, topics, aggregate_types, aggregate_ids, keys, payloads, .. } =
+            &self.columns;
+        let ([message_id], [topic], [aggregate_type], [aggregate_id], [key], [payload]) = (
+            &message_ids[..],
+            &topics[..],
+            &aggregate_types[..],
+            &aggregate_ids[..],
+            &keys[..],
+            &payloads[..],
+        ) else {
             return None;
         };
         let Columns { content_types, headers, partitions, .. } = &self.columns;
@@ -222,7 +228,8 @@ pub fn refused_by_database(
 
 /// A statement without the comment that its file begins with.
 pub(crate) fn without_header(sql: &'static str) -> &'static str {
-    let header: usize = sql.split_inclusive('\n').take_while(|line| line.starts_with("--")).map(str::len).sum();
+    let header: usize =
+        sql.split_inclusive('\n').take_while(|line| line.starts_with("--")).map(str::len).sum();
     &sql[header..]
 }
 
@@ -282,7 +289,10 @@ mod tests {
         let fault = InsertPlan::new(Way::Table, &events).unwrap_err();
         assert_eq!(fault.kind(), eventferry_core::EnqueueFaultKind::Refused);
         let said = fault.to_string();
-        assert!(said.contains("16 events") && said.contains("268435456") && said.contains("several calls"), "{said}");
+        assert!(
+            said.contains("16 events") && said.contains("268435456") && said.contains("several calls"),
+            "{said}"
+        );
     }
 
     #[test]

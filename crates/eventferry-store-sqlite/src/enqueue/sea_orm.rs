@@ -1,7 +1,9 @@
 //! Transactions of sea-orm 2 on SQLite, by sqlx.
 
 use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
-use sea_orm::{ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionTrait as _, Value};
+use sea_orm::{
+    ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionTrait as _, Value,
+};
 
 use super::SqliteOutbox;
 use super::plan::{InsertPlan, ROWS_MAX, Row, statement_of};

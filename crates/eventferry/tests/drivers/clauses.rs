@@ -182,7 +182,9 @@ pub(crate) async fn many<D: Driver>(driver: &D) {
         let ids: Vec<_> = events.iter().filter_map(|event| event.message_id).collect();
         assert_eq!(ids, told.ids);
         let numbers = (0..10_000).map(|number| number.to_string());
-        assert!(events.iter().map(|event| event.payload.clone().unwrap()).eq(numbers.map(String::into_bytes)));
+        assert!(
+            events.iter().map(|event| event.payload.clone().unwrap()).eq(numbers.map(String::into_bytes))
+        );
     })
     .await;
 }

@@ -84,7 +84,8 @@ impl Database {
                 connect(url).await.batch_execute(rule).await.unwrap();
             }
             Self::Sqlite { .. } => {
-                let rule = "CREATE TRIGGER a_rule BEFORE INSERT ON eventferry_outbox WHEN new.topic = 'forbidden'
+                let rule =
+                    "CREATE TRIGGER a_rule BEFORE INSERT ON eventferry_outbox WHEN new.topic = 'forbidden'
                             BEGIN SELECT RAISE(ABORT, 'a_rule'); END";
                 rusqlite::Connection::open(self.url()).unwrap().execute_batch(rule).unwrap();
             }

@@ -77,7 +77,7 @@ impl Interceptor for Tenant {
     }
 }
 
-/// Plays a script by an outbox that waits and a driver with guards: how to begin a savepoint is all that differs.
+/// Plays a script by a driver that waits and has guards: how to begin a savepoint is all that differs.
 macro_rules! play {
     ($outbox:expr, $script:expr, $tx:ident, $handle:expr, savepoint: $inner:ident, $begin:expr, $inner_handle:expr) => {{
         let mut told = Told::default();
@@ -94,7 +94,11 @@ macro_rules! play {
                     told.ids.extend(outbox.enqueue_many($handle, [&placed, &placed]).await.unwrap());
                 }
                 Step::Savepoint(events, fate) => {
-                    #[allow(unused_mut, clippy::allow_attributes, reason = "some drivers take it by reference")]
+                    #[allow(
+                        unused_mut,
+                        clippy::allow_attributes,
+                        reason = "some drivers take it by reference"
+                    )]
                     let mut $inner = $begin.await.unwrap();
                     told.ids.extend($outbox.enqueue_many($inner_handle, &events).await.unwrap());
                     match fate {

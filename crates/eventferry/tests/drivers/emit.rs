@@ -9,7 +9,11 @@ use crate::database::{Database, connect};
 fn events(driver: &str) -> [Event; 3] {
     let named = |number: u8| format!("[[{driver} {number}]]");
     [
-        Event::new("orders", ("order", 1)).payload(named(1), "text/plain").key("key").header("a", "b").partition(3),
+        Event::new("orders", ("order", 1))
+            .payload(named(1), "text/plain")
+            .key("key")
+            .header("a", "b")
+            .partition(3),
         Event::new("orders", ("order", 1)).payload(named(2), "text/plain"),
         Event::new("orders", ("order", 1)).payload(named(3), "text/plain"),
     ]

@@ -46,8 +46,8 @@ impl Counter {
     }
 }
 
-/// Messages of a client: a start without a letter, then a letter, and a length that counts itself and what follows. At a
-/// Query (`Q`) and a Sync (`S`) the client waits for the answers
+/// Messages of a client: a start without a letter; then a letter, and a length that counts itself and what follows. At
+/// a Query (`Q`) and a Sync (`S`) the client waits for the answers
 /// (<https://www.postgresql.org/docs/current/protocol-flow.html>).
 async fn carry_and_count(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, count: Arc<AtomicUsize>) {
     let mut started = false;
@@ -75,7 +75,8 @@ async fn carry_and_count(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, count:
 }
 
 fn events(count: usize) -> Step {
-    let event = |number: usize| Event::new("orders", ("order", number % 7)).payload("x", "text/plain").key("k");
+    let event =
+        |number: usize| Event::new("orders", ("order", number % 7)).payload("x", "text/plain").key("k");
     Step::Enqueue((0..count).map(event).collect())
 }
 
@@ -86,7 +87,7 @@ async fn takes_one_round_trip<D: Driver>(driver: &D) {
     let more = counter.count(driver, vec![events(2), events(10_000)]).await;
     assert_eq!(database.events().await.len(), 2 + 2 + 10_000);
     assert_eq!(more, few + 1, "ten thousand events more took {} round trips", more - few);
-    // At the first call some drivers have the statement prepared before, which is one more, whatever there is to append.
+    // At the first call some drivers have the statement prepared before: one more, whatever there is to append.
     let at_once = counter.count(driver, vec![events(10_000)]).await;
     assert_eq!(at_once, few);
     database.remove().await;

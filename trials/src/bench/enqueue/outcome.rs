@@ -81,7 +81,11 @@ impl Outcome {
 impl fmt::Display for Outcome {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "enqueue: one event a transaction, medians of all rounds")?;
-        writeln!(f, "{:<24}{:<6}{:>14}{:>17}{:>15}", "", "sync", "us/transaction", "to hand-written", "to unprepared")?;
+        writeln!(
+            f,
+            "{:<24}{:<6}{:>14}{:>17}{:>15}",
+            "", "sync", "us/transaction", "to hand-written", "to unprepared"
+        )?;
         for synchronous in [true, false] {
             for contender in Contender::ALL {
                 let micros = self.micros(contender, synchronous).unwrap_or_default();
