@@ -27,6 +27,7 @@ use std::future::Future;
 
 use eventferry_core::{Append, Enqueue, EnqueueFault, Event, Intercepted, Interceptor, IntoEvent, MessageId};
 
+pub use self::tokio_postgres::PreparedOutbox;
 pub(crate) use plan::byte_array_text;
 pub use plan::{Arguments, CALL_BYTES_MAX, Columns, InsertPlan, Way, refused_by_database};
 

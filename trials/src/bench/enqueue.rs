@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use eventferry::core::EnqueueFault;
-use eventferry::postgres::enqueue::{InsertPlan, Way};
+use eventferry::postgres::enqueue::{InsertPlan, PreparedOutbox, Way};
 use eventferry::postgres::{PostgresConfig, PostgresOutbox};
 use eventferry::{Event, IntoEvent, Json as _};
 use serde::Serialize;
@@ -35,13 +35,21 @@ enum Contender {
     Event,
     /// `outbox.enqueue(&mut tx, &placed)`: a value of a type that becomes an event.
     Typed,
+    /// The same by an outbox that is kept prepared on its connection.
+    TypedPrepared,
     /// The library's statement for many events, for one.
     Arrays,
 }
 
 impl Contender {
-    const ALL: [Self; 5] =
-        [Self::HandWritten, Self::HandWrittenUnprepared, Self::Event, Self::Typed, Self::Arrays];
+    const ALL: [Self; 6] = [
+        Self::HandWritten,
+        Self::TypedPrepared,
+        Self::HandWrittenUnprepared,
+        Self::Typed,
+        Self::Event,
+        Self::Arrays,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -49,6 +57,7 @@ impl Contender {
             Self::HandWrittenUnprepared => "hand-written-unprepared",
             Self::Event => "event",
             Self::Typed => "typed",
+            Self::TypedPrepared => "typed-prepared",
             Self::Arrays => "arrays",
         }
     }
@@ -108,6 +117,7 @@ struct Writer {
     contender: Contender,
     client: Client,
     insert: Statement,
+    prepared: PreparedOutbox,
     order: u64,
     time: Duration,
 }
@@ -178,7 +188,8 @@ impl Writer {
         let mode = if synchronous { "on" } else { "off" };
         client.batch_execute(&format!("SET synchronous_commit = {mode}")).await?;
         let insert = client.prepare_typed(INSERT, &TYPES).await?;
-        Ok(Self { contender, client, insert, order: 0, time: Duration::ZERO })
+        let prepared = PostgresOutbox::new().prepare(&client).await.attempt("prepare")?;
+        Ok(Self { contender, client, insert, prepared, order: 0, time: Duration::ZERO })
     }
 
     async fn write(&mut self, transactions: u64) -> Result<(), Failure> {
@@ -215,6 +226,9 @@ impl Writer {
                 outbox.enqueue(&mut tx, event).await.attempt("enqueue")?;
             }
             Contender::Typed => drop(outbox.enqueue(&mut tx, placed).await.attempt("enqueue")?),
+            Contender::TypedPrepared => {
+                drop(self.prepared.enqueue(&mut tx, placed).await.attempt("enqueue")?)
+            }
             Contender::Arrays => append_by_arrays(tx.client(), placed).await?,
         }
         Ok(tx.commit().await?)

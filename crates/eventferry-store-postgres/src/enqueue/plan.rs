@@ -36,12 +36,12 @@ impl Way {
         }
     }
 
-    /// The statement for one event.
-    fn of_one(self) -> &'static str {
-        match self {
+    /// The statement for one event, which takes [`Arguments`]: for adapters that keep it prepared.
+    pub fn statement_of_one(self) -> &'static str {
+        without_header(match self {
             Self::Table => include_str!("../../sql/enqueue_one.sql"),
             Self::Log => include_str!("../../sql/emit_one.sql"),
-        }
+        })
     }
 }
 
@@ -180,7 +180,7 @@ impl<'e> InsertPlan<'e> {
             headers: headers.first().and_then(Option::as_deref),
             partition: partitions.first().copied().flatten(),
         };
-        Some((without_header(self.way.of_one()), arguments))
+        Some((self.way.statement_of_one(), arguments))
     }
 
     /// The events' message ids, in their order: what a call that succeeded answers.
@@ -271,7 +271,7 @@ mod tests {
     #[test]
     fn each_statement_takes_nine_arguments_once_and_in_order() {
         for way in [Way::Table, Way::Log] {
-            for statement in [way.of_many(), way.of_one()].map(without_header) {
+            for statement in [without_header(way.of_many()), way.statement_of_one()] {
                 assert!(!statement.contains("--"), "{statement}");
                 let found: Vec<_> = statement.split('$').skip(1).map(|after| &after[..1]).collect();
                 assert_eq!(found, ["1", "2", "3", "4", "5", "6", "7", "8", "9"], "{statement}");

@@ -89,7 +89,7 @@ macro_rules! play {
                 },
                 Step::Try(events) => told.tried.push($outbox.enqueue_many($handle, &events).await),
                 Step::Typed(placed) => {
-                    let outbox = $outbox.with(Tenant);
+                    let outbox = Clone::clone(&$outbox).with(Tenant);
                     told.ids.push(outbox.enqueue($handle, &placed).await.unwrap());
                     told.ids.extend(outbox.enqueue_many($handle, [&placed, &placed]).await.unwrap());
                 }
@@ -128,6 +128,21 @@ impl Driver for TokioPostgres {
         tokio::spawn(connection);
         let mut tx = client.transaction().await.unwrap();
         let outbox = PostgresOutbox::new();
+        play!(outbox, script, tx, &mut tx, savepoint: inner, tx.transaction(), &mut inner)
+    }
+}
+
+/// With the statement for one event kept prepared.
+pub(crate) struct TokioPostgresPrepared;
+
+impl Driver for TokioPostgresPrepared {
+    const PLACE: Place = Place::Postgres;
+
+    async fn play(&self, url: &str, script: Script) -> Told {
+        let (mut client, connection) = tokio_postgres::connect(url, tokio_postgres::NoTls).await.unwrap();
+        tokio::spawn(connection);
+        let outbox = PostgresOutbox::new().prepare(&client).await.unwrap();
+        let mut tx = client.transaction().await.unwrap();
         play!(outbox, script, tx, &mut tx, savepoint: inner, tx.transaction(), &mut inner)
     }
 }

@@ -64,6 +64,7 @@ macro_rules! table {
 
 table! {
     tokio_postgres: driver::TokioPostgres;
+    tokio_postgres_prepared: driver::TokioPostgresPrepared;
     deadpool_postgres: driver::DeadpoolPostgres;
     sqlx: driver::Sqlx;
     sqlx_08: driver::Sqlx08;
