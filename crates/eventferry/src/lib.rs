@@ -6,11 +6,8 @@
 
 pub use eventferry_core as core;
 pub use eventferry_core::{
-    Aggregate, Cause, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, MessageId, Ringer, Ringing,
-    Aggregate, Append, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, Intercepted, Interceptor, IntoEvent,
-    MessageId, Ringer, Ringing,
-    Aggregate, Append, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, Intercepted, Interceptor,
-    IntoEvent, MessageId, Ringer, Ringing,
+    Aggregate, Append, Cause, Enqueue, EnqueueFault, EnqueueFaultKind, Event, Header, Intercepted,
+    Interceptor, IntoEvent, MessageId, Ringer, Ringing,
 };
 /// Makes a struct an event: see [`events`].
 #[cfg(feature = "events")]
@@ -43,6 +40,7 @@ pub use eventferry_publisher_kafka as kafka;
 /// Schemas of a registry: events written by them in the relay or when they are enqueued, and read where they arrive.
 #[cfg(feature = "schema-registry")]
 pub use eventferry_schema_registry as schemas;
+
 /// JSON payloads to Avro and back.
 #[cfg(feature = "avro")]
 pub use eventferry_serializer_avro as avro;
@@ -54,6 +52,7 @@ pub use eventferry_serializer_protobuf as protobuf;
 /// JSON payloads held against a JSON Schema.
 #[cfg(feature = "json-schema")]
 pub use eventferry_serializer_json_schema as json_schema;
+
 /// Traces: an event carries the OpenTelemetry context in which it was enqueued.
 #[cfg(feature = "otel")]
 pub use eventferry_otel as otel;
@@ -82,6 +81,7 @@ struct Consuming;
 ))]
 #[doc = include_str!("../../../docs/events.md")]
 struct Events;
+
 /// The examples of docs/tracing.md, compiled.
 #[cfg(all(doctest, feature = "otel", feature = "postgres", feature = "kafka", feature = "consumer-kafka"))]
 #[doc = include_str!("../../../docs/tracing.md")]
