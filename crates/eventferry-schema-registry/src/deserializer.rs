@@ -112,7 +112,9 @@ impl RegistryDeserializer {
         let schema_type = registered.schema_type;
         let format = self.formats.iter().find(|format| format.schema_type() == schema_type).ok_or_else(|| {
             let name = schema_type.name();
-            unknown(format!("the schema with {id} is {name}, which this deserializer was not given: give it that format"))
+            unknown(format!(
+                "the schema with {id} is {name}, which this deserializer was not given: give it that format"
+            ))
         })?;
         let source = self.registry.source(&registered).await.map_err(of_registry)?;
         let schema = format.compile(&source);

@@ -185,7 +185,7 @@ fn subject(
         None if wanted.strategy.needs_record() => Err(refused(
             SCHEMA_INVALID,
             format!(
-                "the subject of topic {topic}'s {}s is named after a record, and the schema names none: name the record",
+                "the subject of topic {topic}'s {}s is named after a record, and the schema names none: name it",
                 part.name()
             ),
         )),

@@ -198,7 +198,8 @@ fn answer(stream: &mut dyn ReadWrite, state: &Mutex<State>) -> std::io::Result<(
     let Reply { status, headers, body } = reply;
     write!(
         stream,
-        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n{headers}Connection: close\r\n\r\n{body}",
+        "HTTP/1.1 {status} X\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\
+         {headers}Connection: close\r\n\r\n{body}",
         body.len()
     )?;
     stream.flush()
