@@ -79,7 +79,10 @@ impl Interceptor for Tenant {
 
 /// Plays a script by a driver that waits and has guards: how to begin a savepoint is all that differs.
 macro_rules! play {
-    ($outbox:expr, $script:expr, $tx:ident, $handle:expr, savepoint: $inner:ident, $begin:expr, $inner_handle:expr) => {{
+    (
+        $outbox:expr, $script:expr, $tx:ident, $handle:expr,
+        savepoint: $inner:ident, $begin:expr, $inner_handle:expr
+    ) => {{
         let mut told = Told::default();
         for step in $script.steps {
             match step {
