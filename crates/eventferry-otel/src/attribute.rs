@@ -61,15 +61,15 @@ pub(crate) struct Attributes {
 
 impl Attributes {
     /// Those that every span has.
-    pub(crate) fn of(system: &Cow<'static, str>, operation: Operation, topic: &str) -> Self {
-        let mut list = Vec::with_capacity(10);
+    pub(crate) fn of(system: Cow<'static, str>, operation: Operation, topic: &str) -> Self {
+        let (is_kafka, mut list) = (system == KAFKA, Vec::with_capacity(10));
         list.extend([
-            KeyValue::new(SYSTEM, system.clone()),
+            KeyValue::new(SYSTEM, system),
             KeyValue::new(OPERATION_NAME, operation.word()),
             KeyValue::new(OPERATION_TYPE, operation.word()),
             KeyValue::new(DESTINATION, topic.to_owned()),
         ]);
-        Self { is_kafka: system == KAFKA, list }
+        Self { is_kafka, list }
     }
 
     pub(crate) fn message(&mut self, id: Option<MessageId>) {

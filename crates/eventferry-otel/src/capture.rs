@@ -94,7 +94,7 @@ impl TraceCapture {
         if !self.creates || !span.span_context().is_sampled() {
             return span.span_context().clone();
         }
-        let mut attributes = Attributes::of(&self.system, Operation::Create, &event.topic);
+        let mut attributes = Attributes::of(self.system.clone(), Operation::Create, &event.topic);
         attributes.message(event.message_id);
         let story = event.headers.iter().find(|header| header.name == CORRELATION_ID);
         attributes.conversation(story.map(|header| header.value.as_slice()));

@@ -123,7 +123,7 @@ impl<'a> Processing<'a> {
     pub fn start(self) -> ProcessingSpan {
         let trace = TraceHeaders::of(self.headers.iter().copied());
         let creation = trace.span();
-        let mut attributes = Attributes::of(&self.system, Operation::Process, self.topic);
+        let mut attributes = Attributes::of(self.system, Operation::Process, self.topic);
         attributes.message(self.message_id);
         let story = self.headers.iter().find(|(name, _)| *name == CORRELATION_ID);
         attributes.conversation(story.map(|(_, value)| *value));

@@ -223,7 +223,7 @@ impl Tracing {
         });
         let creation = trace.span()?;
         let topic = envelope.topic();
-        let mut attributes = Attributes::of(&self.system, Operation::Send, topic);
+        let mut attributes = Attributes::of(self.system.clone(), Operation::Send, topic);
         attributes.message(message_id);
         attributes.conversation(story.as_deref());
         attributes.partition(envelope.partition());
