@@ -81,8 +81,8 @@ impl Collector {
         if !outage.is_told && is_due {
             *outage = Outage { is_told: true, told_at: Some(Instant::now()) };
             tracing::warn!(
-                "the collector at {} takes no spans: {why}; they are dropped while that lasts, events are carried as \
-                 before",
+                "the collector at {} takes no spans: {why}; they are dropped while that lasts, \
+                 events are carried as before",
                 self.shown
             );
         }

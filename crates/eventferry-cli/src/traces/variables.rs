@@ -2,7 +2,7 @@
 //!
 //! <https://opentelemetry.io/docs/specs/otel/configuration/sdk-environment-variables/>,
 //! <https://opentelemetry.io/docs/specs/otel/protocol/exporter/>. An empty variable counts as none. The SDK itself reads
-//! `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_RESOURCE_ATTRIBUTES` and limits; the exporter
+//! `OTEL_TRACES_SAMPLER`, `OTEL_BSP_*`, `OTEL_RESOURCE_ATTRIBUTES` and limits; the exporter reads
 //! `OTEL_EXPORTER_OTLP_HEADERS`.
 
 use std::time::Duration;
