@@ -225,9 +225,11 @@ impl Writer {
                 let event = event.header("event-type", "OrderPlaced").header("event-version", "1");
                 outbox.enqueue(&mut tx, event).await.attempt("enqueue")?;
             }
-            Contender::Typed => drop(outbox.enqueue(&mut tx, placed).await.attempt("enqueue")?),
+            Contender::Typed => {
+                outbox.enqueue(&mut tx, placed).await.attempt("enqueue")?;
+            }
             Contender::TypedPrepared => {
-                drop(self.prepared.enqueue(&mut tx, placed).await.attempt("enqueue")?)
+                self.prepared.enqueue(&mut tx, placed).await.attempt("enqueue")?;
             }
             Contender::Arrays => append_by_arrays(tx.client(), placed).await?,
         }
