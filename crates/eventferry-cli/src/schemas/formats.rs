@@ -1,5 +1,8 @@
 //! The formats there are in this build.
 
+use eventferry::avro::Avro;
+use eventferry::json_schema::JsonSchema;
+use eventferry::protobuf::Protobuf;
 use eventferry::schemas::PartSchema;
 
 /// What makes a part of a topic's messages be written in a format.
@@ -7,6 +10,9 @@ type Make = fn() -> PartSchema;
 
 /// The formats by their names.
 const FORMATS: &[(&str, Make)] = &[
+    ("avro", || PartSchema::new(Avro)),
+    ("protobuf", || PartSchema::new(Protobuf)),
+    ("json-schema", || PartSchema::new(JsonSchema)),
     #[cfg(test)]
     ("toy", || PartSchema::new(super::tests::Toy)),
 ];
