@@ -82,6 +82,17 @@ struct Consuming;
 #[doc = include_str!("../../../docs/events.md")]
 struct Events;
 
+/// The examples of docs/schemas.md, compiled.
+#[cfg(all(
+    doctest,
+    feature = "schema-registry",
+    feature = "avro",
+    feature = "protobuf",
+    feature = "postgres"
+))]
+#[doc = include_str!("../../../docs/schemas.md")]
+struct Schemas;
+
 /// The examples of docs/tracing.md, compiled.
 #[cfg(all(doctest, feature = "otel", feature = "postgres", feature = "kafka", feature = "consumer-kafka"))]
 #[doc = include_str!("../../../docs/tracing.md")]

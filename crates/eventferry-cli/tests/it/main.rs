@@ -18,6 +18,8 @@ mod program;
 mod proxy;
 mod run;
 mod schema;
+#[cfg(feature = "schemas")]
+mod schemas;
 mod secrets;
 mod settings;
 mod status;
