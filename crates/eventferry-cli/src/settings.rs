@@ -16,7 +16,9 @@ use jiff::SignedDuration;
 use crate::ending::Trouble;
 pub(crate) use clusters::ClusterTable;
 use file::{File, read_file};
-pub(crate) use schemas::{SchemaTable, SchemasTable};
+#[cfg(feature = "schemas")]
+pub(crate) use schemas::SchemaTable;
+pub(crate) use schemas::SchemasTable;
 
 /// What can be set in a file, and as a variable: `relay_id` is EVENTFERRY_RELAY_ID and `--relay-id`.
 const KEYS: [&str; 25] = [

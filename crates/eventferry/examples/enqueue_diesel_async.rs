@@ -13,8 +13,11 @@ use eventferry::postgres::PostgresOutbox;
 use eventferry::{Event, Json as _};
 
 diesel::table! {
+    /// Orders.
     orders (id) {
+        /// Their numbers.
         id -> BigInt,
+        /// What they cost.
         total -> BigInt,
     }
 }

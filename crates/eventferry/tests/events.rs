@@ -142,7 +142,7 @@ async fn a_typed_event_is_enqueued_in_sqlite_and_one_that_breaks_its_schema_is_n
     let outbox = SqliteOutbox.with(events());
     assert_eq!(outbox.enqueue(&mut tx, OrderCreated::too_large()).await.unwrap_err().to_string(), REFUSAL);
     // For those who do not wait.
-    SqliteOutbox.append(&tx, &[outbox.event(OrderCreated::one()).unwrap()]).unwrap();
+    SqliteOutbox.append(&tx, outbox.event(OrderCreated::one()).unwrap()).unwrap();
     tx.commit().unwrap();
     let query =
         "SELECT topic, aggregate_type, aggregate_id, payload, content_type, headers FROM eventferry_outbox";

@@ -156,7 +156,7 @@ impl Scene {
         let topic = self.topic(topic);
         let event =
             |payload: &&str| Event::new(&topic, ("order", &topic)).payload(*payload, "application/json");
-        SqliteOutbox.append(&transaction, &payloads.iter().map(event).collect::<Vec<_>>()).unwrap();
+        SqliteOutbox.append_many(&transaction, payloads.iter().map(event)).unwrap();
         transaction.commit().unwrap();
     }
 

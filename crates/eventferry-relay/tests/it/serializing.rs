@@ -2,7 +2,7 @@
 
 use std::future::Future;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use eventferry_conformance::publisher::model::{Model, ModelPublisher};
@@ -26,13 +26,19 @@ struct State {
     asked_in_vain: AtomicU32,
 }
 
+impl Capitals {
+    fn learned(&self) -> MutexGuard<'_, Vec<String>> {
+        self.0.learned.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Serializer for Capitals {
     async fn learn(&self, topic: &str) -> Result<(), PublishFault> {
         if self.0.away.load(Ordering::Relaxed) {
             self.0.asked_in_vain.fetch_add(1, Ordering::Relaxed);
             return Err(PublishFault::new(PublishFaultKind::Unavailable, "the registry is away"));
         }
-        self.0.learned.lock().unwrap().push(topic.to_owned());
+        self.learned().push(topic.to_owned());
         Ok(())
     }
 
@@ -40,7 +46,7 @@ impl Serializer for Capitals {
         if row.topic() == "plain" {
             return Ok(Serialized::default());
         }
-        if !self.0.learned.lock().unwrap().iter().any(|topic| topic == row.topic()) {
+        if !self.learned().iter().any(|topic| topic == row.topic()) {
             return Err(NotSerialized::Unknown);
         }
         let payload = row.payload().unwrap_or_default();
@@ -97,7 +103,7 @@ async fn a_dead_letter_goes_as_it_was_enqueued_and_its_topic_is_not_asked_for() 
         (scene.broker.bodies("dead"), scene.broker.bodies("orders")),
         (vec!["a?".into()], vec!["A2".into()])
     );
-    assert_eq!(*capitals.0.learned.lock().unwrap(), ["orders"]);
+    assert_eq!(*capitals.learned(), ["orders"]);
 }
 
 #[tokio::test(start_paused = true)]

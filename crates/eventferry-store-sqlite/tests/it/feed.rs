@@ -39,7 +39,7 @@ async fn events_come_once_in_the_order_of_their_commits() {
 
     let mut app = database.app();
     let transaction = app.transaction().unwrap();
-    SqliteOutbox.append_many(&transaction, &numbered(10..20)).unwrap();
+    SqliteOutbox.append_many(&transaction, numbered(10..20)).unwrap();
     assert_eq!(payloads(&read(&mut relay, &lanes, ROOMY).await.unwrap()), texts(0..10));
     let nothing = read(&mut relay, &lanes, ROOMY).await.unwrap();
     assert_eq!((nothing.records.len(), nothing.passed.len(), nothing.rest.is_quiet()), (0, 0, true));
