@@ -36,7 +36,7 @@ pub(crate) fn schemas(settings: &Settings) -> Result<Option<Schemas>, Trouble> {
     tracing::info!("schemas are those of {}", registry.hosts());
     let mut serializer = RegistrySerializer::builder(registry);
     if let Some(refresh) = table.find("refresh") {
-        serializer = serializer.refresh(refresh.parse(crate::settings::duration)?);
+        serializer = serializer.refresh(refresh.parse(refresh_time)?);
     }
     if let Some(schema) = choices::of_other_topics(table)? {
         serializer = serializer.other_topics(Part::Value, schema);
@@ -53,6 +53,17 @@ pub(crate) fn schemas(settings: &Settings) -> Result<Option<Schemas>, Trouble> {
     }
     Ok(Some(serializer.build()))
 }
+
+/// How often newer schemas are looked for.
+#[cfg(feature = "schemas")]
+fn refresh_time(text: &str) -> Result<std::time::Duration, String> {
+    let time = crate::settings::duration(text)?;
+    if time < REFRESH_MIN { Err(format!("`{text}` is too often; give 1s or more")) } else { Ok(time) }
+}
+
+/// A question a second is enough for any registry.
+#[cfg(feature = "schemas")]
+const REFRESH_MIN: std::time::Duration = std::time::Duration::from_secs(1);
 
 /// The same for a build without schemas.
 ///

@@ -60,7 +60,13 @@ mod exporting {
                 .with_protocol(Protocol::HttpBinary)
                 .with_http_client(collector)
                 .build()
-                .map_err(|error| Trouble::usage(format!("OTEL_EXPORTER_OTLP_*: {error}")))?;
+                // Its words repeat the URL, and with it a login.
+                .map_err(|_| {
+                    Trouble::usage(
+                        "OTEL_EXPORTER_OTLP_ENDPOINT or OTEL_EXPORTER_OTLP_TRACES_ENDPOINT is no URL; give one like \
+                         http://127.0.0.1:4318",
+                    )
+                })?;
             let provider = SdkTracerProvider::builder()
                 .with_resource(resource(&variables, relay))
                 .with_batch_exporter(exporter)
@@ -71,7 +77,8 @@ mod exporting {
         /// `publisher`, with its sendings as spans if they go anywhere.
         pub(crate) fn of<P: Publisher>(&self, publisher: P) -> Traced<P> {
             match &self.0 {
-                Some(provider) => Traced::new(publisher).tracer_provider(provider),
+                // A key may say who somebody is, and whoever reads spans need not be who may read events.
+                Some(provider) => Traced::new(publisher).without_keys().tracer_provider(provider),
                 None => Traced::off(publisher),
             }
         }

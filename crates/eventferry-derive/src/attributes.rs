@@ -1,6 +1,7 @@
 //! What a struct and its fields say in `#[event(...)]`.
 
 use proc_macro2::Span;
+use syn::ext::IdentExt as _;
 use syn::meta::ParseNestedMeta;
 use syn::spanned::Spanned as _;
 use syn::{
@@ -81,7 +82,7 @@ impl<'a> EventStruct<'a> {
             return Err(wrong.error(input));
         };
         Ok(Self {
-            name: on_struct.name.unwrap_or_else(|| input.ident.to_string()),
+            name: on_struct.name.unwrap_or_else(|| input.ident.unraw().to_string()),
             topic,
             aggregate,
             version: on_struct.version.unwrap_or(1),

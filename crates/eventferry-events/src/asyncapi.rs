@@ -106,8 +106,9 @@ fn within(schema: &Value, at: &str) -> Value {
 fn moved(keyword: &str, value: &Value, at: &str) -> Value {
     match (keyword, value) {
         ("$ref", Value::String(reference)) => match reference.strip_prefix('#') {
-            Some(place) => format!("{at}{place}").into(),
-            None => value.clone(),
+            Some(place) if place.is_empty() || place.starts_with('/') => format!("{at}{place}").into(),
+            // An anchor, or another document.
+            _ => value.clone(),
         },
         // Names of the application's, whatever they are, and a schema at each.
         (

@@ -7,6 +7,7 @@ use serde_path_to_error::{Path, Segment};
 
 use crate::event_type::EventType;
 use crate::registry::{Registry, Topic};
+use crate::shown::cut;
 use crate::typed::{NoVersion, TypedEvent, version_of};
 
 /// Why an event was not decoded: a kind, and a message that names fields and shows no value.
@@ -160,7 +161,7 @@ fn place(path: &Path) -> String {
             Segment::Enum { .. } | Segment::Unknown => {}
         }
     }
-    if pointer.is_empty() { "the payload".into() } else { format!("`{pointer}`") }
+    if pointer.is_empty() { "the payload".into() } else { format!("`{}`", cut(pointer)) }
 }
 
 fn malformed(topic: &str, version: u32, what: &str) -> DecodeFault {

@@ -20,6 +20,7 @@ mod ordered;
 mod registry;
 #[cfg(feature = "validate")]
 mod rule;
+mod shown;
 mod typed;
 
 pub use asyncapi::AsyncApi;

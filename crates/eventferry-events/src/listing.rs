@@ -48,11 +48,12 @@ pub const fn refuse_duplicates(events: &[(&str, &str, u32)]) {
 
 const fn is_same(one: &str, other: &str) -> bool {
     let (one, other) = (one.as_bytes(), other.as_bytes());
-    let mut at = 0;
-    while at < one.len() && at < other.len() && one[at] == other[at] {
-        at += 1;
+    // From the end: topics of one application begin alike.
+    let mut left = if one.len() == other.len() { one.len() } else { return false };
+    while left > 0 && one[left - 1] == other[left - 1] {
+        left -= 1;
     }
-    at == one.len() && at == other.len()
+    left == 0
 }
 
 /// A text put together where nothing can be allocated. Names are short; what does not fit is left out.

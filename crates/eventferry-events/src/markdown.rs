@@ -26,7 +26,7 @@ fn one(page: &mut String, event_type: &EventType) {
     line(page, &format!("Topic `{topic}`, about one {}.", cell(aggregate)));
     if let Some(schema) = &event_type.json_schema {
         if let Some(Value::String(description)) = schema.get("description") {
-            line(page, &format!("\n{}", description.trim()));
+            line(page, &format!("\n{}", cell(description)));
         }
         fields(page, schema);
         fenced(page, "JSON Schema", "json", &ordered::pretty(schema));
@@ -54,6 +54,7 @@ fn fields(page: &mut String, schema: &Value) {
         let is_required = required.is_some_and(|names| names.iter().any(|one| one == name));
         let is_required = if is_required { "yes" } else { "no" };
         let meaning = property.get("description").and_then(Value::as_str).unwrap_or_default();
+        let name = cell(&name.replace('`', "'"));
         line(page, &format!("| `{name}` | {} | {is_required} | {} |", cell(&kind(property)), cell(meaning)));
     }
 }

@@ -4,6 +4,8 @@ use jsonschema::error::{TypeKind, ValidationErrorKind};
 use jsonschema::{ValidationError, Validator};
 use serde_json::Value;
 
+use crate::shown::cut;
+
 /// A JSON Schema, ready for use.
 pub(crate) struct Compiled(Validator);
 
@@ -16,8 +18,8 @@ pub(crate) struct Broken {
     pub(crate) rule: String,
 }
 
-/// No part of a message is longer. Names in a payload are its author's, and may be long.
-const PART_CHARS_MAX: usize = 200;
+/// How often a pattern that looks around may step back over one text; beyond, the text does not match.
+const BACKTRACKS_MAX: usize = 10_000;
 
 impl Compiled {
     /// Compiles a schema; references lead to places inside it, for nothing is fetched.
@@ -25,7 +27,14 @@ impl Compiled {
     /// # Errors
     /// It is no schema; the words of the compiler.
     pub(crate) fn of(schema: &Value) -> Result<Self, String> {
-        jsonschema::options().offline().build(schema).map(Self).map_err(|error| error.to_string())
+        // Patterns that look around go back and forth, and an event may hold a hundred thousand texts.
+        let patterns = jsonschema::PatternOptions::fancy_regex().backtrack_limit(BACKTRACKS_MAX);
+        jsonschema::options()
+            .offline()
+            .with_pattern_options(patterns)
+            .build(schema)
+            .map(Self)
+            .map_err(|error| error.to_string())
     }
 
     /// Holds a payload against it.
@@ -89,14 +98,6 @@ pub(crate) fn step_into(pointer: &mut String, name: &str) {
     pointer.push_str(&name.replace('~', "~0").replace('/', "~1"));
 }
 
-fn cut(mut text: String) -> String {
-    if let Some((at, _)) = text.char_indices().nth(PART_CHARS_MAX) {
-        text.truncate(at);
-        text.push('…');
-    }
-    text
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -118,6 +119,14 @@ mod tests {
             "$defs": {"line": {"type": "object", "required": ["a/b"]}},
         });
         Compiled::of(&schema).unwrap()
+    }
+
+    #[test]
+    fn a_pattern_that_steps_back_for_ever_is_a_rule_that_is_broken() {
+        let schema = Compiled::of(&json!({"items": {"pattern": "^(?!x)(a+)+$"}})).unwrap();
+        assert!(schema.check(&json!(["aaa"])).is_ok());
+        let texts = vec![format!("{}b", "a".repeat(60)); 100];
+        assert_eq!(schema.check(&json!(texts)).unwrap_err().pointer, "/0");
     }
 
     #[test]
@@ -149,7 +158,7 @@ mod tests {
     fn a_long_name_in_a_payload_makes_no_long_message() {
         let name = "é".repeat(5000);
         let broken = order().check(&json!({"total": 1, name: 1})).unwrap_err();
-        assert_eq!(broken.pointer.chars().count(), PART_CHARS_MAX + 1);
+        assert_eq!(broken.pointer.chars().count(), crate::shown::PART_CHARS_MAX + 1);
     }
 
     #[test]

@@ -77,7 +77,7 @@ impl Attributes {
     }
 
     pub(crate) fn conversation(&mut self, id: Option<&[u8]>) {
-        let id = id.and_then(|id| std::str::from_utf8(id).ok());
+        let id = id.filter(|id| id.len() <= KEY_BYTES_MAX).and_then(|id| std::str::from_utf8(id).ok());
         self.list.extend(id.map(|id| KeyValue::new(CONVERSATION_ID, id.to_owned())));
     }
 

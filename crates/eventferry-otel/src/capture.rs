@@ -45,11 +45,13 @@ pub struct TraceCapture {
     system: Cow<'static, str>,
     creates: bool,
     takes_baggage: bool,
+    shows_keys: bool,
 }
 
 impl Default for TraceCapture {
     fn default() -> Self {
-        Self { tracer: Tracer::default(), system: Cow::Borrowed(KAFKA), creates: true, takes_baggage: true }
+        let (creates, takes_baggage, shows_keys) = (true, true, true);
+        Self { tracer: Tracer::default(), system: Cow::Borrowed(KAFKA), creates, takes_baggage, shows_keys }
     }
 }
 
@@ -88,6 +90,13 @@ impl TraceCapture {
         self
     }
 
+    /// Leaves messages' keys out of spans: they may say who somebody is. An event without one has its aggregate's id.
+    #[must_use]
+    pub fn without_keys(mut self) -> Self {
+        self.shows_keys = false;
+        self
+    }
+
     /// The span that `event` names: a new one, or the current one.
     fn creation(&self, event: &Event, current: &Context) -> SpanContext {
         let span = current.span();
@@ -99,7 +108,9 @@ impl TraceCapture {
         let story = event.headers.iter().find(|header| header.name == CORRELATION_ID);
         attributes.conversation(story.map(|header| header.value.as_slice()));
         attributes.partition(event.partition);
-        attributes.key(event.key.as_deref().unwrap_or(event.aggregate.id.as_bytes()));
+        if self.shows_keys {
+            attributes.key(event.key.as_deref().unwrap_or(event.aggregate.id.as_bytes()));
+        }
         attributes.tombstone(event.payload.is_none());
         let builder = SpanBuilder::from_name(Operation::Create.span_name(&event.topic))
             .with_kind(SpanKind::Producer)

@@ -7,7 +7,7 @@ use std::str::FromStr as _;
 
 use eventferry_core::trace::{BAGGAGE, TRACEPARENT, TRACESTATE, TraceParent};
 use opentelemetry::Context;
-use opentelemetry::baggage::BaggageExt as _;
+use opentelemetry::baggage::{BaggageExt as _, KeyValueMetadata};
 use opentelemetry::trace::{SpanContext, SpanId, TraceContextExt as _, TraceFlags, TraceId, TraceState};
 
 use crate::baggage;
@@ -68,7 +68,13 @@ impl TraceHeaders {
     pub(crate) fn with_baggage(&self, context: &Context) -> Context {
         match baggage::read(&self.baggage) {
             read if read.is_empty() => context.clone(),
-            read => context.with_baggage(read),
+            read => {
+                // What is there already stays, unless the message says otherwise.
+                let all = context.baggage().iter().chain(read.iter()).map(|(key, (value, metadata))| {
+                    KeyValueMetadata::new(key.clone(), value.clone(), metadata.clone())
+                });
+                context.with_baggage(all.collect::<Vec<_>>())
+            }
         }
     }
 }

@@ -101,7 +101,8 @@ impl<T: fmt::Debug, S> fmt::Debug for SerializingSession<T, S> {
 impl<T: Session, S: Serializer> Session for SerializingSession<T, S> {
     fn send(&mut self, token: Token, domain: Domain, envelope: &Envelope<'_>) -> Taken {
         if self.ended {
-            return Taken::Ended;
+            // Until it is reported nobody can know.
+            return if self.refused.is_empty() { Taken::Ended } else { Taken::Full };
         }
         let Some(row) = envelope.event() else { return self.session.send(token, domain, envelope) };
         let fault = match self.serializer.serialize(row) {
@@ -128,6 +129,7 @@ impl<T: Session, S: Serializer> Session for SerializingSession<T, S> {
     }
 
     fn abort(&mut self, token: Token) {
+        self.ended = false;
         self.session.abort(token);
     }
 

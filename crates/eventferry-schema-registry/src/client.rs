@@ -19,8 +19,11 @@ use serde::de::DeserializeOwned;
 
 pub use config::RegistryConfig;
 use config::{Login, Place};
+pub(crate) use fault::{
+    REGISTRY_DENIES, SCHEMA_INVALID, SCHEMA_NOT_FOUND, SUBJECT_NOT_FOUND, SUBJECT_REFUSED, VERSION_NOT_FOUND,
+    refused,
+};
 use fault::{SCHEMA_INCOMPATIBLE, Words, meaning_of, throttled_for, unavailable};
-pub(crate) use fault::{SCHEMA_INVALID, SCHEMA_NOT_FOUND, SUBJECT_NOT_FOUND, VERSION_NOT_FOUND, refused};
 use http::{Access, Answer, Request};
 use schema::{Checked, NewSchemaJson, RegisteredJson};
 pub use schema::{NewSchema, Reference, Registered};
@@ -71,7 +74,7 @@ impl Registry {
     /// Those of [`Registry`].
     pub async fn latest(&self, subject: &str) -> Result<Registered, PublishFault> {
         let path = format!("/subjects/{}/versions/latest", encoded(subject));
-        self.ask::<RegisteredJson>(Request::get(path)).await?.read()
+        self.ask::<RegisteredJson>(Request::get(path)).await?.with_text()?.read()
     }
 
     /// A version of a subject's schema; versions count from 1.
@@ -80,7 +83,7 @@ impl Registry {
     /// Those of [`Registry`].
     pub async fn version(&self, subject: &str, version: u32) -> Result<Registered, PublishFault> {
         let path = format!("/subjects/{}/versions/{version}", encoded(subject));
-        self.ask::<RegisteredJson>(Request::get(path)).await?.read()
+        self.ask::<RegisteredJson>(Request::get(path)).await?.with_text()?.read()
     }
 
     /// A schema by what a message says of it.
@@ -92,7 +95,7 @@ impl Registry {
             SchemaId::Id(id) => format!("/schemas/ids/{id}"),
             SchemaId::Guid(guid) => format!("/schemas/guids/{guid}"),
         };
-        let mut found = self.ask::<RegisteredJson>(Request::get(path)).await?.read()?;
+        let mut found = self.ask::<RegisteredJson>(Request::get(path)).await?.with_text()?.read()?;
         match id {
             SchemaId::Id(id) => found.id = Some(id),
             SchemaId::Guid(guid) => found.guid = Some(guid),
@@ -182,9 +185,10 @@ impl Registry {
                 Step::Enter(reference) => reference,
             };
             if let Some(before) = met.iter().find(|met| met.name == reference.name) {
-                if before.subject != reference.subject || before.version != reference.version {
+                // Of two versions the one that was met first counts, as by the vendor's clients.
+                if before.subject != reference.subject {
                     let what =
-                        format!("two schemas are referred to as {}: let both be one version", reference.name);
+                        format!("two schemas are referred to as {}: let both be one subject", reference.name);
                     return Err(refused(SCHEMA_INVALID, what));
                 }
                 continue;
@@ -233,7 +237,13 @@ impl Registry {
             let access = self.inner.access(anew).await?;
             let (inner, asked) = (Arc::clone(&self.inner), Arc::clone(&request));
             let called = tokio::task::spawn_blocking(move || inner.send(&asked, &access));
-            let (place, answer) = called.await.map_err(|_| unavailable("the runtime is shutting down"))??;
+            let (place, answer) = called.await.map_err(|error| {
+                unavailable(if error.is_panic() {
+                    "our own certificate and key do not belong together"
+                } else {
+                    "the runtime is shutting down"
+                })
+            })??;
             // What a command printed may have been taken back since.
             if answer.status == 401 && !anew && self.inner.login_may_be_renewed() {
                 anew = true;
@@ -344,7 +354,9 @@ impl Inner {
             let place = &places[at];
             match http::send(place, request, access, self.config.timeout) {
                 // Another one may be well.
-                Ok(answer) if answer.status >= 500 => unwell = Some((place.clone(), answer)),
+                Ok(answer) if answer.status >= 500 || answer.is_foreign() => {
+                    unwell = Some((place.clone(), answer))
+                }
                 Ok(answer) => {
                     self.first.store(at, Ordering::Relaxed);
                     return Ok((place.clone(), answer));

@@ -237,22 +237,26 @@ impl Interceptor for RegistrySerializer {
 impl Serializer for RegistrySerializer {
     async fn learn(&self, topic: &str) -> Result<(), PublishFault> {
         let plans = self.topic(topic);
+        let mut first = None;
         for part in [Part::Key, Part::Value] {
             let Some(schema) = plans.part(part) else { continue };
             for record in self.wanted(topic, part, schema) {
-                let named_by_event = !record.is_empty();
                 let slot = match self.inner.look_up(topic, part, schema, &record).await {
                     Ok(writer) => Slot::Known(Arc::new(writer)),
                     // One event with a wrong name must not hold its topic.
-                    Err(fault) if named_by_event && *fault.kind() == PublishFaultKind::TopicRefused => {
+                    Err(fault) if !record.is_empty() && self.inner.is_of_the_name(&fault, topic, part) => {
                         self.inner.refusal(&fault)
                     }
-                    Err(fault) => return Err(fault),
+                    // The others may be learned all the same.
+                    Err(fault) => {
+                        first = first.or(Some(fault));
+                        continue;
+                    }
                 };
                 self.inner.put(topic, part, &record, slot);
             }
         }
-        Ok(())
+        first.map_or(Ok(()), Err)
     }
 
     fn serialize(&self, row: &dyn Row) -> Result<Serialized, NotSerialized> {

@@ -14,7 +14,7 @@ mod union;
 pub(crate) use union::Choice;
 
 /// How long a payload may be in binary: a backstop, for a short text may ask for many long defaults.
-const BODY_BYTES_MAX: usize = 64 << 20;
+pub(crate) const BODY_BYTES_MAX: usize = 64 << 20;
 
 /// Writes values of some types.
 #[derive(Clone, Copy)]

@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use eventferry_schema_registry::{PayloadFault, SchemaFault, SchemaSource};
 
 use crate::decimal::{Decimal, PRECISION_MAX};
-use crate::encode::Encoder;
+use crate::encode::{BODY_BYTES_MAX, Encoder};
 use crate::schema::{Enum, Field, Fixed, FixedMeaning, Id, Record, Type, Types, Union};
 use crate::time::{Clock, Unit};
 use eventferry_schema_registry::json::{Kind, Reader, at_root, deeper, within};
@@ -143,6 +143,9 @@ impl Parser {
         // It has its name before its fields are read, for they may be of its own type.
         let id = self.types.add(Type::Record(Record::new(name.clone(), Vec::new())));
         self.named(&name, id)?;
+        // While it is open no value is one of it: a default that is would be written without its fields.
+        let open = Field { name: "".into(), id, default: None };
+        *self.types.get_mut(id) = Type::Record(Record::new(name.clone(), vec![open]));
         let namespace = name.rsplit_once('.').map_or("", |(namespace, _)| namespace);
         let listed = members.array("fields")?;
         let mut fields: Vec<Field> = Vec::with_capacity(listed.len());
@@ -204,6 +207,9 @@ impl Parser {
     fn fixed(&mut self, members: &Members<'_, '_>, namespace: &str) -> Result<Id, Fault> {
         let name = members.name(namespace)?;
         let size_bytes = members.number("size").ok_or_else(|| missing("size"))?;
+        if size_bytes > BODY_BYTES_MAX {
+            return Err(within(at_root(format!("more than {BODY_BYTES_MAX} bytes are not taken")), "size"));
+        }
         let meaning = match members.logical() {
             Some("decimal") => decimal(members)?.map_or(FixedMeaning::Bytes, FixedMeaning::Decimal),
             Some("uuid") if size_bytes == 16 => FixedMeaning::Uuid,

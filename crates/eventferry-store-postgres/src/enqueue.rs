@@ -67,6 +67,17 @@ pub trait Emit<Tx: ?Sized> {
     ) -> impl Future<Output = Result<Vec<MessageId>, EnqueueFault>> + Send;
 }
 
+impl<Tx: ?Sized + Send, O: Emit<Tx> + Sync, I: Interceptor> Emit<Tx> for Intercepted<O, I> {
+    fn emit(
+        &self,
+        transaction: &mut Tx,
+        events: &[Event],
+    ) -> impl Future<Output = Result<Vec<MessageId>, EnqueueFault>> + Send {
+        let seen: Result<Vec<_>, _> = events.iter().map(|event| self.event(event)).collect();
+        async move { self.outbox().emit(transaction, &seen?).await }
+    }
+}
+
 impl PostgresOutbox {
     /// An outbox in the schema `eventferry` of whatever database a transaction is on.
     pub fn new() -> Self {

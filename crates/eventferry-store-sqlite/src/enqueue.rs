@@ -132,6 +132,13 @@ fn all(events: impl IntoIterator<Item = impl IntoEvent>) -> Result<Vec<Event>, E
     events.into_iter().map(IntoEvent::into_event).collect()
 }
 
+/// SQLite ends a whole transaction by itself at some errors: `ON CONFLICT ROLLBACK`, a full disk.
+fn ended() -> EnqueueFault {
+    EnqueueFault::refused(
+        "the transaction has ended, so the events would be committed apart from the data they speak of; begin another",
+    )
+}
+
 fn nothing_taken() -> EnqueueFault {
     EnqueueFault::refused("the outbox took no event")
 }

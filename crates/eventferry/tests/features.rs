@@ -6,7 +6,14 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// What comes with features of its own: formats and their schemas, telemetry, drivers. A `*` stands for the rest.
-const APART: [&str; 15] = [
+const APART: [&str; 22] = [
+    "eventferry-events",
+    "eventferry-schema-registry",
+    "eventferry-serializer-avro",
+    "eventferry-serializer-protobuf",
+    "eventferry-serializer-json-schema",
+    "eventferry-serializer-cloudevents",
+    "eventferry-otel",
     "apache-avro",
     "prost*",
     "protox*",

@@ -63,7 +63,7 @@ impl Service {
     /// `eventferry init` do that with privileges that the service need not have.
     ///
     /// # Errors
-    /// The database or the broker is away, or does not let us.
+    /// The database is away, or does not let us; or the brokers' addresses are none.
     pub async fn prepare(config: &Config) -> Result<Self, Failure> {
         let pool = PgPool::connect(&config.database_url).await?;
         let orders = Orders::new(pool, &config.topic);
@@ -74,7 +74,10 @@ impl Service {
             None => None,
             Some(brokers) => {
                 let publisher = KafkaPublisher::new(KafkaConfig::new(brokers))?;
-                topic::ensure(&publisher, &config.topic).await?;
+                // While the broker is away orders are taken all the same, and a relay waits for a topic.
+                if let Err(error) = topic::ensure(&publisher, &config.topic).await {
+                    eprintln!("the topic {} is not made yet: {error}", config.topic);
+                }
                 Some(Relay::builder().store(store).publisher(publisher).build()?)
             }
         };
@@ -92,14 +95,28 @@ impl Service {
         stop: impl Future<Output = ()> + Send,
     ) -> Result<(), Failure> {
         let (stopping, stopped) = watch::channel(());
+        let has_relay = self.relay.is_some();
         let relay = self.relay.map(|relay| tokio::spawn(relay.run(until(stopped.clone()))));
         let serving = axum::serve(listener, http::router(self.orders)).with_graceful_shutdown(until(stopped));
         let serving = tokio::spawn(serving.into_future());
-        stop.await;
+        // A relay ends by itself only over what waiting does not mend: somebody must look, so the program ends too.
+        let relay = async {
+            match relay {
+                Some(relay) => relay.await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::pin!(relay);
+        let ended = tokio::select! {
+            () = stop => None,
+            ended = &mut relay => Some(ended),
+        };
         drop(stopping);
         serving.await??;
-        if let Some(relay) = relay {
-            relay.await??;
+        match ended {
+            Some(ended) => drop(ended??),
+            None if has_relay => drop(relay.await??),
+            None => {}
         }
         Ok(())
     }

@@ -9,10 +9,9 @@ mod outcome;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use eventferry::core::EnqueueFault;
 use eventferry::postgres::enqueue::{InsertPlan, PreparedOutbox, Way};
 use eventferry::postgres::{PostgresConfig, PostgresOutbox};
-use eventferry::{Event, IntoEvent, Json as _};
+use eventferry::{Event, IntoEvent};
 use serde::Serialize;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
@@ -64,8 +63,10 @@ impl Contender {
 }
 
 /// What an application has in hand.
-#[derive(Serialize)]
+#[derive(Serialize, eventferry::Event)]
+#[event(topic = "orders.placed", aggregate = "order")]
 struct OrderPlaced {
+    #[event(aggregate_id)]
     order: u64,
     customer: String,
     address: String,
@@ -86,14 +87,6 @@ impl OrderPlaced {
             currency: "EUR",
             paid: true,
         }
-    }
-}
-
-impl IntoEvent for &OrderPlaced {
-    fn into_event(self) -> Result<Event, EnqueueFault> {
-        let event = Event::new("orders.placed", ("order", self.order));
-        let event = event.json(self).map_err(|fault| EnqueueFault::refused(fault.to_string()))?;
-        Ok(event.header("event-type", "OrderPlaced").header("event-version", "1"))
     }
 }
 

@@ -61,6 +61,23 @@ fn what_is_derived_can_be_found_elsewhere() {
 }
 
 #[test]
+fn a_struct_may_come_from_a_macro_whose_caller_gives_a_type() {
+    macro_rules! event {
+        ($name:ident, $id:ty) => {
+            #[derive(serde::Serialize, eventferry::Event)]
+            #[event(topic = "t", aggregate = "order")]
+            struct $name {
+                #[event(aggregate_id)]
+                id: $id,
+            }
+        };
+    }
+    event!(r#Type, u64);
+    let event = (&Type { id: 7 }).into_event().unwrap();
+    assert_eq!((&*event.aggregate.id, Type::NAME), ("7", "Type"));
+}
+
+#[test]
 fn a_value_without_a_json_form_is_refused_with_its_events_name() {
     #[derive(serde::Serialize, eventferry::Event)]
     #[event(topic = "t", aggregate = "order")]

@@ -157,6 +157,34 @@ impl Serializer for Unchanged {
     }
 }
 
+/// Refuses an event at every second asking: it could be serialized when it was routed, and cannot be when it is sent.
+#[derive(Default)]
+struct Fickle(AtomicU32);
+
+impl Serializer for Fickle {
+    async fn learn(&self, _: &str) -> Result<(), PublishFault> {
+        Ok(())
+    }
+
+    fn serialize(&self, row: &dyn Row) -> Result<Serialized, NotSerialized> {
+        let refused = row.payload() == Some(b"a1") && self.0.fetch_add(1, Ordering::Relaxed) == 1;
+        let fault =
+            || Box::new(PublishFault::new(PublishFaultKind::Rejected, "/: stricter").of_class("Stricter"));
+        if refused { Err(NotSerialized::Refused(fault())) } else { Ok(Serialized::default()) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_be_serialized_any_more_when_it_is_sent_is_parked_and_loses_no_order() {
+    let mut scene = Scene::new().await;
+    scene.enqueue("orders", &["b1", "a1", "a2", "b2"]);
+    let relay = scene.relay().serializer(Fickle::default());
+    scene.run(relay, async |scene| scene.broker.count() == 4).await;
+    let orders = scene.broker.bodies("orders");
+    let of = |letter| orders.iter().filter(|body| body.starts_with(letter)).cloned().collect::<Vec<_>>();
+    assert_eq!((of('a'), of('b')), (vec!["a1".into(), "a2".into()], vec!["b1".into(), "b2".into()]));
+}
+
 /// The model broker, with a serializer before its publisher.
 struct Before(Model);
 

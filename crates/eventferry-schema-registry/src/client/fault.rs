@@ -16,6 +16,10 @@ pub(crate) const SCHEMA_INCOMPATIBLE: &str = "SchemaIncompatible";
 pub(crate) const SCHEMA_INVALID: &str = "SchemaInvalid";
 /// The registry wants other credentials.
 pub(crate) const REGISTRY_LOGIN: &str = "RegistryLogin";
+/// The registry lets us have other things, and not this.
+pub(crate) const REGISTRY_DENIES: &str = "RegistryDenies";
+/// The registry does not take a subject of this name.
+pub(crate) const SUBJECT_REFUSED: &str = "SubjectRefused";
 /// The registry does not answer, or not as one.
 pub(crate) const REGISTRY_UNAVAILABLE: &str = "RegistryUnavailable";
 
@@ -67,8 +71,15 @@ const TABLE: &[Meaning] = &[
         403,
         0,
         Now::Wait,
-        REGISTRY_LOGIN,
+        REGISTRY_DENIES,
         "whoever asks may not: grant it to the user of the registry's credentials",
+    ),
+    meaning(
+        400,
+        0,
+        Now::Hold,
+        SUBJECT_REFUSED,
+        "it does not take this name: see the subject's or the record's",
     ),
     meaning(404, 40401, Now::Hold, SUBJECT_NOT_FOUND, REGISTER),
     meaning(

@@ -72,6 +72,16 @@ impl Answer {
         (200..300).contains(&self.status)
     }
 
+    /// Whether it is no registry's: a proxy's page, a redirect, a path where nothing is.
+    pub(super) fn is_foreign(&self) -> bool {
+        match self.status {
+            200..300 => serde_json::from_str::<serde::de::IgnoredAny>(&self.body).is_err(),
+            300..400 => true,
+            404 => self.complaint().error_code < 40_000,
+            _ => false,
+        }
+    }
+
     pub(super) fn complaint(&self) -> Complaint {
         serde_json::from_str(&self.body).unwrap_or_default()
     }

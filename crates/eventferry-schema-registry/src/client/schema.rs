@@ -3,7 +3,7 @@
 use eventferry_core::PublishFault;
 use serde::{Deserialize, Serialize};
 
-use super::fault::{SCHEMA_INVALID, refused};
+use super::fault::{SCHEMA_INVALID, refused, unavailable};
 use super::guid;
 use crate::format::SchemaType;
 use crate::framing::Guid;
@@ -45,6 +45,9 @@ pub struct Registered {
     pub text: String,
     /// What it refers to.
     pub references: Vec<Reference>,
+    /// Whether it has rules for whoever writes by it (`ruleSet`): conditions, or fields to encrypt. They are not
+    /// carried out here, so nothing is written by such a schema.
+    pub rules_for_writers: bool,
 }
 
 /// A schema as it is posted.
@@ -75,6 +78,30 @@ pub(super) struct RegisteredJson {
     #[serde(default)]
     pub(super) schema: String,
     references: Option<Vec<ReferenceJson>>,
+    #[serde(rename = "ruleSet")]
+    rule_set: Option<RuleSetJson>,
+}
+
+/// What clients are to do to messages, by kinds of rules.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct RuleSetJson {
+    domain_rules: Option<Vec<RuleJson>>,
+    encoding_rules: Option<Vec<RuleJson>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct RuleJson {
+    mode: String,
+    disabled: bool,
+}
+
+impl RuleSetJson {
+    fn is_for_writers(&self) -> bool {
+        let mut rules = self.domain_rules.iter().chain(&self.encoding_rules).flatten();
+        rules.any(|rule| !rule.disabled && matches!(rule.mode.as_str(), "WRITE" | "WRITEREAD"))
+    }
 }
 
 /// Whether a schema is compatible.
@@ -101,6 +128,19 @@ impl<'a> NewSchemaJson<'a> {
 }
 
 impl RegisteredJson {
+    /// Makes sure that there is a schema.
+    ///
+    /// # Errors
+    /// There is none: it is no registry that answers.
+    pub(super) fn with_text(self) -> Result<Self, PublishFault> {
+        if self.schema.is_empty() {
+            return Err(unavailable(
+                "what answers gives no schema, so it is no registry: see its URL, with its path",
+            ));
+        }
+        Ok(self)
+    }
+
     /// What it says.
     ///
     /// # Errors
@@ -126,6 +166,7 @@ impl RegisteredJson {
             schema_type,
             text: self.schema,
             references: self.references.unwrap_or_default().into_iter().map(reference).collect(),
+            rules_for_writers: self.rule_set.is_some_and(|rules| rules.is_for_writers()),
         })
     }
 }

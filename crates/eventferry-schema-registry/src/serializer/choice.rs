@@ -142,10 +142,10 @@ impl PartSchema {
                 named = Some(String::from_utf8(value.to_vec()).unwrap_or_default());
             }
         });
-        let named = named.filter(|name| !name.is_empty() && name.len() <= RECORD_BYTES_MAX).ok_or_else(|| {
+        let named = named.filter(|name| is_record(name)).ok_or_else(|| {
             let what = format!(
                 "the event has no header {RECORD_HEADER} that names its record, 1 to {RECORD_BYTES_MAX} bytes of \
-                 UTF-8: send it along, or name the topic's record"
+                 UTF-8 without slashes and their like: send it along, or name the topic's record"
             );
             NotSerialized::Refused(Box::new(
                 PublishFault::new(PublishFaultKind::Rejected, what).of_class(RECORD_UNKNOWN),
@@ -156,6 +156,13 @@ impl PartSchema {
             None => named,
         })
     }
+}
+
+/// Whether an event may name its record so: no name of a record holds what is left out here, and in a URL it would be
+/// another place of the registry's, or none.
+fn is_record(name: &str) -> bool {
+    let is_odd = |c: char| c.is_control() || "/\\%?#".contains(c);
+    name.len() <= RECORD_BYTES_MAX && name.contains(|c| c != '.') && !name.contains(is_odd)
 }
 
 impl fmt::Debug for PartSchema {

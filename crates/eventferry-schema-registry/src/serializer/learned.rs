@@ -9,6 +9,9 @@ use eventferry_core::{NotSerialized, PublishFault, PublishFaultKind};
 
 use super::written::Writer;
 use super::{Inner, PartSchema, RECORD_UNKNOWN, RegistrySerializer};
+use crate::client::{
+    REGISTRY_DENIES, SCHEMA_NOT_FOUND, SUBJECT_NOT_FOUND, SUBJECT_REFUSED, VERSION_NOT_FOUND,
+};
 use crate::framing::Part;
 
 /// After what time an event's record that was in no registry is asked for again. It stays refused until it is there: a
@@ -69,20 +72,40 @@ pub(super) struct Refusal {
     asked: Asked,
 }
 
-/// When something was asked for last, in milliseconds since the serializer was made.
+/// When something was asked for last, in milliseconds since the serializer was made; [`UNDER_WAY`] while it is.
 pub(super) struct Asked(AtomicU64);
+
+/// It is being asked for.
+const UNDER_WAY: u64 = u64::MAX;
+
+fn millis(time: Duration) -> u64 {
+    time.as_millis().try_into().unwrap_or(UNDER_WAY - 1)
+}
 
 impl Asked {
     pub(super) fn at(now: Duration) -> Self {
-        Self(AtomicU64::new(now.as_millis().try_into().unwrap_or(u64::MAX)))
+        Self(AtomicU64::new(millis(now)))
     }
 
-    /// Whether to ask again, `after` the last time; yes once for whoever asks.
+    /// Whether to ask again, `after` the last answer; yes to one alone, until [`Asked::answered`].
     pub(super) fn is_due(&self, now: Duration, after: Duration) -> bool {
-        let millis = |time: Duration| time.as_millis().try_into().unwrap_or(u64::MAX);
-        let (now, last) = (millis(now), self.0.load(Ordering::Relaxed));
-        now.saturating_sub(last) >= millis(after)
-            && self.0.compare_exchange(last, now, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+        let last = self.0.load(Ordering::Relaxed);
+        last != UNDER_WAY
+            && millis(now).saturating_sub(last) >= millis(after)
+            && self.0.compare_exchange(last, UNDER_WAY, Ordering::Relaxed, Ordering::Relaxed).is_ok()
+    }
+
+    fn answered(&self, now: Duration) {
+        self.0.store(millis(now), Ordering::Relaxed);
+    }
+}
+
+impl Slot {
+    fn asked(&self) -> &Asked {
+        match self {
+            Self::Known(writer) => &writer.asked,
+            Self::Refused(refusal) => &refusal.asked,
+        }
     }
 }
 
@@ -94,6 +117,11 @@ impl Learned {
     pub(super) fn wanted(&self, topic: &str, part: Part) -> Vec<String> {
         let records = self.topics.get(topic).map(|parts| parts.of(part));
         records.map(|records| records.wanted.iter().cloned().collect()).unwrap_or_default()
+    }
+
+    fn knows_one(&self, topic: &str, part: Part) -> bool {
+        let records = self.topics.get(topic).map(|parts| parts.of(part));
+        records.is_some_and(|records| records.slots.values().any(|slot| matches!(slot, Slot::Known(_))))
     }
 
     /// Notes that a record is to be learned; false: there are too many.
@@ -117,6 +145,19 @@ impl Learned {
 }
 
 impl Inner {
+    /// Whether a fault is about the one record that was named: the registry has no such, or none for us while it has
+    /// others.
+    pub(super) fn is_of_the_name(&self, fault: &PublishFault, topic: &str, part: Part) -> bool {
+        match fault.class() {
+            Some(SUBJECT_NOT_FOUND | VERSION_NOT_FOUND | SCHEMA_NOT_FOUND | SUBJECT_REFUSED) => true,
+            Some(REGISTRY_DENIES) => {
+                let learned = self.learned.read().unwrap_or_else(PoisonError::into_inner);
+                learned.knows_one(topic, part)
+            }
+            _ => false,
+        }
+    }
+
     pub(super) fn put(&self, topic: &str, part: Part, record: &str, slot: Slot) {
         self.learned.write().unwrap_or_else(PoisonError::into_inner).put(topic, part, record, slot);
     }
@@ -143,13 +184,13 @@ impl RegistrySerializer {
             Some(Slot::Known(writer)) => {
                 let refresh = inner.refresh.filter(|_| part == Part::Value && schema.is_latest());
                 if refresh.is_some_and(|after| writer.asked.is_due(inner.began.elapsed(), after)) {
-                    self.ask_again(topic, part, schema, record, Some(&writer));
+                    self.ask_again(topic, part, schema, record, Slot::Known(Arc::clone(&writer)));
                 }
                 Ok(writer)
             }
             Some(Slot::Refused(refusal)) => {
                 if refusal.asked.is_due(inner.began.elapsed(), REFUSED_FOR) {
-                    self.ask_again(topic, part, schema, record, None);
+                    self.ask_again(topic, part, schema, record, Slot::Refused(Arc::clone(&refusal)));
                 }
                 Err(refused(refusal.class, &refusal.message))
             }
@@ -167,12 +208,21 @@ impl RegistrySerializer {
     }
 
     /// Looks in the background for a newer schema than this one, or for one that was not there.
-    fn ask_again(&self, topic: &str, part: Part, schema: &PartSchema, record: &str, writer: Option<&Writer>) {
-        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+    fn ask_again(&self, topic: &str, part: Part, schema: &PartSchema, record: &str, slot: Slot) {
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else {
+            slot.asked().answered(self.inner.began.elapsed());
+            return;
+        };
         let (inner, schema) = (Arc::clone(&self.inner), schema.clone());
-        let (topic, record, id) = (topic.to_owned(), record.to_owned(), writer.map(|writer| writer.id));
+        let (topic, record) = (topic.to_owned(), record.to_owned());
+        let id = match &slot {
+            Slot::Known(writer) => Some(writer.id),
+            Slot::Refused(_) => None,
+        };
         runtime.spawn(async move {
-            match (inner.look_up(&topic, part, &schema, &record).await, id) {
+            let found = inner.look_up(&topic, part, &schema, &record).await;
+            slot.asked().answered(inner.began.elapsed());
+            match (found, id) {
                 (Ok(writer), id) if Some(writer.id) != id => {
                     inner.put(&topic, part, &record, Slot::Known(Arc::new(writer)));
                 }

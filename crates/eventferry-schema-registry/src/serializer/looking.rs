@@ -77,6 +77,7 @@ impl Inner {
             schema_type: new.schema_type,
             text: given.text.clone(),
             references: given.references.clone(),
+            rules_for_writers: false,
         };
         let schema = compile(topic, part, wanted, &self.registry.source(&plain).await?)?;
         let named = record.as_deref().or_else(|| schema.record());
@@ -107,6 +108,14 @@ impl Inner {
                 "the schema of topic {topic} is {}, under subject {subject}, and {} is configured: change one of them",
                 is.name(),
                 expected.name()
+            );
+            return Err(refused(SCHEMA_INVALID, what));
+        }
+        if registered.rules_for_writers {
+            let what = format!(
+                "the schema of topic {topic}, subject {subject}, has rules for whoever writes (ruleSet), such as \
+                 fields to encrypt, which are not carried out here: disable them, or write \
+                 the events when they are enqueued"
             );
             return Err(refused(SCHEMA_INVALID, what));
         }

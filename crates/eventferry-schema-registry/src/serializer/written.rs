@@ -118,7 +118,7 @@ pub(super) fn passes(schema: &PartSchema, content_type: &str) -> Result<(), NotS
 
 /// Whether a key is written by a schema already: no text begins with the byte 0.
 pub(super) fn is_framed_key(key: &[u8]) -> bool {
-    key.len() > 5 && key[0] == 0
+    key.len() >= 5 && key[0] == 0
 }
 
 #[cfg(test)]

@@ -248,6 +248,56 @@ async fn an_event_of_a_record_that_nobody_registered_is_refused_and_holds_no_oth
 }
 
 #[tokio::test]
+async fn no_name_that_an_event_gives_its_record_holds_its_topic() {
+    let stub = Stub::start();
+    stub.latest("shop.Made", 1, "JSON", &toy::schema("shop.Made", &[]));
+    stub.reply("GET /subjects/shop.Hidden/versions/latest", Reply::refusal(403, 40301));
+    stub.reply("GET /subjects/shop.a%20b/versions/latest", Reply::refusal(400, 400));
+    let serializer = serializer(&stub, PartSchema::new(JSON).strategy(SubjectStrategy::Record));
+    let row = |record: &str| {
+        event(Event::new("t", ("order", 1)).payload("{}", "application/json").header("event-type", record))
+    };
+    // They would be other places in a URL, or none.
+    for odd in [".", "..", "a/b", "a\\b", "a%2fb", "a?b", "a#b", "a\u{0}", ""] {
+        assert_eq!(refusal(&serializer, &row(odd)).class(), Some("RecordUnknown"), "{odd:?}");
+    }
+    let names = ["shop.Hidden", "shop.Made", "shop.a b"];
+    for name in names {
+        assert!(matches!(serializer.serialize(&row(name)), Err(NotSerialized::Unknown)));
+    }
+    // Whether it lets us have anything at all is not known before the first one that it does.
+    let fault = serializer.learn("t").await.unwrap_err();
+    assert_eq!((*fault.kind(), fault.class()), (PublishFaultKind::Unavailable, Some("RegistryDenies")));
+    serializer.learn("t").await.unwrap();
+    let classes = names.map(|name| match serializer.serialize(&row(name)) {
+        Err(NotSerialized::Refused(fault)) => fault.class(),
+        Err(NotSerialized::Unknown) => panic!("{name} holds its topic"),
+        Ok(_) => None,
+    });
+    assert_eq!(classes, [Some("RegistryDenies"), None, Some("SubjectRefused")]);
+}
+
+#[tokio::test]
+async fn nothing_is_written_by_a_schema_whose_writers_have_rules() {
+    let stub = Stub::start();
+    let rules = |mode: &str, disabled: bool| {
+        let rule = json!({"name": "pii", "kind": "TRANSFORM", "type": "ENCRYPT", "mode": mode, "disabled": disabled});
+        let schema = toy::schema("shop.Made", &[]);
+        json!({"id": 1, "version": 1, "schemaType": "JSON", "schema": schema, "ruleSet": {"domainRules": [rule]}})
+    };
+    for (mode, disabled, held) in
+        [("WRITEREAD", false, true), ("WRITEREAD", true, false), ("READ", false, false)]
+    {
+        stub.reply("GET /subjects/t-value/versions/latest", Reply::new(200, rules(mode, disabled)));
+        let learned = serializer(&stub, PartSchema::new(JSON));
+        assert!(matches!(learned.serialize(&stored("t", "{}")), Err(NotSerialized::Unknown)));
+        let told = learned.learn("t").await.err();
+        assert_eq!(told.as_ref().map(|fault| *fault.kind()), held.then_some(PublishFaultKind::TopicRefused));
+        assert!(told.is_none_or(|fault| fault.message().contains("ruleSet")));
+    }
+}
+
+#[tokio::test]
 async fn a_record_that_was_refused_holds_nothing_while_the_registry_is_away_and_is_taken_once_it_is_there() {
     let stub = Stub::start();
     stub.latest("shop.Made", 1, "JSON", &toy::schema("shop.Made", &[]));

@@ -37,6 +37,11 @@ impl Reply {
         Self { status, headers: String::new(), body: body.to_string() }
     }
 
+    /// An answer that is no JSON.
+    pub(crate) fn text(status: u16, body: &str) -> Self {
+        Self { status, headers: String::new(), body: body.to_owned() }
+    }
+
     /// A registry's refusal.
     pub(crate) fn refusal(status: u16, code: u32) -> Self {
         Self::new(status, json!({ "error_code": code, "message": "sesame" }))

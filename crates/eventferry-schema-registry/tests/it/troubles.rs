@@ -38,6 +38,13 @@ async fn servers_are_tried_in_turn_beginning_with_the_one_that_answered_last() {
         assert_eq!(registry.latest("t-value").await.unwrap().id, Some(7));
     }
     assert_eq!((unwell.asked().len(), well.asked().len()), (1, 3));
+    // What answers and is no registry is passed over, too: a page of a proxy's, a path where nothing is.
+    for foreign in [Reply::new(404, json!({})), Reply::new(302, json!({})), Reply::text(200, "<html>")] {
+        let proxy = stub();
+        proxy.reply(LATEST, foreign);
+        let config = RegistryConfig::new([proxy.url.clone(), well.url.clone()]).unwrap();
+        assert_eq!(Registry::new(config).latest("t-value").await.unwrap().id, Some(7));
+    }
     well.away(true);
     let fault = fault(&registry).await;
     assert_eq!(*fault.kind(), PublishFaultKind::Unavailable);
@@ -136,7 +143,11 @@ async fn references_are_looked_up_each_once_and_before_whoever_refers_to_them() 
     assert_eq!((source.text.as_str(), texts), ("T", ["bB", "lL", "rR"].map(str::to_owned).to_vec()));
     assert_eq!(stub.asked().len(), 4);
 
-    put("right", "R", &[("b", "base", 2)]);
+    // Of two versions of one the first counts.
+    put("right", "R", &[("b", "base", 2), ("l", "left", 1)]);
+    let source = registry.source(&top).await.unwrap();
+    assert!(source.references.contains(&("b".to_owned(), "B".to_owned())));
+    put("right", "R", &[("b", "other", 1)]);
     let fault = registry.source(&top).await.unwrap_err();
     assert_eq!(*fault.kind(), PublishFaultKind::TopicRefused);
     assert!(fault.message().contains("two schemas are referred to as b"), "{fault}");

@@ -5,8 +5,8 @@ use std::future::{Future, ready};
 use eventferry_core::{Append, Enqueue, EnqueueFault, Event, MessageId};
 use rusqlite::{Connection, Savepoint, Transaction, params};
 
-use super::SqliteOutbox;
 use super::plan::{InsertPlan, statement};
+use super::{SqliteOutbox, ended};
 
 /// A transaction or a savepoint of rusqlite: what [`SqliteOutbox::append`] takes. Sealed, because a connection outside
 /// a transaction would commit each event by itself.
@@ -82,10 +82,7 @@ pub(super) fn append(
         return Ok(Vec::new());
     }
     if connection.is_autocommit() {
-        return Err(EnqueueFault::refused(
-            "the transaction has ended, so the events would be committed apart from the data they speak of; \
-             begin another",
-        ));
+        return Err(ended());
     }
     within_savepoint(connection, || insert(connection, &plan)).map_err(|error| plan.refused(error))?;
     Ok(plan.ids())

@@ -5,8 +5,8 @@ use sea_orm::{
     ConnectionTrait as _, DatabaseTransaction, DbBackend, DbErr, Statement, TransactionTrait as _, Value,
 };
 
-use super::SqliteOutbox;
 use super::plan::{InsertPlan, ROWS_MAX, Row, statement_of};
+use super::{SqliteOutbox, ended};
 
 /// Begin with `begin_with_options` and `SqliteTransactionMode::Immediate`: see [`SqliteOutbox`].
 impl Enqueue<DatabaseTransaction> for SqliteOutbox {
@@ -37,14 +37,31 @@ async fn append(transaction: &DatabaseTransaction, events: &[Event]) -> Result<V
         ));
     }
     let plan = InsertPlan::new(events)?;
+    if plan.rows.is_empty() {
+        return Ok(Vec::new());
+    }
+    if !is_open(transaction).await.map_err(|error| plan.refused(error))? {
+        return Err(ended());
+    }
     let inserted = match plan.rows.len() {
-        0 => Ok(()),
         // SQLite undoes a statement that failed.
-        1..=ROWS_MAX => insert(transaction, &plan.rows).await,
+        ..=ROWS_MAX => insert(transaction, &plan.rows).await,
         _ => insert_all(transaction, &plan.rows).await,
     };
     inserted.map_err(|error| plan.refused(error))?;
     Ok(plan.ids())
+}
+
+/// As by sqlx: inside a transaction, `BEGIN` fails and changes nothing.
+async fn is_open(transaction: &DatabaseTransaction) -> Result<bool, DbErr> {
+    match transaction.execute_unprepared("BEGIN").await {
+        Ok(_) => {
+            transaction.execute_unprepared("ROLLBACK").await?;
+            Ok(false)
+        }
+        Err(DbErr::Exec(_) | DbErr::Query(_)) => Ok(true),
+        Err(error) => Err(error),
+    }
 }
 
 /// All or nothing: SQLite does not undo the statements before the one that failed.

@@ -3,8 +3,8 @@
 use eventferry_core::{Enqueue, EnqueueFault, Event, MessageId};
 use sqlx::{AssertSqlSafe, Connection as _, Sqlite, SqliteConnection, Transaction};
 
-use super::SqliteOutbox;
 use super::plan::{InsertPlan, ROWS_MAX, Row, statement_of};
+use super::{SqliteOutbox, ended};
 
 /// Begin with `pool.begin_with("BEGIN IMMEDIATE")`: see [`SqliteOutbox`].
 impl Enqueue<Transaction<'_, Sqlite>> for SqliteOutbox {
@@ -14,14 +14,32 @@ impl Enqueue<Transaction<'_, Sqlite>> for SqliteOutbox {
         events: &[Event],
     ) -> Result<Vec<MessageId>, EnqueueFault> {
         let plan = InsertPlan::new(events)?;
+        if plan.rows.is_empty() {
+            return Ok(Vec::new());
+        }
+        if !is_open(transaction).await.map_err(|error| plan.refused(error))? {
+            return Err(ended());
+        }
         let inserted = match plan.rows.len() {
-            0 => Ok(()),
             // SQLite undoes a statement that failed.
-            1..=ROWS_MAX => insert(transaction, &plan.rows).await,
+            ..=ROWS_MAX => insert(transaction, &plan.rows).await,
             _ => insert_all(transaction, &plan.rows).await,
         };
         inserted.map_err(|error| plan.refused(error))?;
         Ok(plan.ids())
+    }
+}
+
+/// SQLite ends a transaction by itself at some errors, which the driver does not notice. Inside one, `BEGIN` fails and
+/// changes nothing (<https://www.sqlite.org/lang_transaction.html>).
+async fn is_open(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
+    match sqlx::query("BEGIN").execute(&mut *connection).await {
+        Ok(_) => {
+            sqlx::query("ROLLBACK").execute(connection).await?;
+            Ok(false)
+        }
+        Err(sqlx::Error::Database(_)) => Ok(true),
+        Err(error) => Err(error),
     }
 }
 

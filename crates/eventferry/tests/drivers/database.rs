@@ -92,6 +92,15 @@ impl Database {
         }
     }
 
+    /// SQLite ends the whole transaction in which an event for this topic is enqueued, as it does when a disk is full.
+    pub(crate) async fn end_at(&self, topic: &str) {
+        let rule = format!(
+            "CREATE TRIGGER an_end BEFORE INSERT ON eventferry_outbox WHEN new.topic = '{topic}'
+                BEGIN SELECT RAISE(ROLLBACK, 'an_end'); END"
+        );
+        rusqlite::Connection::open(self.url()).unwrap().execute_batch(&rule).unwrap();
+    }
+
     /// The committed events, in the order of their ids, once nobody else is connected: what an open transaction holds
     /// would else not be seen, and could still come.
     pub(crate) async fn events(&self) -> Vec<Event> {

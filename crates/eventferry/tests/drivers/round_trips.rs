@@ -48,16 +48,18 @@ impl Counter {
 
 /// Messages of a client: a start without a letter; then a letter, and a length that counts itself and what follows. At
 /// a Query (`Q`) and a Sync (`S`) the client waits for the answers
-/// (<https://www.postgresql.org/docs/current/protocol-flow.html>).
+/// (<https://www.postgresql.org/docs/current/protocol-flow.html>). A Sync with nothing before it asks for nothing: so
+/// pools look whether a connection that was given back is well, if they are not closed before.
 async fn carry_and_count(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, count: Arc<AtomicUsize>) {
-    let mut started = false;
+    let (mut started, mut asks) = (false, false);
     loop {
         let mut head = Vec::new();
         if started {
             let Ok(letter) = from.read_u8().await else { return };
-            if matches!(letter, b'Q' | b'S') {
+            if letter == b'Q' || (letter == b'S' && asks) {
                 count.fetch_add(1, Ordering::Relaxed);
             }
+            asks = letter != b'S';
             head.push(letter);
         }
         let Ok(length) = from.read_u32().await else { return };
