@@ -74,9 +74,9 @@ fn constant(name: &str, text: Option<&Expr>) -> Option<TokenStream> {
 fn as_text(at: &Path, field: &Field, how: &str) -> TokenStream {
     let how = syn::Ident::new(how, Span::call_site());
     let ident = &field.ident;
-    // Not spanned like the type, which may come from the caller of a macro, where no `self` is known.
-    let this = quote! { self };
-    quote_spanned! { field.ty.span() => #at::hidden::#how(&#this.#ident) }
+    // Underlined there, and resolved here: a type may come from the caller of a macro, which knows no `self`.
+    let span = field.ty.span().resolved_at(Span::call_site());
+    quote_spanned! { span => #at::hidden::#how(&self.#ident) }
 }
 
 /// The JSON Schema. Spanned like the word that asks for it.

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use eventferry::postgres::enqueue::{InsertPlan, PreparedOutbox, Way};
 use eventferry::postgres::{PostgresConfig, PostgresOutbox};
-use eventferry::{Event, IntoEvent};
+use eventferry::{Event, IntoEvent, Json as _};
 use serde::Serialize;
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Statement};
