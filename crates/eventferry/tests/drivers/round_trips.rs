@@ -12,6 +12,9 @@ use tokio::net::{TcpListener, TcpStream};
 use crate::database::Database;
 use crate::driver::{self, Driver, Fate, Script, Step};
 
+/// How often a script is played.
+const TIMES: usize = 5;
+
 /// What a driver says passes through here, and what the server is asked to answer is counted.
 struct Counter {
     url: String,
@@ -38,28 +41,32 @@ impl Counter {
         Self { url, round_trips }
     }
 
-    /// How many round trips a script takes, its connection and transaction included.
-    async fn count<D: Driver>(&self, driver: &D, steps: Vec<Step>) -> usize {
-        self.round_trips.store(0, Ordering::Relaxed);
-        driver.play(&self.url, Script { steps, end: Fate::Kept }).await;
-        self.round_trips.load(Ordering::Relaxed)
+    /// How many round trips a script takes, its connection and transaction included: the fewest of some times, for
+    /// pools have a look at connections that are given back, if they come to it before they are closed.
+    async fn count<D: Driver>(&self, driver: &D, calls: &[usize]) -> usize {
+        let mut fewest = usize::MAX;
+        for _ in 0..TIMES {
+            self.round_trips.store(0, Ordering::Relaxed);
+            let steps = calls.iter().map(|count| events(*count)).collect();
+            driver.play(&self.url, Script { steps, end: Fate::Kept }).await;
+            fewest = fewest.min(self.round_trips.load(Ordering::Relaxed));
+        }
+        fewest
     }
 }
 
 /// Messages of a client: a start without a letter; then a letter, and a length that counts itself and what follows. At
 /// a Query (`Q`) and a Sync (`S`) the client waits for the answers
-/// (<https://www.postgresql.org/docs/current/protocol-flow.html>). A Sync with nothing before it asks for nothing: so
-/// pools look whether a connection that was given back is well, if they are not closed before.
+/// (<https://www.postgresql.org/docs/current/protocol-flow.html>).
 async fn carry_and_count(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, count: Arc<AtomicUsize>) {
-    let (mut started, mut asks) = (false, false);
+    let mut started = false;
     loop {
         let mut head = Vec::new();
         if started {
             let Ok(letter) = from.read_u8().await else { return };
-            if letter == b'Q' || (letter == b'S' && asks) {
+            if matches!(letter, b'Q' | b'S') {
                 count.fetch_add(1, Ordering::Relaxed);
             }
-            asks = letter != b'S';
             head.push(letter);
         }
         let Ok(length) = from.read_u32().await else { return };
@@ -85,12 +92,12 @@ fn events(count: usize) -> Step {
 async fn takes_one_round_trip<D: Driver>(driver: &D) {
     let database = Database::newest_postgres(FeedChoice::Table).await;
     let counter = Counter::before(&database.url()).await;
-    let few = counter.count(driver, vec![events(2)]).await;
-    let more = counter.count(driver, vec![events(2), events(10_000)]).await;
-    assert_eq!(database.events().await.len(), 2 + 2 + 10_000);
+    let few = counter.count(driver, &[2]).await;
+    let more = counter.count(driver, &[2, 10_000]).await;
+    assert_eq!(database.events().await.len(), TIMES * (2 + 2 + 10_000));
     assert_eq!(more, few + 1, "ten thousand events more took {} round trips", more - few);
     // At the first call some drivers have the statement prepared before: one more, whatever there is to append.
-    let at_once = counter.count(driver, vec![events(10_000)]).await;
+    let at_once = counter.count(driver, &[10_000]).await;
     assert_eq!(at_once, few);
     database.remove().await;
 }
