@@ -33,6 +33,11 @@ pub trait Serializer: Send + Sync + 'static {
     /// # Errors
     /// See [`NotSerialized`].
     fn serialize(&self, row: &dyn Row) -> Result<Serialized, NotSerialized>;
+
+    /// Whether every event is sent as it was enqueued, now and later: then nothing is asked of it. Default false.
+    fn is_idle(&self) -> bool {
+        false
+    }
 }
 
 /// What is sent otherwise than it was enqueued.
@@ -145,6 +150,10 @@ impl<A: Serializer, B: Serializer> Serializer for (A, B) {
             headers,
         })
     }
+
+    fn is_idle(&self) -> bool {
+        self.0.is_idle() && self.1.is_idle()
+    }
 }
 
 /// None, or one.
@@ -158,6 +167,10 @@ impl<S: Serializer> Serializer for Option<S> {
 
     fn serialize(&self, row: &dyn Row) -> Result<Serialized, NotSerialized> {
         self.as_ref().map_or_else(|| Ok(Serialized::default()), |serializer| serializer.serialize(row))
+    }
+
+    fn is_idle(&self) -> bool {
+        self.as_ref().is_none_or(Serializer::is_idle)
     }
 }
 
@@ -217,6 +230,12 @@ mod tests {
         for other in ["", "json", "+json", "text/plain", "application/json-seq", "application/avro;x=+json"] {
             assert!(!is_json(other), "{other}");
         }
+    }
+
+    #[test]
+    fn what_is_made_of_none_is_idle() {
+        assert!((None::<Marks>, (None::<Marks>, None::<Marks>)).is_idle());
+        assert!(!(None::<Marks>, (Some(Marks(1)), None::<Marks>)).is_idle());
     }
 
     #[test]

@@ -18,19 +18,22 @@ use eventferry_core::{Envelope, NotSerialized, OutboxId, PublishFault, PublishFa
 pub struct Serializing<P, S> {
     publisher: P,
     serializer: Arc<S>,
+    idle: bool,
     /// Topics that the serializer is to learn. Topics of dead letters are never among them.
     unknown: Mutex<BTreeSet<String>>,
 }
 
-impl<P, S> Serializing<P, S> {
+impl<P, S: Serializer> Serializing<P, S> {
     /// `publisher`, with `serializer` before it.
     pub fn new(publisher: P, serializer: S) -> Self {
-        Self { publisher, serializer: Arc::new(serializer), unknown: Mutex::default() }
+        let idle = serializer.is_idle();
+        Self { publisher, serializer: Arc::new(serializer), idle, unknown: Mutex::default() }
     }
 
     fn session<T>(&self, session: T) -> SerializingSession<T, S> {
         SerializingSession {
             session,
+            idle: self.idle,
             serializer: Arc::clone(&self.serializer),
             refused: Vec::new(),
             ended: false,
@@ -70,7 +73,8 @@ impl<P: Publisher, S: Serializer> Publisher for Serializing<P, S> {
     }
 
     fn route(&self, envelope: &Envelope<'_>) -> Route {
-        let Some(row) = envelope.event() else { return self.publisher.route(envelope) };
+        let row = if self.idle { None } else { envelope.event() };
+        let Some(row) = row else { return self.publisher.route(envelope) };
         match self.serializer.serialize(row) {
             Ok(serialized) => self.publisher.route(&Envelope::of(&serialized.view(row))),
             Err(NotSerialized::Refused(fault)) => Route::Refused(fault),
@@ -86,6 +90,7 @@ impl<P: Publisher, S: Serializer> Publisher for Serializing<P, S> {
 /// A session of [`Serializing`].
 pub struct SerializingSession<T, S> {
     session: T,
+    idle: bool,
     serializer: Arc<S>,
     /// What could be serialized when it was routed and could not when it was sent. Nothing is taken after it.
     refused: Vec<Report>,
@@ -104,7 +109,8 @@ impl<T: Session, S: Serializer> Session for SerializingSession<T, S> {
             // Until it is reported nobody can know.
             return if self.refused.is_empty() { Taken::Ended } else { Taken::Full };
         }
-        let Some(row) = envelope.event() else { return self.session.send(token, domain, envelope) };
+        let row = if self.idle { None } else { envelope.event() };
+        let Some(row) = row else { return self.session.send(token, domain, envelope) };
         let fault = match self.serializer.serialize(row) {
             Ok(serialized) => {
                 return self.session.send(token, domain, &Envelope::of(&serialized.view(row)));
