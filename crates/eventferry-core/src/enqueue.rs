@@ -66,6 +66,24 @@ impl IntoEvent for &Event {
     }
 }
 
+/// The events of these values, for an outbox's call that takes several.
+///
+/// # Errors
+/// That of the first value that is none.
+pub fn into_events(
+    events: impl IntoIterator<Item = impl IntoEvent>,
+) -> Result<alloc::vec::Vec<Event>, EnqueueFault> {
+    events.into_iter().map(IntoEvent::into_event).collect()
+}
+
+/// The id of the one event that was appended, for an outbox's call that takes one.
+///
+/// # Errors
+/// [`EnqueueFaultKind::Refused`]: there is none, which no outbox should answer.
+pub fn only_id(ids: &[MessageId]) -> Result<MessageId, EnqueueFault> {
+    ids.first().copied().ok_or_else(|| EnqueueFault::refused("the outbox took no event"))
+}
+
 /// Why events were not appended.
 #[derive(Debug)]
 pub struct EnqueueFault {

@@ -3,7 +3,7 @@
 use alloc::vec::Vec;
 use core::future::Future;
 
-use crate::enqueue::{Append, Enqueue, EnqueueFault, IntoEvent};
+use crate::enqueue::{Append, Enqueue, EnqueueFault, IntoEvent, only_id};
 use crate::event::{Event, MessageId};
 
 /// Looks at each event before anything is asked of the database.
@@ -60,6 +60,17 @@ impl<O, I: Interceptor> Intercepted<O, I> {
         Ok(event)
     }
 
+    /// The same for several: all of them, or what is wrong with the first that is refused.
+    ///
+    /// # Errors
+    /// As [`Intercepted::event`].
+    pub fn events(
+        &self,
+        events: impl IntoIterator<Item = impl IntoEvent>,
+    ) -> Result<Vec<Event>, EnqueueFault> {
+        events.into_iter().map(|event| self.event(event)).collect()
+    }
+
     /// The outbox itself.
     pub fn outbox(&self) -> &O {
         &self.outbox
@@ -79,7 +90,7 @@ impl<O, I: Interceptor> Intercepted<O, I> {
     {
         let event = self.event(event)?;
         let ids = self.outbox.enqueue(transaction, core::slice::from_ref(&event)).await?;
-        ids.first().copied().ok_or_else(|| EnqueueFault::refused("the outbox took no event"))
+        only_id(&ids)
     }
 
     /// Appends events to `transaction`, in their order and in one round trip. See [`Enqueue::enqueue`].
@@ -94,8 +105,7 @@ impl<O, I: Interceptor> Intercepted<O, I> {
     where
         O: Enqueue<Tx>,
     {
-        let events: Vec<_> = events.into_iter().map(|event| self.event(event)).collect::<Result<_, _>>()?;
-        self.outbox.enqueue(transaction, &events).await
+        self.outbox.enqueue(transaction, &self.events(events)?).await
     }
 
     /// Appends one event by a driver that does not wait, and returns its message id. See [`Append::append`].
@@ -112,7 +122,7 @@ impl<O, I: Interceptor> Intercepted<O, I> {
     {
         let event = self.event(event)?;
         let ids = self.outbox.append(transaction, core::slice::from_ref(&event))?;
-        ids.first().copied().ok_or_else(|| EnqueueFault::refused("the outbox took no event"))
+        only_id(&ids)
     }
 
     /// Appends events by a driver that does not wait, in their order. See [`Append::append`].
@@ -127,8 +137,7 @@ impl<O, I: Interceptor> Intercepted<O, I> {
     where
         O: Append<Tx>,
     {
-        let events: Vec<_> = events.into_iter().map(|event| self.event(event)).collect::<Result<_, _>>()?;
-        self.outbox.append(transaction, &events)
+        self.outbox.append(transaction, &self.events(events)?)
     }
 }
 
@@ -144,7 +153,7 @@ impl<Tx: ?Sized + Send, O: Enqueue<Tx> + Sync, I: Interceptor> Enqueue<Tx> for I
         transaction: &mut Tx,
         events: &[Event],
     ) -> impl Future<Output = Result<Vec<MessageId>, EnqueueFault>> + Send {
-        let seen: Result<Vec<_>, _> = events.iter().map(|event| self.event(event.clone())).collect();
+        let seen = self.events(events);
         async move { self.outbox.enqueue(transaction, &seen?).await }
     }
 }

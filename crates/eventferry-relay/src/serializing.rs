@@ -17,8 +17,8 @@ use eventferry_core::{Envelope, NotSerialized, OutboxId, PublishFault, PublishFa
 /// no other: it is asked to when an event was unknown to it, and never for the topic of dead letters.
 pub struct Serializing<P, S> {
     publisher: P,
-    serializer: Arc<S>,
-    idle: bool,
+    /// None if it would change nothing.
+    serializer: Option<Arc<S>>,
     /// Topics that the serializer is to learn. Topics of dead letters are never among them.
     unknown: Mutex<BTreeSet<String>>,
 }
@@ -26,18 +26,12 @@ pub struct Serializing<P, S> {
 impl<P, S: Serializer> Serializing<P, S> {
     /// `publisher`, with `serializer` before it.
     pub fn new(publisher: P, serializer: S) -> Self {
-        let idle = serializer.is_idle();
-        Self { publisher, serializer: Arc::new(serializer), idle, unknown: Mutex::default() }
+        let serializer = (!serializer.is_idle()).then(|| Arc::new(serializer));
+        Self { publisher, serializer, unknown: Mutex::default() }
     }
 
     fn session<T>(&self, session: T) -> SerializingSession<T, S> {
-        SerializingSession {
-            session,
-            idle: self.idle,
-            serializer: Arc::clone(&self.serializer),
-            refused: Vec::new(),
-            ended: false,
-        }
+        SerializingSession { session, serializer: self.serializer.clone(), refused: Vec::new(), ended: false }
     }
 }
 
@@ -65,17 +59,18 @@ impl<P: Publisher, S: Serializer> Publisher for Serializing<P, S> {
 
     async fn learn(&self, topic: &str) -> Result<(), PublishFault> {
         let unknown = self.unknown.lock().unwrap_or_else(PoisonError::into_inner).contains(topic);
-        if unknown {
-            self.serializer.learn(topic).await?;
+        if let Some(serializer) = self.serializer.as_ref().filter(|_| unknown) {
+            serializer.learn(topic).await?;
             self.unknown.lock().unwrap_or_else(PoisonError::into_inner).remove(topic);
         }
         self.publisher.learn(topic).await
     }
 
     fn route(&self, envelope: &Envelope<'_>) -> Route {
-        let row = if self.idle { None } else { envelope.event() };
-        let Some(row) = row else { return self.publisher.route(envelope) };
-        match self.serializer.serialize(row) {
+        let (Some(serializer), Some(row)) = (&self.serializer, envelope.event()) else {
+            return self.publisher.route(envelope);
+        };
+        match serializer.serialize(row) {
             Ok(serialized) => self.publisher.route(&Envelope::of(&serialized.view(row))),
             Err(NotSerialized::Refused(fault)) => Route::Refused(fault),
             Err(NotSerialized::Unknown) => {
@@ -90,8 +85,7 @@ impl<P: Publisher, S: Serializer> Publisher for Serializing<P, S> {
 /// A session of [`Serializing`].
 pub struct SerializingSession<T, S> {
     session: T,
-    idle: bool,
-    serializer: Arc<S>,
+    serializer: Option<Arc<S>>,
     /// What could be serialized when it was routed and could not when it was sent. Nothing is taken after it.
     refused: Vec<Report>,
     ended: bool,
@@ -109,9 +103,10 @@ impl<T: Session, S: Serializer> Session for SerializingSession<T, S> {
             // Until it is reported nobody can know.
             return if self.refused.is_empty() { Taken::Ended } else { Taken::Full };
         }
-        let row = if self.idle { None } else { envelope.event() };
-        let Some(row) = row else { return self.session.send(token, domain, envelope) };
-        let fault = match self.serializer.serialize(row) {
+        let (Some(serializer), Some(row)) = (&self.serializer, envelope.event()) else {
+            return self.session.send(token, domain, envelope);
+        };
+        let fault = match serializer.serialize(row) {
             Ok(serialized) => {
                 return self.session.send(token, domain, &Envelope::of(&serialized.view(row)));
             }

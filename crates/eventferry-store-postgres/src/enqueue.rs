@@ -25,6 +25,7 @@ mod sea_orm;
 
 use std::future::Future;
 
+use eventferry_core::enqueue::{into_events, only_id};
 use eventferry_core::{Append, Enqueue, EnqueueFault, Event, Intercepted, Interceptor, IntoEvent, MessageId};
 
 pub use self::tokio_postgres::PreparedOutbox;
@@ -73,7 +74,7 @@ impl<Tx: ?Sized + Send, O: Emit<Tx> + Sync, I: Interceptor> Emit<Tx> for Interce
         transaction: &mut Tx,
         events: &[Event],
     ) -> impl Future<Output = Result<Vec<MessageId>, EnqueueFault>> + Send {
-        let seen: Result<Vec<_>, _> = events.iter().map(|event| self.event(event)).collect();
+        let seen = self.events(events);
         async move { self.outbox().emit(transaction, &seen?).await }
     }
 }
@@ -103,7 +104,7 @@ impl PostgresOutbox {
     {
         let event = event.into_event()?;
         let ids = Enqueue::enqueue(self, transaction, std::slice::from_ref(&event)).await?;
-        ids.first().copied().ok_or_else(|| EnqueueFault::refused("the outbox took no event"))
+        only_id(&ids)
     }
 
     /// Appends events to `transaction`, in their order, by one statement: a slice of [`Event`]s, which are copied, or
@@ -119,7 +120,7 @@ impl PostgresOutbox {
     where
         Self: Enqueue<Tx>,
     {
-        Enqueue::enqueue(self, transaction, &all(events)?).await
+        Enqueue::enqueue(self, transaction, &into_events(events)?).await
     }
 
     /// Appends one event by a driver that does not wait, and returns its message id. See [`Append::append`].
@@ -136,7 +137,7 @@ impl PostgresOutbox {
     {
         let event = event.into_event()?;
         let ids = Append::append(self, transaction, std::slice::from_ref(&event))?;
-        ids.first().copied().ok_or_else(|| EnqueueFault::refused("the outbox took no event"))
+        only_id(&ids)
     }
 
     /// Appends events by a driver that does not wait, in their order and by one statement. See [`Append::append`] and
@@ -152,13 +153,8 @@ impl PostgresOutbox {
     where
         Self: Append<Tx>,
     {
-        Append::append(self, transaction, &all(events)?)
+        Append::append(self, transaction, &into_events(events)?)
     }
-}
-
-/// The events of these values, or what is wrong with the first that is none.
-fn all(events: impl IntoIterator<Item = impl IntoEvent>) -> Result<Vec<Event>, EnqueueFault> {
-    events.into_iter().map(IntoEvent::into_event).collect()
 }
 
 impl PostgresOutbox {
@@ -176,7 +172,7 @@ impl PostgresOutbox {
     {
         let event = event.into_event()?;
         let ids = Emit::emit(self, transaction, std::slice::from_ref(&event)).await?;
-        ids.first().copied().ok_or_else(|| EnqueueFault::refused("the outbox took no event"))
+        only_id(&ids)
     }
 
     /// Emits events in `transaction`, in their order, by one statement. See [`Emit::emit`] and [`CALL_BYTES_MAX`].
@@ -191,6 +187,6 @@ impl PostgresOutbox {
     where
         Self: Emit<Tx>,
     {
-        Emit::emit(self, transaction, &all(events)?).await
+        Emit::emit(self, transaction, &into_events(events)?).await
     }
 }

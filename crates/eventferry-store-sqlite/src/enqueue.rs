@@ -13,7 +13,8 @@ mod sqlx;
 #[cfg(feature = "sea-orm")]
 mod sea_orm;
 
-use eventferry_core::{Enqueue, EnqueueFault, Event, Intercepted, Interceptor, IntoEvent, MessageId};
+use eventferry_core::enqueue::{into_events, only_id};
+use eventferry_core::{Enqueue, EnqueueFault, Intercepted, Interceptor, IntoEvent, MessageId};
 
 pub use rusqlite::Within;
 
@@ -77,11 +78,12 @@ impl SqliteOutbox {
     ) -> Result<MessageId, EnqueueFault> {
         let event = event.into_event()?;
         let ids = rusqlite::append(transaction, std::slice::from_ref(&event))?;
-        ids.first().copied().ok_or_else(nothing_taken)
+        only_id(&ids)
     }
 
-    /// Appends events in order, as [`SqliteOutbox::append`] does: a slice of [`Event`]s, which are copied, or values
-    /// that become events. All or none of them; no events do nothing. Returns their message ids, in the same order.
+    /// Appends events in order, as [`SqliteOutbox::append`] does: a slice of [`Event`](eventferry_core::Event)s, which
+    /// are copied, or values that become events. All or none of them; no events do nothing. Returns their message ids,
+    /// in the same order.
     ///
     /// # Errors
     /// Those of [`SqliteOutbox::append`].
@@ -90,7 +92,7 @@ impl SqliteOutbox {
         transaction: &(impl Within + ?Sized),
         events: impl IntoIterator<Item = impl IntoEvent>,
     ) -> Result<Vec<MessageId>, EnqueueFault> {
-        rusqlite::append(transaction, &all(events)?)
+        rusqlite::append(transaction, &into_events(events)?)
     }
 
     /// Appends one event to `transaction` and returns its message id. See [`Enqueue::enqueue`].
@@ -107,7 +109,7 @@ impl SqliteOutbox {
     {
         let event = event.into_event()?;
         let ids = Enqueue::enqueue(self, transaction, std::slice::from_ref(&event)).await?;
-        ids.first().copied().ok_or_else(nothing_taken)
+        only_id(&ids)
     }
 
     /// Appends events to `transaction`, in their order; all or none. By sqlx and sea-orm a thousand of them in a
@@ -123,13 +125,8 @@ impl SqliteOutbox {
     where
         Self: Enqueue<Tx>,
     {
-        Enqueue::enqueue(self, transaction, &all(events)?).await
+        Enqueue::enqueue(self, transaction, &into_events(events)?).await
     }
-}
-
-/// The events of these values, or what is wrong with the first that is none.
-fn all(events: impl IntoIterator<Item = impl IntoEvent>) -> Result<Vec<Event>, EnqueueFault> {
-    events.into_iter().map(IntoEvent::into_event).collect()
 }
 
 /// SQLite ends a whole transaction by itself at some errors: `ON CONFLICT ROLLBACK`, a full disk.
@@ -137,8 +134,4 @@ fn ended() -> EnqueueFault {
     EnqueueFault::refused(
         "the transaction has ended, so the events would be committed apart from the data they speak of; begin another",
     )
-}
-
-fn nothing_taken() -> EnqueueFault {
-    EnqueueFault::refused("the outbox took no event")
 }

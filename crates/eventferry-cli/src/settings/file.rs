@@ -106,6 +106,27 @@ fn topics(
     value: &Spanned<DeValue<'_>>,
 ) -> Result<BTreeMap<String, TopicTable>, Trouble> {
     let how = "write a table for each topic, as in [topics.\"orders.created\"]";
+    let own = |name: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>| {
+        let mut found = BTreeMap::new();
+        config(page, name, value, "", &mut found)?;
+        Ok(found)
+    };
+    topic_tables(page, name, value, how, &ONE_TOPIC, (CONFIG, own), |settings, config| TopicTable {
+        settings,
+        config,
+    })
+}
+
+/// A table for each topic: settings, and one table more, which is read by itself.
+pub(super) fn topic_tables<N: Default, T>(
+    page: Page<'_>,
+    name: &Spanned<DeString<'_>>,
+    value: &Spanned<DeValue<'_>>,
+    how: &str,
+    scope: &Scope,
+    (inner, read): (&str, impl Fn(&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>) -> Result<N, Trouble>),
+    made: impl Fn(BTreeMap<&'static str, Given>, N) -> T,
+) -> Result<BTreeMap<String, T>, Trouble> {
     let DeValue::Table(tables) = value.get_ref() else {
         return Err(page.trouble(name.span().start, &format!("`{TOPICS}` is not a table; {how}")));
     };
@@ -116,10 +137,10 @@ fn topics(
         let DeValue::Table(table) = value.get_ref() else {
             return Err(page.trouble(start, &format!("the topic `{topic}` has no table; {how}")));
         };
-        let mut found = TopicTable::default();
+        let (mut settings, mut more) = (BTreeMap::new(), N::default());
         for (name, value) in table {
-            if name.get_ref() == CONFIG {
-                config(page, name, value, "", &mut found.config)?;
+            if name.get_ref() == inner {
+                more = read(name, value)?;
                 continue;
             }
             if matches!(value.get_ref(), DeValue::Table(_)) {
@@ -127,10 +148,10 @@ fn topics(
                     format!("`{topic}` is only the name up to a dot; put the topic's name in quotes: {how}");
                 return Err(page.trouble(name.span().start, &what));
             }
-            let key = known(page, name, &ONE_TOPIC)?;
-            found.settings.insert(key, given(page, name, key, value)?);
+            let key = known(page, name, scope)?;
+            settings.insert(key, given(page, name, key, value)?);
         }
-        topics.insert(topic.to_owned(), found);
+        topics.insert(topic.to_owned(), made(settings, more));
     }
     Ok(topics)
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use toml::Spanned;
 use toml::de::{DeString, DeValue};
 
-use super::file::{Page, SCHEMAS, Scope, TOPICS, given, known};
+use super::file::{Page, SCHEMAS, Scope, TOPICS, given, known, topic_tables};
 use super::{Given, variable};
 use crate::ending::Trouble;
 
@@ -147,34 +147,13 @@ fn topics(
     value: &Spanned<DeValue<'_>>,
 ) -> Result<BTreeMap<String, SchemaTable>, Trouble> {
     let how = "write a table for each topic, as in [schemas.topics.\"orders.created\"]";
-    let DeValue::Table(tables) = value.get_ref() else {
-        return Err(page.trouble(name.span().start, &format!("`{TOPICS}` is not a table; {how}")));
-    };
-    let folder = Path::new(page.path).parent().unwrap_or(Path::new("")).to_owned();
-    let mut topics = BTreeMap::new();
-    for (topic, value) in tables {
-        let start = topic.span().start;
-        let topic: &str = topic.get_ref();
-        let DeValue::Table(table) = value.get_ref() else {
-            return Err(page.trouble(start, &format!("the topic `{topic}` has no table; {how}")));
-        };
-        let mut found = SchemaTable { folder: folder.clone(), ..SchemaTable::default() };
-        for (name, value) in table {
-            if name.get_ref() == REFERENCES {
-                found.references = references(page, name, value)?;
-                continue;
-            }
-            if matches!(value.get_ref(), DeValue::Table(_)) {
-                let what =
-                    format!("`{topic}` is only the name up to a dot; put the topic's name in quotes: {how}");
-                return Err(page.trouble(name.span().start, &what));
-            }
-            let key = known(page, name, &ONE_TOPIC)?;
-            found.settings.insert(key, given(page, name, key, value)?);
-        }
-        topics.insert(topic.to_owned(), found);
-    }
-    Ok(topics)
+    let folder = Path::new(page.path).parent().unwrap_or(Path::new(""));
+    let own = |name: &Spanned<DeString<'_>>, value: &Spanned<DeValue<'_>>| references(page, name, value);
+    topic_tables(page, name, value, how, &ONE_TOPIC, (REFERENCES, own), |settings, references| SchemaTable {
+        settings,
+        references,
+        folder: folder.to_owned(),
+    })
 }
 
 fn references(

@@ -1,5 +1,6 @@
 //! Transactions of tokio-postgres, and of what derefs to them: deadpool-postgres, bb8-postgres.
 
+use eventferry_core::enqueue::{into_events, only_id};
 use eventferry_core::{Enqueue, EnqueueFault, Event, Intercepted, Interceptor, IntoEvent, MessageId};
 use tokio_postgres::types::{ToSql, Type};
 use tokio_postgres::{Client, Error, Statement, Transaction};
@@ -94,7 +95,7 @@ impl PreparedOutbox {
     ) -> Result<MessageId, EnqueueFault> {
         let event = event.into_event()?;
         let ids = Enqueue::enqueue(self, transaction, std::slice::from_ref(&event)).await?;
-        ids.first().copied().ok_or_else(|| EnqueueFault::refused("the outbox took no event"))
+        only_id(&ids)
     }
 
     /// Appends events to `transaction`, in their order, by the statement for many, which is not kept prepared. See
@@ -107,7 +108,7 @@ impl PreparedOutbox {
         transaction: &mut Transaction<'_>,
         events: impl IntoIterator<Item = impl IntoEvent>,
     ) -> Result<Vec<MessageId>, EnqueueFault> {
-        Enqueue::enqueue(self, transaction, &super::all(events)?).await
+        Enqueue::enqueue(self, transaction, &into_events(events)?).await
     }
 }
 
